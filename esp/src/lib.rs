@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! ESP (RFC 4303), without I/O.

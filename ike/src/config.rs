@@ -1,0 +1,101 @@
+//! What the caller tells an [`Endpoint`](crate::Endpoint): its peers and its limits. Validated
+//! before it gets here, immutable afterwards.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::identity::Identity;
+use crate::proposal::{EspProposal, IkeProposal};
+use crate::secret::Secret;
+
+/// A peer's number, chosen by the caller; stable for the life of an [`Endpoint`](crate::Endpoint).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+/// Everything that one [`Endpoint`](crate::Endpoint) serves.
+#[derive(Debug)]
+pub struct Config {
+    /// The peers, each with an id of its own.
+    pub peers: Vec<PeerConfig>,
+    /// Bounds on unauthenticated state.
+    pub half_open: HalfOpenLimits,
+}
+
+/// Bounds on half-open responder state (RFC 7296 §2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HalfOpenLimits {
+    /// From this many half-open IKE SAs on, every new initiator must return a cookie first. 0 asks
+    /// always.
+    pub cookies_from: usize,
+    /// Never more half-open IKE SAs than this; the oldest one gives way.
+    pub limit: usize,
+}
+
+impl Default for HalfOpenLimits {
+    fn default() -> Self {
+        Self { cookies_from: 30, limit: 1000 }
+    }
+}
+
+/// One other endpoint.
+#[derive(Debug)]
+pub struct PeerConfig {
+    /// The caller's number for it.
+    pub id: PeerId,
+    /// The addresses that it may call from; the address that we call is part of `Command::Connect`.
+    pub remote: Vec<IpAddr>,
+    /// Who we say we are; `None`: our address on the path (`local-id = "auto"`).
+    pub local_id: Option<Identity>,
+    /// Who the peer must say it is.
+    pub remote_id: RemoteId,
+    /// The pre-shared key.
+    pub psk: Secret,
+    /// What we offer and accept for the IKE SA, best first. Never empty.
+    pub ike_proposals: Vec<IkeProposal>,
+    /// What we offer and accept for ESP, best first. Never empty.
+    pub esp_proposals: Vec<EspProposal>,
+    /// Whether we call by ourselves again when the SA is gone.
+    pub initiate: bool,
+    /// How requests are repeated.
+    pub retransmit: Retransmit,
+    /// Whether a failed attempt is followed by another.
+    pub on_failure: OnFailure,
+}
+
+/// Which identity the peer has to prove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteId {
+    /// The peer's address on the path (`remote-id = "auto"`).
+    Address,
+    /// Exactly this one.
+    Is(Identity),
+    /// Whoever holds the key.
+    Any,
+}
+
+/// The retransmission schedule: `first`, then each wait `factor` times the one before, `tries`
+/// repetitions after the first transmission.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retransmit {
+    /// Wait before the first repetition.
+    pub first: Duration,
+    /// Growth of the wait; at least 1.
+    pub factor: f64,
+    /// Repetitions after the first transmission.
+    pub tries: u32,
+}
+
+impl Default for Retransmit {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(500), factor: 1.8, tries: 7 }
+    }
+}
+
+/// What follows a failed attempt to set up the IKE SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Another attempt, for ever, with back-off up to 30 s.
+    Retry,
+    /// None: the caller hears of it and decides.
+    Exit,
+}

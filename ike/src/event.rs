@@ -1,0 +1,283 @@
+//! What goes into an [`Endpoint`](crate::Endpoint) beside datagrams, and what comes out.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::config::PeerId;
+use crate::error::Failure;
+use crate::identity::Identity;
+use crate::proposal::{EspSuite, IkeSuite};
+use crate::secret::Secret;
+
+/// The outer addresses and ports that an IKE message takes. On port 4500 the caller adds and strips
+/// the non-ESP marker (RFC 7296 §3.1); it is never part of the bytes here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+}
+
+/// An ESP SPI (RFC 4303 §2.1), chosen by the receiver of the packets; never 0 to 255.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EspSpi(pub u32);
+
+/// A CHILD_SA pair's number, unique for the life of an [`Endpoint`](crate::Endpoint).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildId(pub u64);
+
+/// The packet worker that a CHILD_SA belongs to. One today; RFC 9611 gives each worker its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerSlot(pub u16);
+
+/// What the caller asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Set up an IKE SA with its CHILD_SA on this path, unless one is up or under way. Also the
+    /// answer to [`Event::Reconnect`].
+    Connect {
+        /// Whom to call.
+        peer: PeerId,
+        /// From where to where; the remote port is 500.
+        path: Path,
+    },
+    /// Delete every SA with this peer and do not call it again. [`Event::Disconnected`] says when
+    /// nothing is left.
+    Disconnect {
+        /// Whom to leave.
+        peer: PeerId,
+    },
+}
+
+/// A command that does not fit; nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No peer of the configuration has this id.
+    #[error("no peer has the id {}", .0.0)]
+    UnknownPeer(PeerId),
+}
+
+/// One step for the caller to perform; they are performed in the order in which they come.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this datagram.
+    Transmit(Transmit),
+    /// Something happened.
+    Event(Event),
+    /// Nothing more now; call `handle_timeout` at the deadline.
+    Idle(Option<Deadline>),
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// From where to where.
+    pub path: Path,
+    /// The IKE message, without a non-ESP marker.
+    pub payload: Vec<u8>,
+}
+
+/// When the endpoint wants to be called again, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// The instant.
+    pub at: Instant,
+    /// The reason, for whoever wonders why a loop spins.
+    pub why: Timer,
+}
+
+/// Why an [`Endpoint`](crate::Endpoint) sets an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// A request has had no answer yet (RFC 7296 §2.1).
+    Retransmit,
+    /// A responder's half-open IKE SA was never completed.
+    HalfOpen,
+    /// An unauthenticated refusal has been the only answer so far (RFC 7296 §2.21.1).
+    Refusal,
+    /// A closed IKE SA still repeats its last reply (RFC 7296 §2.1).
+    Closed,
+    /// The next attempt to set up an IKE SA.
+    Reconnect,
+}
+
+/// Keys and numbers of one direction of a CHILD_SA. Made once, moved to whoever protects packets.
+#[derive(Debug)]
+pub struct ChildKeys {
+    /// The SPI in the packets of this direction.
+    pub spi: EspSpi,
+    /// Algorithm and ESN.
+    pub suite: EspSuite,
+    /// KEYMAT of this direction (RFC 7296 §2.17): for AES-GCM the key followed by the 4-octet salt
+    /// (RFC 4106 §8.1).
+    pub key_material: Secret,
+}
+
+/// Something that the caller has to act on or may want to say.
+#[derive(Debug)]
+pub enum Event {
+    /// An attempt begins: the first IKE_SA_INIT request of it follows.
+    Connecting {
+        /// Whom we call.
+        peer: PeerId,
+        /// On which path.
+        path: Path,
+    },
+    /// The peer has proven who it is; an IKE SA is up.
+    IkeUp {
+        /// With whom.
+        peer: PeerId,
+        /// What was agreed on.
+        details: IkeDetails,
+    },
+    /// Install this inbound SA before performing any later output.
+    ChildInbound {
+        /// With whom.
+        peer: PeerId,
+        /// Which pair.
+        child: ChildId,
+        /// Whose packets.
+        slot: WorkerSlot,
+        /// The keys.
+        keys: ChildKeys,
+    },
+    /// Send on this SA from now on; older ones stay until their [`Event::ChildGone`].
+    ChildOutbound {
+        /// With whom.
+        peer: PeerId,
+        /// Which pair.
+        child: ChildId,
+        /// Whose packets.
+        slot: WorkerSlot,
+        /// The keys.
+        keys: ChildKeys,
+    },
+    /// Forget both directions of this pair. Where an older pair is left, it carries the packets.
+    ChildGone {
+        /// With whom.
+        peer: PeerId,
+        /// Which pair.
+        child: ChildId,
+        /// Why.
+        why: GoneReason,
+    },
+    /// An established IKE SA has ended. `last` says whether any other is left with this peer.
+    IkeDown {
+        /// With whom.
+        peer: PeerId,
+        /// Why.
+        why: GoneReason,
+        /// No other established IKE SA is left with this peer.
+        last: bool,
+    },
+    /// An attempt of ours has failed.
+    AttemptFailed {
+        /// With whom.
+        peer: PeerId,
+        /// What went wrong, for a person.
+        failure: Failure,
+        /// When the next attempt begins; `None`: never by itself.
+        retry_in: Option<Duration>,
+    },
+    /// We refused an attempt of the peer's, or gave up on it.
+    Refused {
+        /// The peer, as far as its address tells.
+        peer: PeerId,
+        /// What went wrong, for a person.
+        failure: Failure,
+    },
+    /// Time for another attempt: find the peer's address again and send [`Command::Connect`].
+    Reconnect {
+        /// Whom to call.
+        peer: PeerId,
+    },
+    /// After [`Command::Disconnect`]: no SA with this peer is left.
+    Disconnected {
+        /// Whom we left.
+        peer: PeerId,
+    },
+}
+
+/// Why an SA has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GoneReason {
+    /// The peer deleted it (RFC 7296 §1.4.1).
+    DeletedByPeer,
+    /// We were told to disconnect.
+    Disconnected,
+    /// A request of ours got no answer, retransmissions included.
+    NoAnswer,
+    /// The peer started anew (INITIAL_CONTACT, RFC 7296 §2.4).
+    Replaced,
+    /// Both ends had initiated; the other SA stays (RFC 7296 §2.8.1's nonce rule).
+    Redundant,
+    /// The peer broke the protocol inside an authenticated message.
+    PeerFault,
+    /// The IKE SA under which the pair stood has lost its only pair, and is closed with it.
+    Childless,
+}
+
+/// What an IKE SA was agreed to be. Plain data, for people and for `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IkeDetails {
+    /// The path of its messages.
+    pub path: Path,
+    /// The initiator's SPI.
+    pub spi_initiator: u64,
+    /// The responder's SPI.
+    pub spi_responder: u64,
+    /// Whether we were the initiator.
+    pub initiated: bool,
+    /// The algorithms.
+    pub suite: IkeSuite,
+    /// Who we said we are.
+    pub local_id: Identity,
+    /// Who the peer proved to be.
+    pub remote_id: Identity,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// What one CHILD_SA pair was agreed to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildDetails {
+    /// Its number.
+    pub child: ChildId,
+    /// Algorithm and ESN.
+    pub suite: EspSuite,
+    /// We receive on this one.
+    pub inbound: EspSpi,
+    /// The peer receives on this one.
+    pub outbound: EspSpi,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// What `status` shows of one peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSnapshot {
+    /// Which peer.
+    pub peer: PeerId,
+    /// What it is doing, in one word.
+    pub state: PeerState,
+    /// Established IKE SAs with their pairs, newest last; normally one.
+    pub established: Vec<(IkeDetails, Vec<ChildDetails>)>,
+    /// The last failed attempt, while nothing is up.
+    pub last_failure: Option<Failure>,
+}
+
+/// What goes on with a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PeerState {
+    /// Nothing, and nothing is planned: only answering.
+    Idle,
+    /// An attempt is under way.
+    Connecting,
+    /// The next attempt waits for its time.
+    Waiting,
+    /// An IKE SA with a CHILD_SA is up.
+    Established,
+    /// SAs are being deleted.
+    Closing,
+}

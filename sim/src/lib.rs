@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! A virtual network for tests.

@@ -1,0 +1,1 @@
+//! secure-gre: a GRE-over-IPsec tunnel endpoint.

@@ -1,0 +1,2 @@
+//! The `secure-gre` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The product in real namespaces against real peers.
