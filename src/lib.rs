@@ -1,1 +1,4 @@
 //! secure-gre: a GRE-over-IPsec tunnel endpoint.
+
+pub mod control;
+pub mod net;

@@ -1,0 +1,368 @@
+//! The lines on the control socket, and the report that `status --json` prints. One set of types
+//! for both ends. Nothing here can hold a key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of this protocol. A daemon and a command of different versions do not talk.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The longest request, in octets, its line end included.
+pub const MAX_REQUEST_OCTETS: usize = 64 * 1024;
+
+/// The longest answer, in octets: room for some thousand peers.
+pub const MAX_RESPONSE_OCTETS: usize = 16 * 1024 * 1024;
+
+/// The daemon's first line to everyone who connects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Daemon {
+    /// [`PROTOCOL_VERSION`] of the daemon.
+    pub protocol: u32,
+    /// Version of the program.
+    pub version: String,
+    /// Process id, in the daemon's own pid namespace.
+    pub pid: u32,
+    /// The network namespace that its sockets and devices are in.
+    pub network_namespace: NetworkNamespace,
+}
+
+impl Daemon {
+    /// This process.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn this() -> io::Result<Self> {
+        Ok(Self {
+            protocol: PROTOCOL_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            network_namespace: NetworkNamespace::current()?,
+        })
+    }
+}
+
+/// Which network namespace: equal exactly if both are the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkNamespace {
+    /// The device number of the namespace's file.
+    pub device: u64,
+    /// The inode number, as `readlink /proc/self/ns/net` shows it.
+    pub inode: u64,
+}
+
+impl NetworkNamespace {
+    /// The one that the calling thread is in.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn current() -> io::Result<Self> {
+        let metadata = std::fs::metadata("/proc/thread-self/ns/net")?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
+impl fmt::Display for NetworkNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "net:[{}]", self.inode)
+    }
+}
+
+/// What a command asks of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Report on one peer, or on all.
+    Status {
+        /// The peer's name; `None`: all.
+        name: Option<String>,
+    },
+    /// Delete the SAs of one peer, or of all, and undo what was done to the host for them.
+    /// Answered when that is done.
+    Down {
+        /// The peer's name; `None`: all.
+        name: Option<String>,
+    },
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "kebab-case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status {
+        /// In the order of their names.
+        peers: Vec<PeerStatus>,
+    },
+    /// To [`Request::Down`]: these peers are gone.
+    Down {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The line was no request of this version.
+    #[error("the daemon does not understand the request: {problem}")]
+    BadRequest {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The daemon serves no peer of that name.
+    #[error("no peer is called `{name}` here; there is {}", list(.known))]
+    UnknownPeer {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// The daemon is about to end and takes no more requests.
+    #[error("the daemon is shutting down")]
+    ShuttingDown,
+    /// The caller's user may not speak to this daemon.
+    #[error("user {uid} may not control this daemon; run the command as root")]
+    NotPermitted {
+        /// The caller's user id.
+        uid: u32,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    }
+}
+
+/// The whole of `status --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatusReport {
+    /// Who reports.
+    pub daemon: Daemon,
+    /// In the order of their names.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// One peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PeerStatus {
+    /// The name in its file.
+    pub name: String,
+    /// What goes on with it.
+    pub state: PeerState,
+    /// Our outer address; `None` while no path is known.
+    pub local_address: Option<IpAddr>,
+    /// The peer's outer address; `None` while its name was not resolved.
+    pub remote_address: Option<IpAddr>,
+    /// The IKE SA in use.
+    pub ike: Option<IkeStatus>,
+    /// Its CHILD_SA pairs, newest last.
+    pub children: Vec<ChildStatus>,
+    /// Why the last attempt failed, while nothing is up.
+    pub last_failure: Option<String>,
+    /// Its GRE tunnels.
+    pub tunnels: Vec<TunnelStatus>,
+}
+
+/// What goes on with a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerState {
+    /// Only answering: nothing is up and nothing is planned.
+    Idle,
+    /// An attempt is under way.
+    Connecting,
+    /// The next attempt waits for its time.
+    Waiting,
+    /// A CHILD_SA pair carries packets.
+    Established,
+    /// SAs are being deleted.
+    Closing,
+}
+
+impl fmt::Display for PeerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Waiting => "waiting",
+            Self::Established => "established",
+            Self::Closing => "closing",
+        })
+    }
+}
+
+/// One IKE SA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct IkeStatus {
+    /// The algorithms, in the keywords of the file.
+    pub suite: String,
+    /// Whether we were the initiator.
+    pub initiator: bool,
+    /// Who we said we are.
+    pub local_id: String,
+    /// Who the peer proved to be.
+    pub remote_id: String,
+    /// The initiator's SPI.
+    pub spi_initiator: IkeSpi,
+    /// The responder's SPI.
+    pub spi_responder: IkeSpi,
+    /// Since it came up.
+    pub age_seconds: u64,
+}
+
+/// One CHILD_SA pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChildStatus {
+    /// The algorithms, in the keywords of the file.
+    pub suite: String,
+    /// IPsec mode.
+    pub mode: Mode,
+    /// What ESP travels in.
+    pub encapsulation: Encapsulation,
+    /// We receive on this one.
+    pub spi_inbound: EspSpi,
+    /// The peer receives on this one.
+    pub spi_outbound: EspSpi,
+    /// Since it came up.
+    pub age_seconds: u64,
+}
+
+/// IPsec mode (RFC 4301 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// ESP protects the GRE packet between the outer addresses.
+    Transport,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transport => f.pad("transport"),
+        }
+    }
+}
+
+/// What ESP packets travel in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encapsulation {
+    /// IP protocol 50.
+    None,
+}
+
+impl fmt::Display for Encapsulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.pad("none"),
+        }
+    }
+}
+
+/// One GRE tunnel and its device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TunnelStatus {
+    /// The network device.
+    pub device: String,
+    /// Its addresses with prefix lengths.
+    pub addresses: Vec<String>,
+    /// The GRE key (RFC 2890 §2.1).
+    pub key: Option<u32>,
+    /// MTU of the device, in octets.
+    pub mtu: u16,
+    /// From the device to the peer.
+    pub outbound: Traffic,
+    /// From the peer to the device.
+    pub inbound: Traffic,
+    /// Packets that did not get through, by the reason; reasons that never happened are absent.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// What one direction has carried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Passenger packets.
+    pub packets: u64,
+    /// Octets of those packets.
+    pub bytes: u64,
+}
+
+/// An ESP SPI, written `0x` and 8 digits as other tools do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EspSpi(pub u32);
+
+impl fmt::Display for EspSpi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:08x}", self.0)
+    }
+}
+
+impl From<EspSpi> for String {
+    fn from(spi: EspSpi) -> Self {
+        spi.to_string()
+    }
+}
+
+impl TryFrom<String> for EspSpi {
+    type Error = NotAnSpi;
+
+    fn try_from(text: String) -> Result<Self, NotAnSpi> {
+        let digits = text.strip_prefix("0x").ok_or(NotAnSpi)?;
+        u32::from_str_radix(digits, 16)
+            .map(Self)
+            .map_err(|_| NotAnSpi)
+    }
+}
+
+/// An IKE SPI, written `0x` and 16 digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IkeSpi(pub u64);
+
+impl fmt::Display for IkeSpi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:016x}", self.0)
+    }
+}
+
+impl From<IkeSpi> for String {
+    fn from(spi: IkeSpi) -> Self {
+        spi.to_string()
+    }
+}
+
+impl TryFrom<String> for IkeSpi {
+    type Error = NotAnSpi;
+
+    fn try_from(text: String) -> Result<Self, NotAnSpi> {
+        let digits = text.strip_prefix("0x").ok_or(NotAnSpi)?;
+        u64::from_str_radix(digits, 16)
+            .map(Self)
+            .map_err(|_| NotAnSpi)
+    }
+}
+
+/// A text that should have been `0x` and hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an SPI is 0x and hexadecimal digits")]
+pub struct NotAnSpi;

@@ -1,0 +1,3 @@
+//! Everything Linux.
+
+pub mod prefix;
