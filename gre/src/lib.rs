@@ -1,2 +1,34 @@
 #![forbid(unsafe_code)]
-//! GRE (RFC 2784, RFC 2890), without I/O.
+//! GRE (RFC 2784, RFC 2890, RFC 7676) and what a tunnel owes the packets inside it, without I/O.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`header`] | the GRE header on the wire |
+//! | [`tunnel`] | one tunnel's two directions: keys, checksums, sequence numbers, and which passengers may leave |
+//! | [`checksum`] | the Internet checksum (RFC 1071) and its incremental update (RFC 1624) |
+//! | [`mtu`] | overhead arithmetic: how large a passenger fits the path |
+//! | [`mss`] | TCP MSS clamping |
+//! | [`icmp`] | "too big" answers to a passenger's sender |
+//! | [`tos`] | DSCP and ECN between the outer and the inner header (RFC 2983, RFC 6040) |
+//!
+//! Passengers are IP packets. Bytes come in as slices and go out in place; nothing here allocates,
+//! reads a clock or panics on what the network sent. What is not carried has a [`Drop`] that names
+//! the rule; the caller counts it.
+//!
+//! Not here: ESP and outer IP headers, whose sizes [`mtu::Envelope`] takes as plain numbers, and the
+//! TTL of the passenger, which the kernel behind the TUN device decrements (RFC 2784 §3.1).
+
+pub mod checksum;
+pub mod header;
+pub mod icmp;
+pub mod mss;
+pub mod mtu;
+pub mod tos;
+pub mod tunnel;
+
+mod error;
+mod ip;
+
+pub use error::Drop;
+pub use header::{Header, Protocol};
+pub use tunnel::{Config, Decapsulator, Delivery, Encapsulator};

@@ -1,0 +1,60 @@
+//! Why a packet was not carried: [`Drop`], the only error of this crate.
+
+macro_rules! drops {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Why a packet was not carried. Each one is counted under its [`name`](Self::name).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Drop {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Drop {
+            /// Every reason, for whoever shows counters.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The counter's name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+drops! {
+    /// Inbound: shorter than the GRE header that its flags announce (RFC 2784 §2.1, RFC 2890 §2).
+    HeaderTruncated = "gre_header_truncated",
+    /// Inbound: one of the flag bits 1, 4 or 5 is set (RFC 2784 §2.3).
+    ReservedBits = "gre_reserved_bits",
+    /// Inbound: a version other than 0, such as PPTP's 1 (RFC 2784 §2.3.1).
+    Version = "gre_version",
+    /// Inbound: the checksum does not match (RFC 2784 §2.5).
+    Checksum = "gre_checksum",
+    /// Inbound: no key where the tunnel has one (RFC 2890 §2.1).
+    KeyMissing = "gre_key_missing",
+    /// Inbound: a key where the tunnel has none (RFC 2890 §2.1).
+    KeyUnexpected = "gre_key_unexpected",
+    /// Inbound: a key other than the tunnel's (RFC 2890 §2.1).
+    KeyUnknown = "gre_key_unknown",
+    /// Inbound: as old as the newest packet delivered, or older (RFC 2890 §2.2).
+    SequenceOld = "gre_sequence_old",
+    /// Inbound: protocol 0x0000 outside a keepalive's inner header.
+    ProtocolZero = "gre_protocol_zero",
+    /// Inbound: a passenger that is neither IPv4 nor IPv6 (RFC 2784 §2.4).
+    ProtocolUnknown = "gre_protocol_unknown",
+    /// Inbound: the passenger's version is not the one that the protocol type names.
+    PassengerVersion = "gre_passenger_version",
+    /// Inbound: an IP header length or total length that contradicts itself.
+    PassengerHeader = "gre_passenger_header",
+    /// Inbound: the passenger ends before its own length says.
+    PassengerTruncated = "gre_passenger_truncated",
+    /// Inbound: congestion was signalled to a passenger that cannot carry the signal
+    /// (RFC 6040 §4.2).
+    EcnCongestion = "gre_ecn_congestion",
+    /// Outbound: the device handed over something that is neither IPv4 nor IPv6.
+    PassengerNotIp = "gre_passenger_not_ip",
+    /// Outbound: the buffer leaves no room for the header before the passenger.
+    NoHeadroom = "gre_no_headroom",
+}

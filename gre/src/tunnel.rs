@@ -1,0 +1,188 @@
+//! One GRE tunnel's two directions: RFC 2784 §2 and §3, RFC 2890 §2, RFC 7676 §3.
+//!
+//! [`Encapsulator`] and [`Decapsulator`] share nothing but their [`Config`], so that the worker of
+//! each direction owns its half.
+//!
+//! Not here: finding the tunnel of a key, protecting the packet, keepalives, Ethernet passengers.
+
+use std::ops::Range;
+
+use crate::checksum::checksum;
+use crate::error::Drop;
+use crate::header::{Header, Protocol};
+use crate::ip;
+
+/// What both ends of a tunnel agree on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The key that every packet carries, both ways. `Some(0)` is a key, `None` is none
+    /// (RFC 2890 §2.1).
+    pub key: Option<u32>,
+    /// Whether packets leave with a checksum. One that arrives is verified either way, and one
+    /// that is absent is not missed (RFC 2784 §2.5).
+    pub checksum: bool,
+    /// Whether packets leave with a sequence number, and late arrivals are dropped
+    /// (RFC 2890 §2.2).
+    pub sequence: bool,
+}
+
+/// The outbound half of a tunnel.
+#[derive(Debug)]
+pub struct Encapsulator {
+    config: Config,
+    /// Goes on through a rekey or a new SA: the far end may keep its own count.
+    next_sequence: u32,
+}
+
+impl Encapsulator {
+    /// A tunnel that has sent nothing: its sequence numbers start at 0 (RFC 2890 §2.2).
+    pub const fn new(config: Config) -> Self {
+        Self {
+            config,
+            next_sequence: 0,
+        }
+    }
+
+    /// How many octets [`encapsulate`](Self::encapsulate) puts before a passenger: 4, 8, 12 or 16.
+    pub fn header_len(&self) -> usize {
+        self.header(Protocol::IPV4).wire_len()
+    }
+
+    /// Writes the GRE header right before the `passenger` octets of `buf` and returns the range
+    /// of both.
+    ///
+    /// # Errors
+    /// [`Drop::PassengerNotIp`], and [`Drop::NoHeadroom`] where the passenger is not inside `buf`
+    /// with [`header_len`](Self::header_len) octets before it. No sequence number is used up.
+    pub fn encapsulate(
+        &mut self,
+        buf: &mut [u8],
+        passenger: Range<usize>,
+    ) -> Result<Range<usize>, Drop> {
+        let start = passenger
+            .start
+            .checked_sub(self.header_len())
+            .ok_or(Drop::NoHeadroom)?;
+        let range = start..passenger.end;
+        let bytes = buf.get(passenger).ok_or(Drop::NoHeadroom)?;
+        let mut header = self.header(ip::protocol(bytes).ok_or(Drop::PassengerNotIp)?);
+
+        let packet = buf.get_mut(range.clone()).ok_or(Drop::NoHeadroom)?;
+        header.write(packet).ok_or(Drop::NoHeadroom)?;
+        if self.config.checksum {
+            header.checksum = Some(checksum(&[packet]));
+            header.write(packet).ok_or(Drop::NoHeadroom)?;
+        }
+        if self.config.sequence {
+            self.next_sequence = self.next_sequence.wrapping_add(1);
+        }
+        Ok(range)
+    }
+
+    /// The next packet's header, its checksum still zero.
+    fn header(&self, protocol: Protocol) -> Header {
+        Header {
+            protocol,
+            checksum: self.config.checksum.then_some(0),
+            key: self.config.key,
+            sequence: self.config.sequence.then_some(self.next_sequence),
+        }
+    }
+}
+
+/// A passenger that may go to the device.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delivery<'b> {
+    /// [`Protocol::IPV4`] or [`Protocol::IPV6`], and the passenger's version agrees.
+    pub protocol: Protocol,
+    /// The IP packet, without what may have followed it.
+    pub passenger: &'b mut [u8],
+}
+
+/// The inbound half of a tunnel.
+#[derive(Debug)]
+pub struct Decapsulator {
+    config: Config,
+    /// The sequence number of the last packet delivered; `None` takes any as the first.
+    last_sequence: Option<u32>,
+}
+
+impl Decapsulator {
+    /// A tunnel that has received nothing: its last sequence number is 2^32 − 1, so that the peer
+    /// starts at 0 (RFC 2890 §2.2).
+    pub const fn new(config: Config) -> Self {
+        Self {
+            config,
+            last_sequence: Some(u32::MAX),
+        }
+    }
+
+    /// Forgets the last sequence number. To be called when an SA is set up anew, though not for a
+    /// rekey: a peer that restarted counts from 0 again and one that did not goes on, and
+    /// comparing either with the past could black-hole it for half the number space.
+    pub const fn restart(&mut self) {
+        self.last_sequence = None;
+    }
+
+    /// Takes the GRE header off `packet`, an authenticated GRE packet from its first octet, and
+    /// checks header and passenger.
+    ///
+    /// # Errors
+    /// The [`Drop`] that names the first rule broken; sequence numbers are as before then.
+    pub fn decapsulate<'b>(&mut self, packet: &'b mut [u8]) -> Result<Delivery<'b>, Drop> {
+        let (header, passenger) = Header::parse(packet)?;
+        if header.checksum.is_some() && checksum(&[packet]) != 0 {
+            return Err(Drop::Checksum);
+        }
+        self.check_key(header.key)?;
+        self.check_sequence(header.sequence)?;
+        check_protocol(header.protocol, passenger)?;
+        let passenger_len = ip::total_len(passenger)?;
+
+        let (_, after_header) = packet
+            .split_at_mut_checked(header.wire_len())
+            .ok_or(Drop::HeaderTruncated)?;
+        let passenger = after_header
+            .get_mut(..passenger_len)
+            .ok_or(Drop::PassengerTruncated)?;
+        if header.sequence.is_some() {
+            self.last_sequence = header.sequence;
+        }
+        Ok(Delivery {
+            protocol: header.protocol,
+            passenger,
+        })
+    }
+
+    fn check_key(&self, key: Option<u32>) -> Result<(), Drop> {
+        match (self.config.key, key) {
+            (ours, theirs) if ours == theirs => Ok(()),
+            (Some(_), None) => Err(Drop::KeyMissing),
+            (None, _) => Err(Drop::KeyUnexpected),
+            (Some(_), Some(_)) => Err(Drop::KeyUnknown),
+        }
+    }
+
+    /// RFC 2890 §2.2: a number among the last one and the 2^31 − 1 before it is out of sequence;
+    /// a packet without a number is in sequence. Gaps are not waited for.
+    fn check_sequence(&self, sequence: Option<u32>) -> Result<(), Drop> {
+        match (self.last_sequence, sequence) {
+            (Some(last), Some(sequence))
+                if self.config.sequence && last.wrapping_sub(sequence) < 1 << 31 =>
+            {
+                Err(Drop::SequenceOld)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_protocol(protocol: Protocol, passenger: &[u8]) -> Result<(), Drop> {
+    match protocol {
+        Protocol(0) => Err(Drop::ProtocolZero),
+        Protocol::IPV4 | Protocol::IPV6 if passenger.is_empty() => Err(Drop::PassengerTruncated),
+        Protocol::IPV4 | Protocol::IPV6 if ip::protocol(passenger) == Some(protocol) => Ok(()),
+        Protocol::IPV4 | Protocol::IPV6 => Err(Drop::PassengerVersion),
+        Protocol(_) => Err(Drop::ProtocolUnknown),
+    }
+}
