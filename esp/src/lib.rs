@@ -1,2 +1,75 @@
 #![forbid(unsafe_code)]
-//! ESP (RFC 4303), without I/O.
+//! ESP packets and security associations, without I/O.
+//!
+//! Owns: sealing and opening of ESP packets in place (RFC 4303 with the AES-GCM of RFC 4106),
+//! sequence numbers of 32 and of 64 bits (ESN), and the replay window.
+//!
+//! Not here: the outer IP or UDP header, what the payload means (GRE lives in its own crate), SA
+//! negotiation and lifetimes in time or bytes, the lookup of an SA by SPI beyond [`peek_spi`], and
+//! ESP without encryption or with a separate integrity transform.
+//!
+//! # Ownership
+//! An SA belongs to the one worker thread that uses it. What changes state takes `&mut self`, so
+//! there are neither atomics nor locks on the path of a packet; SAs are `Send` and reach their
+//! worker over a channel.
+//!
+//! # Tokens
+//! A nonce is used once: [`OutboundSa::seal`] consumes a [`Seq`], which only
+//! [`OutboundSa::reserve`] makes. A packet is believed once: its octets are readable only from
+//! [`InboundSa::commit`], which consumes an [`Opened`], which only [`InboundSa::open`] makes from
+//! a [`Candidate`], which only [`InboundSa::candidate`] makes. Each token remembers its SA, and
+//! every other SA refuses it.
+//!
+//! # Example
+//! ```
+//! use secure_gre_esp::{DEFAULT_WINDOW_PACKETS, InboundSa, Keys, OutboundSa, Spi, Suite, peek_spi};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! const GRE: u8 = 47;
+//! let spi = Spi::try_from(0xc0ff_ee01)?;
+//! let material = [7; Suite::Aes256Gcm16.key_material_len()]; // from IKE in earnest
+//! let mut outbound = OutboundSa::new(Keys::new(Suite::Aes256Gcm16, spi, true, &material)?);
+//! let mut inbound = InboundSa::new(
+//!     Keys::new(Suite::Aes256Gcm16, spi, true, &material)?,
+//!     DEFAULT_WINDOW_PACKETS,
+//! );
+//!
+//! let message = b"hello through the tunnel";
+//! let payload = OutboundSa::HEADROOM..OutboundSa::HEADROOM + message.len();
+//! let mut buffer = vec![0; payload.end + outbound.trailer_len(message.len())];
+//! buffer[payload.clone()].copy_from_slice(message);
+//! for seq in outbound.reserve(1)? {
+//!     let sealed = outbound.seal(seq, GRE, &mut buffer, payload.clone())?;
+//!     let packet = &mut buffer[sealed];
+//!
+//!     assert_eq!(peek_spi(packet), Some(inbound.spi()));
+//!     let candidate = inbound.candidate(packet)?;
+//!     let opened = inbound.open(candidate, packet)?;
+//!     let received = inbound.commit(opened)?;
+//!     assert_eq!(received.next_header, GRE);
+//!     assert_eq!(received.bytes, message);
+//!     assert!(received.newest);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod aead;
+mod error;
+mod header;
+mod inbound;
+mod keys;
+mod outbound;
+mod replay;
+mod sequence;
+mod suite;
+mod trailer;
+
+pub use error::{Drop, SealError};
+pub use header::peek_spi;
+pub use inbound::{Candidate, InboundSa, Opened, Payload};
+pub use keys::{KeyError, Keys, ReservedSpi, Spi};
+pub use outbound::OutboundSa;
+pub use replay::{DEFAULT_WINDOW_PACKETS, MAX_WINDOW_PACKETS, MIN_WINDOW_PACKETS};
+pub use sequence::{Exhausted, Reservation, Seq};
+pub use suite::{Overhead, Suite};

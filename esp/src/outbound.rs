@@ -1,0 +1,149 @@
+//! The sending half of a CHILD_SA (RFC 4303 §3.3).
+//!
+//! Owns: the layout of a sealed packet within the caller's buffer. Not here: the order of the
+//! sequence numbers (`sequence`), the AEAD (`aead`), fragmentation.
+
+use std::ops::Range;
+
+use crate::aead::{Associated, Cipher};
+use crate::error::SealError;
+use crate::header::{self, Header};
+use crate::keys::{Keys, SaId, Spi};
+use crate::sequence::{Exhausted, Reservation, Seq, Sequence};
+use crate::suite::{ICV_LEN, Overhead};
+use crate::trailer;
+
+/// An outbound SA: seals payloads into ESP packets, in place.
+#[derive(Debug)]
+pub struct OutboundSa {
+    spi: Spi,
+    esn: bool,
+    overhead: Overhead,
+    cipher: Cipher,
+    id: SaId,
+    sequence: Sequence,
+}
+
+impl OutboundSa {
+    /// Octets a payload needs before it: SPI, sequence number and IV. The same for every suite.
+    pub const HEADROOM: usize = header::LEN;
+
+    /// The SA has sent nothing; its first packet gets sequence number 1 (RFC 4303 §3.3.3).
+    #[must_use]
+    pub fn new(keys: Keys) -> Self {
+        let Keys {
+            spi,
+            esn,
+            suite,
+            cipher,
+            id,
+        } = keys;
+        let sequence = Sequence::new(id, esn);
+        Self {
+            spi,
+            esn,
+            overhead: suite.overhead(),
+            cipher,
+            id,
+            sequence,
+        }
+    }
+
+    /// The SPI, chosen by the peer.
+    #[must_use]
+    pub const fn spi(&self) -> Spi {
+        self.spi
+    }
+
+    /// Octets a payload of `payload_len` octets needs behind it: padding, trailer and ICV.
+    #[must_use]
+    pub const fn trailer_len(&self, payload_len: usize) -> usize {
+        self.overhead.trailer_len(payload_len)
+    }
+
+    /// Takes the next `packets` sequence numbers, all or none.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if fewer are left: without ESN the last is 2^32 − 1, with ESN 2^36, after
+    /// which AES-GCM wants another key.
+    pub fn reserve(&mut self, packets: u32) -> Result<Reservation, Exhausted> {
+        self.sequence.reserve(packets)
+    }
+
+    /// Seals the octets of `buf` in `payload`, whose first header is of protocol `next_header`, and
+    /// returns where in `buf` the ESP packet lies: from [`Self::HEADROOM`] octets before the
+    /// payload to [`Self::trailer_len`] octets behind it.
+    ///
+    /// # Errors
+    /// [`SealError`] if the packet does not fit into `buf` or `seq` is another SA's. There is no
+    /// packet then, and the sequence number is spent.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a sequence number seals one packet"
+    )]
+    pub fn seal(
+        &self,
+        seq: Seq,
+        next_header: u8,
+        buf: &mut [u8],
+        payload: Range<usize>,
+    ) -> Result<Range<usize>, SealError> {
+        if seq.sa != self.id {
+            return Err(SealError::ForeignSeq);
+        }
+        let payload_len = payload
+            .end
+            .checked_sub(payload.start)
+            .ok_or(SealError::Range)?;
+        let place = self.place(buf.len(), &payload)?;
+        let parts = buf.get_mut(place.clone()).and_then(|packet| {
+            let (header, rest) = packet.split_first_chunk_mut::<{ header::LEN }>()?;
+            let (plaintext, icv) = rest.split_last_chunk_mut::<ICV_LEN>()?;
+            Some((header, plaintext, icv))
+        });
+        let (header, plaintext, icv) = parts.ok_or(SealError::Range)?;
+
+        let (_, trailer) = plaintext
+            .split_at_mut_checked(payload_len)
+            .ok_or(SealError::Range)?;
+        trailer::write(trailer, next_header);
+        // RFC 4106 §3.1: the IV is a counter, here the sequence number itself.
+        let iv = seq.number.to_be_bytes();
+        *header = Header::new(self.spi, seq.number, iv).to_bytes();
+        let associated = Associated::new(self.spi, seq.number, self.esn);
+        let tag = self
+            .cipher
+            .seal(iv, &associated, plaintext)
+            .ok_or(SealError::TooLong)?;
+        icv.copy_from_slice(tag.as_ref());
+        Ok(place)
+    }
+
+    /// Where the packet around `payload` lies within a buffer of `available` octets.
+    fn place(&self, available: usize, payload: &Range<usize>) -> Result<Range<usize>, SealError> {
+        let start = payload
+            .start
+            .checked_sub(Self::HEADROOM)
+            .ok_or(SealError::Headroom {
+                needed: Self::HEADROOM,
+                available: payload.start,
+            })?;
+        let end = payload.end.saturating_add(self.trailer_len(payload.len()));
+        if end > available {
+            return Err(SealError::Tailroom {
+                needed: end,
+                available,
+            });
+        }
+        Ok(start..end)
+    }
+
+    /// As if `packets` sequence numbers had been reserved.
+    #[cfg(test)]
+    pub(crate) const fn skip_to(&mut self, packets: u64) {
+        self.sequence.skip_to(packets);
+    }
+}
+
+#[cfg(test)]
+mod tests;
