@@ -1,0 +1,166 @@
+//! Key exchange: Diffie-Hellman over X25519 (RFC 7748, RFC 8031) and the NIST curves (RFC 5903).
+//!
+//! A [`KeyExchange`] is one ephemeral private key; agreeing consumes it. Which group is used, and
+//! whether the KE payload's group is the chosen one, is decided elsewhere.
+
+use rand_core::CryptoRng;
+use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey};
+use ring::rand::SystemRandom;
+use x25519_dalek::{EphemeralSecret, PublicKey};
+
+use crate::algorithm::Group;
+use crate::secret::Secret;
+
+/// An ephemeral private key with its public value.
+pub trait KeyExchange: Send {
+    /// The group that it belongs to.
+    fn group(&self) -> Group;
+
+    /// Our public value as it stands in the KE payload (RFC 7296 §3.4).
+    fn public(&self) -> &[u8];
+
+    /// The shared secret g^ir, after the checks that RFC 6989 and RFC 8031 §5 demand of the peer's
+    /// public value.
+    fn agree(self: Box<Self>, peer_public: &[u8]) -> Result<Secret, KexError>;
+}
+
+/// What is wrong with the peer's public value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KexError {
+    /// Not the length of the group's public values.
+    #[error("a public value of {actual} octets where {group} has {}", .group.public_octets())]
+    Length {
+        /// The group in use.
+        group: Group,
+        /// The octets that came.
+        actual: usize,
+    },
+    /// Not a point of the curve (RFC 6989 §2.3).
+    #[error("a public value that is no point of {0}")]
+    NotOnCurve(Group),
+    /// A point of small order: the shared secret is all zero (RFC 8031 §5).
+    #[error("a public value of small order in {0}")]
+    SmallOrder(Group),
+}
+
+/// The operating system refuses to give randomness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot make a key for {0}: the operating system gives no random bytes; check getrandom(2)"
+)]
+pub struct EntropyError(pub Group);
+
+/// How a group's row in the table makes a private key.
+pub(crate) type Generate = fn(&mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError>;
+
+impl Group {
+    /// A new private key. X25519 draws it from `rng`; for the NIST curves `ring` takes only its own
+    /// randomness, so what follows from such a key cannot be replayed from a seed.
+    pub fn generate(self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError> {
+        self.generator()(rng)
+    }
+
+    /// Checks the length of a public value, which comes before anything else that is done with it
+    /// (SECURITY lesson 2).
+    pub fn check_public(self, public: &[u8]) -> Result<(), KexError> {
+        if public.len() == self.public_octets() {
+            Ok(())
+        } else {
+            Err(KexError::Length {
+                group: self,
+                actual: public.len(),
+            })
+        }
+    }
+}
+
+pub(crate) fn curve25519(rng: &mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError> {
+    let private = EphemeralSecret::random_from_rng(rng);
+    let public = PublicKey::from(&private);
+    Ok(Box::new(Curve25519 { private, public }))
+}
+
+pub(crate) fn ecp256(_rng: &mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError> {
+    ecp(Group::Ecp256, &agreement::ECDH_P256)
+}
+
+pub(crate) fn ecp384(_rng: &mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError> {
+    ecp(Group::Ecp384, &agreement::ECDH_P384)
+}
+
+struct Curve25519 {
+    private: EphemeralSecret,
+    public: PublicKey,
+}
+
+impl KeyExchange for Curve25519 {
+    fn group(&self) -> Group {
+        Group::Curve25519
+    }
+
+    fn public(&self) -> &[u8] {
+        self.public.as_bytes()
+    }
+
+    fn agree(self: Box<Self>, peer_public: &[u8]) -> Result<Secret, KexError> {
+        let group = self.group();
+        let peer: [u8; 32] = peer_public.try_into().map_err(|_| KexError::Length {
+            group,
+            actual: peer_public.len(),
+        })?;
+        let shared = self.private.diffie_hellman(&PublicKey::from(peer));
+        if shared.was_contributory() {
+            Ok(Secret::new(shared.as_bytes().to_vec()))
+        } else {
+            Err(KexError::SmallOrder(group))
+        }
+    }
+}
+
+/// SEC 1 §2.3.3: the octet before x‖y of an uncompressed point. IKE leaves it out (RFC 5903 §7).
+const UNCOMPRESSED: u8 = 0x04;
+
+fn ecp(
+    group: Group,
+    algorithm: &'static agreement::Algorithm,
+) -> Result<Box<dyn KeyExchange>, EntropyError> {
+    let private = EphemeralPrivateKey::generate(algorithm, &SystemRandom::new())
+        .map_err(|_| EntropyError(group))?;
+    let point = private
+        .compute_public_key()
+        .map_err(|_| EntropyError(group))?;
+    let public = point.as_ref().iter().copied().skip(1).collect();
+    Ok(Box::new(Ecp {
+        group,
+        private,
+        public,
+    }))
+}
+
+struct Ecp {
+    group: Group,
+    private: EphemeralPrivateKey,
+    public: Vec<u8>,
+}
+
+impl KeyExchange for Ecp {
+    fn group(&self) -> Group {
+        self.group
+    }
+
+    fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn agree(self: Box<Self>, peer_public: &[u8]) -> Result<Secret, KexError> {
+        self.group.check_public(peer_public)?;
+        let point = [&[UNCOMPRESSED], peer_public].concat();
+        let peer = UnparsedPublicKey::new(self.private.algorithm(), point);
+        // RFC 5903 §7: the shared secret is the x coordinate alone, which is what `ring` returns.
+        agreement::agree_ephemeral(self.private, &peer, |x| Secret::new(x.to_vec()))
+            .map_err(|_| KexError::NotOnCurve(self.group))
+    }
+}
+
+#[cfg(test)]
+mod tests;

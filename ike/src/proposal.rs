@@ -1,0 +1,226 @@
+//! What we offer and accept for an IKE SA and for ESP, and what was agreed on.
+//!
+//! Proposals are written as in strongSwan's files (`aes256gcm16-prfsha256-x25519`) and go out as SA
+//! payload proposals (RFC 7296 §3.3.1). Choosing from a peer's proposals is in
+//! [`select`](crate::select), the algorithms themselves are in [`algorithm`](crate::algorithm).
+
+mod keyword;
+
+use std::fmt;
+
+pub use self::keyword::{KeywordError, KeywordFault, Use};
+use crate::algorithm::{Encryption, Group, Prf};
+
+/// One proposal for an IKE SA: of each list exactly one is agreed on. No list is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IkeProposal {
+    encryptions: Vec<Encryption>,
+    prfs: Vec<Prf>,
+    groups: Vec<Group>,
+}
+
+impl IkeProposal {
+    /// Reads a proposal such as `aes256gcm16-aes128gcm16-prfsha384-prfsha256-x25519-ecp256`.
+    pub fn parse(text: &str) -> Result<Self, KeywordError> {
+        keyword::ike(text)
+    }
+
+    /// The ciphers, best first.
+    pub fn encryptions(&self) -> &[Encryption] {
+        &self.encryptions
+    }
+
+    /// The PRFs, best first.
+    pub fn prfs(&self) -> &[Prf] {
+        &self.prfs
+    }
+
+    /// The groups, best first.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+}
+
+/// As it is written in a file.
+impl fmt::Display for IkeProposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keywords = self.encryptions.iter().map(|e| e.keyword());
+        let keywords = keywords.chain(self.prfs.iter().map(|p| p.keyword()));
+        hyphenated(f, keywords.chain(self.groups.iter().map(|g| g.keyword())))
+    }
+}
+
+/// One proposal for ESP. The lists of ciphers and sequence numbers are never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EspProposal {
+    encryptions: Vec<Encryption>,
+    groups: Vec<Group>,
+    pfs_optional: bool,
+    esn: Vec<Esn>,
+}
+
+impl EspProposal {
+    /// Reads a proposal such as `aes256gcm16-x25519-modpnone`. `esn` holds where the text has
+    /// neither `esn` nor `noesn`.
+    pub fn parse(text: &str, esn: EsnPolicy) -> Result<Self, KeywordError> {
+        keyword::esp(text, esn)
+    }
+
+    /// The ciphers, best first.
+    pub fn encryptions(&self) -> &[Encryption] {
+        &self.encryptions
+    }
+
+    /// The groups for a fresh key exchange on rekey (PFS), best first; empty: none.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// Whether a rekey without a fresh key exchange is acceptable: there is no group, or
+    /// `modpnone` stands beside the groups.
+    pub fn pfs_optional(&self) -> bool {
+        self.pfs_optional || self.groups.is_empty()
+    }
+
+    /// The sizes of sequence numbers, best first.
+    pub fn esn(&self) -> &[Esn] {
+        &self.esn
+    }
+}
+
+/// As it is written in a file, with the sequence numbers always spelled out.
+impl fmt::Display for EspProposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keywords = self.encryptions.iter().map(|e| e.keyword());
+        let keywords = keywords.chain(self.groups.iter().map(|g| g.keyword()));
+        let keywords = keywords.chain(self.pfs_optional.then_some(keyword::NO_GROUP));
+        hyphenated(f, keywords.chain(self.esn.iter().map(|e| e.keyword())))
+    }
+}
+
+/// Whether the sequence numbers of ESP are extended (transform type 5; RFC 4303 §2.2.1). RFC 9827
+/// calls the type Sequence Numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Esn {
+    /// 64 bits, of which 32 are sent.
+    Yes,
+    /// 32 bits.
+    No,
+}
+
+impl Esn {
+    /// The transform ID (RFC 7296 §3.3.2).
+    pub fn id(self) -> u16 {
+        match self {
+            Self::No => 0,
+            Self::Yes => 1,
+        }
+    }
+
+    /// The one with this transform ID.
+    pub fn from_id(id: u16) -> Option<Self> {
+        [Self::No, Self::Yes].into_iter().find(|esn| esn.id() == id)
+    }
+
+    /// How proposals in a file write it.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Yes => "esn",
+            Self::No => "noesn",
+        }
+    }
+}
+
+/// What `esn = …` in a file asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EsnPolicy {
+    /// Extended sequence numbers, or without where the peer has none.
+    #[default]
+    Prefer,
+    /// Only extended ones.
+    Require,
+    /// Only 32-bit ones.
+    Never,
+}
+
+impl EsnPolicy {
+    fn choices(self) -> Vec<Esn> {
+        match self {
+            Self::Prefer => vec![Esn::Yes, Esn::No],
+            Self::Require => vec![Esn::Yes],
+            Self::Never => vec![Esn::No],
+        }
+    }
+}
+
+/// What we offer and accept for the IKE SA where a file has no list.
+pub fn default_ike() -> Vec<IkeProposal> {
+    vec![IkeProposal {
+        encryptions: vec![Encryption::Aes256Gcm16, Encryption::Aes128Gcm16],
+        prfs: vec![Prf::HmacSha384, Prf::HmacSha256],
+        groups: vec![Group::Curve25519, Group::Ecp256, Group::Ecp384],
+    }]
+}
+
+/// What we offer and accept for ESP where a file has no list.
+pub fn default_esp(esn: EsnPolicy) -> Vec<EspProposal> {
+    vec![EspProposal {
+        encryptions: vec![Encryption::Aes256Gcm16, Encryption::Aes128Gcm16],
+        groups: vec![Group::Curve25519, Group::Ecp256],
+        pfs_optional: true,
+        esn: esn.choices(),
+    }]
+}
+
+/// What an IKE SA was agreed to use. Displays as `aes256gcm16-prfsha256-x25519`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IkeSuite {
+    /// Protects the messages.
+    pub encryption: Encryption,
+    /// Derives keys and proves identities.
+    pub prf: Prf,
+    /// The key exchange.
+    pub group: Group,
+}
+
+impl fmt::Display for IkeSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.encryption, self.prf, self.group)
+    }
+}
+
+/// What a CHILD_SA was agreed to use. Displays as `aes256gcm16` or `aes256gcm16-esn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EspSuite {
+    /// Protects the packets.
+    pub encryption: Encryption,
+    /// Whether sequence numbers are extended.
+    pub esn: bool,
+}
+
+impl fmt::Display for EspSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}{}",
+            self.encryption,
+            if self.esn { "-esn" } else { "" }
+        )
+    }
+}
+
+fn hyphenated<'a>(
+    f: &mut fmt::Formatter<'_>,
+    keywords: impl Iterator<Item = &'a str>,
+) -> fmt::Result {
+    for (place, keyword) in keywords.enumerate() {
+        if place > 0 {
+            f.write_str("-")?;
+        }
+        f.write_str(keyword)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! Reads strongSwan's notation for proposals, and says what is wrong with a text that is none.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::{Esn, EsnPolicy, EspProposal, IkeProposal};
+use crate::algorithm::{self, Absent, Encryption, Group, Prf};
+
+/// The keyword that makes PFS optional: the "group" NONE beside others.
+pub(super) const NO_GROUP: &str = "modpnone";
+
+/// What a proposal is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// An IKE SA.
+    Ike,
+    /// A CHILD_SA with ESP.
+    Esp,
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ike => "IKE",
+            Self::Esp => "ESP",
+        })
+    }
+}
+
+/// A text that is no proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeywordError {
+    /// The part that is wrong; the whole text where something is missing.
+    pub token: String,
+    /// Where the part stands in the text, in octets.
+    pub range: Range<usize>,
+    /// What the proposal was to be for.
+    pub wanted: Use,
+    /// What is wrong with it.
+    pub fault: KeywordFault,
+}
+
+/// What is wrong with a part of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeywordFault {
+    /// Nothing between two hyphens, or no text at all.
+    Empty,
+    /// Names nothing; the nearest keyword that would.
+    Unknown(Option<&'static str>),
+    /// An algorithm that is not in this version.
+    NotBuilt,
+    /// An algorithm that is too weak to be in any version.
+    Refused,
+    /// An algorithm that has no place in this kind of proposal.
+    Misplaced,
+    /// Was there before.
+    Repeated,
+    /// No cipher in the whole proposal.
+    NoEncryption,
+    /// No PRF in a proposal for IKE.
+    NoPrf,
+    /// No group in a proposal for IKE.
+    NoGroup,
+}
+
+impl std::error::Error for KeywordError {}
+
+impl fmt::Display for KeywordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token, wanted, .. } = self;
+        match self.fault {
+            KeywordFault::Empty => f.write_str("an algorithm is missing here"),
+            KeywordFault::Unknown(_) => write!(f, "unknown algorithm `{token}`"),
+            KeywordFault::NotBuilt => write!(f, "`{token}` is not in this version"),
+            KeywordFault::Refused => {
+                write!(f, "`{token}` is too weak and not supported in any version")
+            }
+            KeywordFault::Misplaced => {
+                write!(f, "`{token}` has no place in a proposal for {wanted}")
+            }
+            KeywordFault::Repeated => write!(f, "`{token}` names an algorithm a second time"),
+            KeywordFault::NoEncryption => write!(f, "`{token}` has no cipher"),
+            KeywordFault::NoPrf => write!(f, "`{token}` has no PRF"),
+            KeywordFault::NoGroup => write!(f, "`{token}` has no group for the key exchange"),
+        }
+    }
+}
+
+impl KeywordError {
+    /// What to do about it, as one sentence.
+    pub fn help(&self) -> String {
+        match self.fault {
+            KeywordFault::Unknown(Some(nearest)) => format!("did you mean `{nearest}`?"),
+            KeywordFault::NoEncryption => format!("add `{}`", Encryption::Aes256Gcm16),
+            KeywordFault::NoPrf => format!(
+                "AES-GCM proposals for IKE name their PRF: add `{}`",
+                Prf::HmacSha256
+            ),
+            KeywordFault::NoGroup => format!("add `{}` or `{}`", Group::Curve25519, Group::Ecp256),
+            KeywordFault::Misplaced | KeywordFault::Repeated => "remove it".to_owned(),
+            KeywordFault::Empty
+            | KeywordFault::Unknown(None)
+            | KeywordFault::NotBuilt
+            | KeywordFault::Refused => format!("choose from {}", built(self.wanted).join(", ")),
+        }
+    }
+}
+
+pub(super) fn ike(text: &str) -> Result<IkeProposal, KeywordError> {
+    let mut proposal = IkeProposal {
+        encryptions: vec![],
+        prfs: vec![],
+        groups: vec![],
+    };
+    each_token(text, Use::Ike, |keyword| match keyword {
+        Keyword::Encryption(encryption) => add(&mut proposal.encryptions, encryption),
+        Keyword::Prf(prf) => add(&mut proposal.prfs, prf),
+        Keyword::Group(group) => add(&mut proposal.groups, group),
+        Keyword::NoGroup | Keyword::Esn(_) => Err(KeywordFault::Misplaced),
+    })?;
+    let missing = [
+        (proposal.encryptions.is_empty(), KeywordFault::NoEncryption),
+        (proposal.prfs.is_empty(), KeywordFault::NoPrf),
+        (proposal.groups.is_empty(), KeywordFault::NoGroup),
+    ];
+    match missing.into_iter().find(|(is_missing, _)| *is_missing) {
+        Some((_, fault)) => Err(KeywordError::about_all_of(text, Use::Ike, fault)),
+        None => Ok(proposal),
+    }
+}
+
+pub(super) fn esp(text: &str, policy: EsnPolicy) -> Result<EspProposal, KeywordError> {
+    let mut proposal = EspProposal {
+        encryptions: vec![],
+        groups: vec![],
+        pfs_optional: false,
+        esn: vec![],
+    };
+    each_token(text, Use::Esp, |keyword| match keyword {
+        Keyword::Encryption(encryption) => add(&mut proposal.encryptions, encryption),
+        Keyword::Group(group) => add(&mut proposal.groups, group),
+        Keyword::Esn(esn) => add(&mut proposal.esn, esn),
+        Keyword::NoGroup if proposal.pfs_optional => Err(KeywordFault::Repeated),
+        Keyword::NoGroup => {
+            proposal.pfs_optional = true;
+            Ok(())
+        }
+        Keyword::Prf(_) => Err(KeywordFault::Misplaced),
+    })?;
+    if proposal.encryptions.is_empty() {
+        return Err(KeywordError::about_all_of(
+            text,
+            Use::Esp,
+            KeywordFault::NoEncryption,
+        ));
+    }
+    if proposal.esn.is_empty() {
+        proposal.esn = policy.choices();
+    }
+    Ok(proposal)
+}
+
+impl KeywordError {
+    fn about_all_of(text: &str, wanted: Use, fault: KeywordFault) -> Self {
+        Self {
+            token: text.to_owned(),
+            range: 0..text.len(),
+            wanted,
+            fault,
+        }
+    }
+}
+
+enum Keyword {
+    Encryption(Encryption),
+    Prf(Prf),
+    Group(Group),
+    NoGroup,
+    Esn(Esn),
+}
+
+impl Keyword {
+    fn from_token(token: &str, wanted: Use) -> Result<Self, KeywordFault> {
+        let encryption = || Encryption::from_keyword(token).map(Self::Encryption);
+        let prf = || Prf::from_keyword(token).map(Self::Prf);
+        let group = || Group::from_keyword(token).map(Self::Group);
+        let none = || (token == NO_GROUP).then_some(Self::NoGroup);
+        let esn = || {
+            [Esn::Yes, Esn::No]
+                .into_iter()
+                .find(|esn| esn.keyword() == token)
+        };
+        encryption()
+            .or_else(prf)
+            .or_else(group)
+            .or_else(none)
+            .or_else(|| esn().map(Self::Esn))
+            .ok_or_else(|| match algorithm::absent(token) {
+                Some(Absent::NotBuilt) => KeywordFault::NotBuilt,
+                Some(Absent::Refused) => KeywordFault::Refused,
+                None if token.is_empty() => KeywordFault::Empty,
+                None => KeywordFault::Unknown(nearest(token, wanted)),
+            })
+    }
+}
+
+/// Calls `take` with each keyword of the text; the first fault ends it, with its place.
+fn each_token(
+    text: &str,
+    wanted: Use,
+    mut take: impl FnMut(Keyword) -> Result<(), KeywordFault>,
+) -> Result<(), KeywordError> {
+    let mut start = 0;
+    for token in text.split('-') {
+        let range = start..start + token.len();
+        start = range.end + 1;
+        Keyword::from_token(token, wanted)
+            .and_then(&mut take)
+            .map_err(|fault| KeywordError {
+                token: token.to_owned(),
+                range,
+                wanted,
+                fault,
+            })?;
+    }
+    Ok(())
+}
+
+fn add<T: PartialEq>(list: &mut Vec<T>, item: T) -> Result<(), KeywordFault> {
+    if list.contains(&item) {
+        return Err(KeywordFault::Repeated);
+    }
+    list.push(item);
+    Ok(())
+}
+
+/// Every keyword that a proposal of this kind may hold.
+fn built(wanted: Use) -> Vec<&'static str> {
+    let encryptions = Encryption::ALL.iter().map(|e| e.keyword());
+    let groups = Group::ALL.iter().map(|g| g.keyword());
+    match wanted {
+        Use::Ike => encryptions
+            .chain(Prf::ALL.iter().map(|p| p.keyword()))
+            .chain(groups)
+            .collect(),
+        Use::Esp => {
+            let esn = [Esn::Yes, Esn::No].into_iter().map(Esn::keyword);
+            encryptions
+                .chain(groups)
+                .chain([NO_GROUP])
+                .chain(esn)
+                .collect()
+        }
+    }
+}
+
+/// The keyword that a slip of the hand could have turned into `token`.
+fn nearest(token: &str, wanted: Use) -> Option<&'static str> {
+    let token = token.to_ascii_lowercase();
+    let with_distance = built(wanted)
+        .into_iter()
+        .map(|keyword| (distance(&token, keyword), keyword));
+    with_distance
+        .filter(|(slips, _)| *slips <= SLIPS_MAX)
+        .min()
+        .map(|(_, keyword)| keyword)
+}
+
+/// More slips than this, and a suggestion is a guess.
+const SLIPS_MAX: usize = 2;
+
+/// Levenshtein's distance in octets.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut before = i + 1;
+        for (r, cell) in right.bytes().zip(row.iter_mut().skip(1)) {
+            let substituted = diagonal + usize::from(l != r);
+            diagonal = *cell;
+            before = substituted.min(diagonal + 1).min(before + 1);
+            *cell = before;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
