@@ -136,3 +136,6 @@ const SEQUENCE: u16 = 0x1000;
 /// them, those that RFC 2890 gives no meaning.
 const DISCARD: u16 = 0x4c00;
 const VERSION: u16 = 0x0007;
+
+#[cfg(test)]
+mod tests;

@@ -201,3 +201,6 @@ const TOS: u8 = 0xc0;
 /// DF in the upper octet of the fragment field: the identification 0 needs it (RFC 6864 §4.1).
 const DONT_FRAGMENT: u8 = 0x40;
 const HOPS: u8 = 64;
+
+#[cfg(test)]
+mod tests;

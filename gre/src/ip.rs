@@ -183,3 +183,6 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// RFC 8200 §4.1 knows an order in which at most seven stand; a packet with more is not worth
 /// more time than that.
 const EXTENSION_HEADERS_MAX: usize = 7;
+
+#[cfg(test)]
+mod tests;

@@ -82,3 +82,6 @@ const SYN: u8 = 0x02;
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,6 @@ const NOT_ECT: u8 = 0b00;
 const ECT_1: u8 = 0b01;
 const ECT_0: u8 = 0b10;
 const CE: u8 = 0b11;
+
+#[cfg(test)]
+mod tests;

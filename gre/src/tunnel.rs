@@ -186,3 +186,6 @@ fn check_protocol(protocol: Protocol, passenger: &[u8]) -> Result<(), Drop> {
         Protocol(_) => Err(Drop::ProtocolUnknown),
     }
 }
+
+#[cfg(test)]
+mod tests;
