@@ -2,7 +2,9 @@
 //! IKEv2 (RFC 7296) with a pre-shared key, without I/O.
 
 pub mod algorithm;
+pub mod config;
 pub mod crypto;
+pub mod identity;
 pub mod proposal;
 pub mod secret;
 

@@ -1,0 +1,92 @@
+//! What a file means once it is read: a [`Peer`] with its [`Tunnel`], every default applied.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use secure_gre_gre::tos;
+use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit};
+use secure_gre_ike::identity::Identity;
+use secure_gre_ike::proposal::{EspProposal, IkeProposal};
+use secure_gre_ike::secret::Secret;
+
+use crate::net::prefix::Prefix;
+
+/// One peer, ready to be served.
+#[derive(Debug)]
+pub struct Peer {
+    /// What the user calls it: 1 to 64 of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// Its outer address.
+    pub address: PeerAddress,
+    /// Our outer address; `None`: the one that the kernel routes from.
+    pub local: Option<Ipv4Addr>,
+    /// Who we say we are; `None`: our outer address.
+    pub local_id: Option<Identity>,
+    /// Who the peer must prove to be.
+    pub remote_id: RemoteId,
+    /// The pre-shared key, decoded.
+    pub psk: Secret,
+    /// Whether we call, or only answer.
+    pub initiate: bool,
+    /// Offered and accepted for the IKE SA, best first; never empty.
+    pub ike_proposals: Vec<IkeProposal>,
+    /// Offered and accepted for ESP, best first; never empty.
+    pub esp_proposals: Vec<EspProposal>,
+    /// How requests are repeated.
+    pub retransmit: Retransmit,
+    /// What follows a failed attempt.
+    pub on_failure: OnFailure,
+    /// Bounds on unauthenticated state.
+    pub half_open: HalfOpenLimits,
+    /// Width of the anti-replay window (RFC 4303 §3.4.3), in packets; at least 64.
+    pub replay_window_packets: u32,
+    /// The GRE tunnel.
+    pub tunnel: Tunnel,
+}
+
+/// Where a peer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// Here.
+    Ip(Ipv4Addr),
+    /// Where this host name points to, at each attempt.
+    Name(String),
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// One GRE tunnel and its network device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Name of the device; `None`: the first free `sgreN`.
+    pub device: Option<String>,
+    /// Addresses of the device, with their host bits; never empty.
+    pub addresses: Vec<Prefix>,
+    /// The other end inside the tunnel; `None`: not known.
+    pub peer_address: Option<IpAddr>,
+    /// What is reached through the tunnel; networks, without host bits.
+    pub routes: Vec<Prefix>,
+    /// Metric of those routes.
+    pub metric: u32,
+    /// Key, checksum and sequence numbers of its GRE headers.
+    pub gre: secure_gre_gre::Config,
+    /// TTL of the outer packets.
+    pub ttl: u8,
+    /// DSCP of the outer packets.
+    pub tos: tos::Policy,
+    /// MTU of the device, in octets; `None`: [`DEVICE_MTU`](secure_gre_gre::mtu::DEVICE_MTU), or what the path and the suite leave if
+    /// that is less.
+    pub mtu: Option<u16>,
+    /// Whether the MSS of TCP connections through the tunnel is lowered to what fits.
+    pub mss_clamp: bool,
+}
