@@ -101,3 +101,6 @@ impl AsRef<[u8]> for Associated {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

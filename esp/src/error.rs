@@ -16,7 +16,9 @@ pub enum Drop {
     ReplayOld,
     /// A packet with this sequence number has been accepted before (RFC 4303 §3.4.3).
     ReplayDuplicate,
-    /// The ICV is wrong: the packet was altered, forged, or sealed with other keys.
+    /// The ICV is wrong: the packet was altered, forged, or sealed with other keys; or it is
+    /// older than the replay window, which with ESN looks like a packet 2^32 ahead
+    /// (RFC 4303 Appendix A2).
     Icv,
     /// Authentic, but Pad Length exceeds the packet or the padding is not 1, 2, 3, …
     /// (RFC 4303 §2.4).

@@ -185,3 +185,6 @@ impl InboundSa {
         self.window.skip_to(seq);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,22 +91,14 @@ impl OutboundSa {
         if seq.sa != self.id {
             return Err(SealError::ForeignSeq);
         }
-        let payload_len = payload
-            .end
-            .checked_sub(payload.start)
-            .ok_or(SealError::Range)?;
         let place = self.place(buf.len(), &payload)?;
-        let parts = buf.get_mut(place.clone()).and_then(|packet| {
-            let (header, rest) = packet.split_first_chunk_mut::<{ header::LEN }>()?;
-            let (plaintext, icv) = rest.split_last_chunk_mut::<ICV_LEN>()?;
-            Some((header, plaintext, icv))
-        });
+        let parts = buf.get_mut(place.clone()).and_then(split);
         let (header, plaintext, icv) = parts.ok_or(SealError::Range)?;
 
-        let (_, trailer) = plaintext
-            .split_at_mut_checked(payload_len)
-            .ok_or(SealError::Range)?;
-        trailer::write(trailer, next_header);
+        trailer::write(
+            plaintext.get_mut(payload.len()..).ok_or(SealError::Range)?,
+            next_header,
+        );
         // RFC 4106 §3.1: the IV is a counter, here the sequence number itself.
         let iv = seq.number.to_be_bytes();
         *header = Header::new(self.spi, seq.number, iv).to_bytes();
@@ -121,13 +113,17 @@ impl OutboundSa {
 
     /// Where the packet around `payload` lies within a buffer of `available` octets.
     fn place(&self, available: usize, payload: &Range<usize>) -> Result<Range<usize>, SealError> {
+        if payload.end < payload.start {
+            return Err(SealError::Range);
+        }
+        let no_headroom = SealError::Headroom {
+            needed: Self::HEADROOM,
+            available: payload.start,
+        };
         let start = payload
             .start
             .checked_sub(Self::HEADROOM)
-            .ok_or(SealError::Headroom {
-                needed: Self::HEADROOM,
-                available: payload.start,
-            })?;
+            .ok_or(no_headroom)?;
         let end = payload.end.saturating_add(self.trailer_len(payload.len()));
         if end > available {
             return Err(SealError::Tailroom {
@@ -137,12 +133,20 @@ impl OutboundSa {
         }
         Ok(start..end)
     }
+}
 
-    /// As if `packets` sequence numbers had been reserved.
-    #[cfg(test)]
-    pub(crate) const fn skip_to(&mut self, packets: u64) {
-        self.sequence.skip_to(packets);
-    }
+/// Header, plaintext with its trailer, ICV.
+type Parts<'b> = (
+    &'b mut [u8; header::LEN],
+    &'b mut [u8],
+    &'b mut [u8; ICV_LEN],
+);
+
+/// `None` if the packet is too short to have all parts.
+fn split(packet: &mut [u8]) -> Option<Parts<'_>> {
+    let (header, rest) = packet.split_first_chunk_mut()?;
+    let (plaintext, icv) = rest.split_last_chunk_mut()?;
+    Some((header, plaintext, icv))
 }
 
 #[cfg(test)]

@@ -144,3 +144,6 @@ const fn bit(seq: u64) -> u64 {
 const fn halves(seq: u64) -> (u32, u32) {
     ((seq >> 32) as u32, seq as u32)
 }
+
+#[cfg(test)]
+mod tests;

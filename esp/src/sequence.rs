@@ -117,10 +117,7 @@ impl Sequence {
             soft_limit: self.reserved > self.last / 4 * 3,
         })
     }
-
-    /// As if `reserved` numbers had been handed out.
-    #[cfg(test)]
-    pub(crate) const fn skip_to(&mut self, reserved: u64) {
-        self.reserved = reserved;
-    }
 }
+
+#[cfg(test)]
+mod tests;

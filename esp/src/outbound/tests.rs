@@ -1,5 +1,5 @@
 use super::*;
-use crate::{InboundSa, MIN_WINDOW_PACKETS, Suite};
+use crate::{InboundSa, Suite};
 
 const GRE: u8 = 47;
 const MATERIAL: [u8; 20] = [3; 20];
@@ -27,46 +27,6 @@ fn the_first_packet_has_number_one_and_the_iv_counts() {
         assert_eq!(packet[..4], [0x12, 0x34, 0x56, 0x78]);
         assert_eq!(packet[4..8], [0, 0, 0, number]);
         assert_eq!(packet[8..16], [0, 0, 0, 0, 0, 0, 0, number]);
-    }
-}
-
-/// D45, RFC 4303 §3.3.3
-#[test]
-fn the_last_packet_without_esn_is_2_32_minus_1() {
-    let mut outbound = OutboundSa::new(keys(false));
-    let mut inbound = InboundSa::new(keys(false), MIN_WINDOW_PACKETS);
-    outbound.skip_to(u64::from(u32::MAX) - 1);
-    inbound.skip_to(u64::from(u32::MAX) - 1);
-
-    assert_eq!(
-        outbound.reserve(2).unwrap_err(),
-        Exhausted { wanted: 2, left: 1 }
-    );
-    let seq = outbound.reserve(1).unwrap().next().unwrap();
-    let mut packet = seal(&outbound, seq, b"last");
-    assert_eq!(packet[4..8], [0xff; 4]);
-    let candidate = inbound.candidate(&packet).unwrap();
-    let opened = inbound.open(candidate, &mut packet).unwrap();
-    assert_eq!(inbound.commit(opened).unwrap().bytes, b"last");
-    assert_eq!(
-        outbound.reserve(1).unwrap_err(),
-        Exhausted { wanted: 1, left: 0 }
-    );
-}
-
-/// D47, RFC 4303 §2.2.1
-#[test]
-fn with_esn_numbers_go_on_beyond_2_32() {
-    let mut outbound = OutboundSa::new(keys(true));
-    let mut inbound = InboundSa::new(keys(true), MIN_WINDOW_PACKETS);
-    outbound.skip_to(u64::from(u32::MAX) - 1);
-    inbound.skip_to(u64::from(u32::MAX) - 1);
-    for (seq, low) in outbound.reserve(3).unwrap().zip([u32::MAX, 0, 1]) {
-        let mut packet = seal(&outbound, seq, b"on and on");
-        assert_eq!(packet[4..8], low.to_be_bytes());
-        let candidate = inbound.candidate(&packet).unwrap();
-        let opened = inbound.open(candidate, &mut packet).unwrap();
-        assert!(inbound.commit(opened).unwrap().newest);
     }
 }
 
