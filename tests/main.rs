@@ -1,1 +1,17 @@
-//! The product in real namespaces against real peers.
+//! The product in real namespaces against real peers: one behaviour per module.
+//!
+//! `lab` builds what the tests run in. A test starts with `lab::require()`, which says what is
+//! missing where it cannot run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, also outside the functions that carry #[test]"
+)]
+
+#[expect(dead_code, reason = "what `up` needs stands here before `up` does")]
+mod lab;
+
+mod guest_boots;

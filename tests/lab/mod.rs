@@ -1,0 +1,48 @@
+//! The laboratory: namespaces, a strongSwan guest, captures, and the product under test.
+//!
+//! ```text
+//! namespace left             namespace mid                    guest kernel, or namespace right
+//!   product ── wire 192.0.2.1 ── left0 ─ br0 ─ tapg | right0 ── 192.0.2.2  strongSwan, or a second product
+//! ```
+//!
+//! Every wait has an end, and whatever a test made is gone when its values are dropped, also on a
+//! panic. What a killed test process left behind is swept by the next one. Nothing here asserts
+//! anything about the product: that is what the test modules are for.
+
+use std::time::{Duration, Instant};
+
+pub(crate) mod capture;
+pub(crate) mod guest;
+pub(crate) mod netns;
+pub(crate) mod process;
+pub(crate) mod product;
+pub(crate) mod require;
+pub(crate) mod strongswan;
+pub(crate) mod topology;
+pub(crate) mod traffic;
+
+pub(crate) use capture::Capture;
+pub(crate) use guest::Guest;
+pub(crate) use require::require;
+pub(crate) use strongswan::Strongswan;
+pub(crate) use topology::Topology;
+
+/// Polls `probe` until it yields a value; panics with `what` after `timeout`.
+#[track_caller]
+pub(crate) fn eventually<T>(
+    what: &str,
+    timeout: Duration,
+    mut probe: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no sign after {timeout:?} of: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

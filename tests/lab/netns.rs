@@ -1,0 +1,154 @@
+//! Network namespaces that belong to this process and vanish with their value.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::process::{self, Output, Process};
+use super::require::Lab;
+
+/// Time for one `ip`-like command; they take milliseconds on an idle machine.
+const QUICK: Duration = Duration::from_secs(20);
+
+/// What all names of our namespaces start with, followed by the process id of their owner.
+const PREFIX: &str = "sgrelab";
+
+/// A network namespace, deleted on drop together with its links.
+pub(crate) struct Netns {
+    name: String,
+}
+
+impl Netns {
+    /// Makes a namespace with its loopback up. `role` is for people who read `ip netns`.
+    pub(crate) fn new(_lab: Lab, role: &str) -> Self {
+        static SWEEP: Once = Once::new();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        SWEEP.call_once(sweep);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}-{}-{count}-{role}", std::process::id());
+        quick("ip", &["netns", "add", &name]);
+        let netns = Self { name };
+        netns.ip("link set lo up");
+        netns
+    }
+
+    /// The name under which `ip netns` knows it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `ip ARGS` inside, split at white space; it must succeed. Returns what it printed.
+    #[track_caller]
+    pub(crate) fn ip(&self, arguments: &str) -> String {
+        let mut all = vec!["-n", &self.name];
+        all.extend(arguments.split_whitespace());
+        quick("ip", &all)
+    }
+
+    /// Writes a kernel setting of this namespace, given by its path below `/proc/sys`.
+    #[track_caller]
+    pub(crate) fn sysctl(&self, path: &str, value: &str) {
+        self.enter(|| {
+            fs::write(Path::new("/proc/sys").join(path), value)
+                .unwrap_or_else(|error| panic!("cannot write {value} to {path}: {error}"));
+        });
+    }
+
+    /// A command that will run inside. Its process id is that of `program` itself.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Runs a command line inside, split at white space.
+    #[track_caller]
+    pub(crate) fn run(&self, line: &str, timeout: Duration) -> Output {
+        process::run(self.split(line), timeout)
+    }
+
+    /// Starts a command line inside, split at white space.
+    #[track_caller]
+    pub(crate) fn spawn(&self, line: &str) -> Process {
+        Process::spawn(self.split(line))
+    }
+
+    /// Runs `work` on a thread of this namespace. Sockets made there stay in it.
+    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(self.path()).unwrap();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn split(&self, line: &str) -> Command {
+        let mut words = line.split_whitespace();
+        let mut command = self.command(words.next().unwrap());
+        command.args(words);
+        command
+    }
+
+    fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        remove(&self.name);
+    }
+}
+
+#[track_caller]
+fn quick(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    process::run(command, QUICK).expect(&format!("{program} {}", arguments.join(" ")))
+}
+
+/// Removes the namespaces of test processes that are gone, with the processes left in them.
+fn sweep() {
+    let Ok(entries) = fs::read_dir("/run/netns") else {
+        return;
+    };
+    for name in entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+    {
+        let owner = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').nth(1));
+        let Some(owner) = owner.and_then(|owner| owner.parse::<u32>().ok()) else {
+            continue;
+        };
+        if !Path::new("/proc").join(owner.to_string()).exists() {
+            remove(&name);
+        }
+    }
+}
+
+/// Ends what runs in a namespace of ours and deletes it. Must not panic: it runs in `drop`.
+fn remove(name: &str) {
+    let pids = Command::new("ip").args(["netns", "pids", name]).output();
+    let pids = pids.map(|output| output.stdout).unwrap_or_default();
+    for pid in String::from_utf8_lossy(&pids)
+        .lines()
+        .filter_map(|line| line.parse().ok())
+    {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let _ = Command::new("ip").args(["netns", "del", name]).status();
+}

@@ -1,0 +1,158 @@
+//! The product, run as its users run it: a `peer.toml`, `up`, `status`, Ctrl-C.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::netns::Netns;
+use super::process::{self, Output, Process};
+use super::topology::{LEFT, RIGHT};
+
+/// The pre-shared key of both ends.
+pub(crate) const PSK: &str = "a laboratory key of many characters";
+/// The device that carries the passengers.
+pub(crate) const DEVICE: &str = "sgre0";
+/// Inner addresses of the product's end of the tunnel.
+pub(crate) const INNER_V4: &str = "10.255.0.1";
+pub(crate) const INNER_V6: &str = "fd00:255::1";
+/// A prefix that the product routes into the tunnel, and a host in it.
+pub(crate) const ROUTE: &str = "10.20.0.0/16";
+pub(crate) const ROUTED_HOST: &str = "10.20.0.1";
+
+/// What `up` says once the tunnel carries packets.
+const READY: &str = "carries packets";
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The contents of a `peer.toml`; the default is `left` of a laboratory.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    /// Outer address of the other end.
+    pub(crate) address: &'static str,
+    pub(crate) psk: &'static str,
+    /// Further lines for `[peer]`.
+    pub(crate) peer: String,
+    /// Lines after `[peer]`, such as a whole `[peer.ike]`.
+    pub(crate) sections: String,
+    pub(crate) inner: [&'static str; 2],
+    /// Further lines for `[tunnel]`.
+    pub(crate) tunnel: String,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            address: RIGHT,
+            psk: PSK,
+            peer: String::new(),
+            sections: String::new(),
+            inner: ["10.255.0.1/30", "fd00:255::1/64"],
+            tunnel: format!("routes = [\"{ROUTE}\"]"),
+        }
+    }
+}
+
+impl Peer {
+    /// The other end of the default, in namespace `right`.
+    pub(crate) fn right() -> Self {
+        Self {
+            address: LEFT,
+            inner: ["10.255.0.2/30", "fd00:255::2/64"],
+            tunnel: String::new(),
+            ..Self::default()
+        }
+    }
+
+    /// The same, but waiting for the other end to initiate.
+    pub(crate) fn responder(mut self) -> Self {
+        self.peer.push_str("initiate = false\n");
+        self
+    }
+
+    fn render(&self) -> String {
+        let Self {
+            address,
+            peer,
+            sections,
+            inner: [v4, v6],
+            tunnel,
+            ..
+        } = self;
+        format!(
+            "[peer]\naddress = \"{address}\"\npsk-file = \"lab.psk\"\n{peer}\n{sections}\n\
+             [tunnel]\ndevice = \"{DEVICE}\"\naddress = [\"{v4}\", \"{v6}\"]\n{tunnel}\n"
+        )
+    }
+}
+
+/// A running `secure-gre up` with its own files and runtime directory.
+pub(crate) struct Product<'n> {
+    netns: &'n Netns,
+    folder: TempDir,
+    up: Process,
+}
+
+impl<'n> Product<'n> {
+    /// Starts `secure-gre up peer.toml` in a namespace. It may not be ready, or ever become so.
+    pub(crate) fn start(netns: &'n Netns, peer: &Peer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("peer.toml"), peer.render()).unwrap();
+        let secret = folder.path().join("lab.psk");
+        fs::write(&secret, peer.psk).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut command = netns.command(env!("CARGO_BIN_EXE_secure-gre"));
+        command.arg("up").arg(folder.path().join("peer.toml"));
+        command.arg("--runtime-dir").arg(folder.path().join("run"));
+        Self {
+            netns,
+            up: Process::spawn(command),
+            folder,
+        }
+    }
+
+    /// Waits until the tunnel carries packets.
+    #[track_caller]
+    pub(crate) fn wait_until_ready(&mut self) {
+        self.up.wait_for_line(READY, READY_TIMEOUT);
+    }
+
+    /// Waits for a line of either stream that holds `pattern`.
+    #[track_caller]
+    pub(crate) fn wait_for_line(&mut self, pattern: &str, timeout: Duration) -> String {
+        self.up.wait_for_line(pattern, timeout)
+    }
+
+    /// `secure-gre status --json`, parsed.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        let mut command = self.netns.command(env!("CARGO_BIN_EXE_secure-gre"));
+        command
+            .args(["status", "--json", "--runtime-dir"])
+            .arg(self.runtime());
+        let json = process::run(command, COMMAND_TIMEOUT).expect("status --json");
+        serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error} in {json}"))
+    }
+
+    /// Presses Ctrl-C and waits for the end.
+    #[track_caller]
+    pub(crate) fn interrupt(self) -> Output {
+        self.up.signal(Signal::SIGINT);
+        self.up.wait(COMMAND_TIMEOUT)
+    }
+
+    /// Ends it without giving it a chance to clean up.
+    #[track_caller]
+    pub(crate) fn kill(self) {
+        self.up.signal(Signal::SIGKILL);
+        let _ = self.up.wait(COMMAND_TIMEOUT);
+    }
+
+    fn runtime(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+}

@@ -1,0 +1,186 @@
+//! strongSwan in the guest: its configuration as a value, its GRE device, and its control tool.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use super::guest::Guest;
+use super::process::Output;
+use super::topology::{LEFT, RIGHT};
+
+/// Inner addresses of the guest's end of the tunnel; the product has `.1` and `::1`.
+pub(crate) const INNER_V4: &str = "10.255.0.2";
+pub(crate) const INNER_V6: &str = "fd00:255::2";
+
+/// What charon is configured with; the default is the counterpart of the product's defaults.
+#[derive(Clone)]
+pub(crate) struct Strongswan {
+    pub(crate) psk: &'static str,
+    /// The identity that charon shows.
+    pub(crate) local_id: &'static str,
+    /// The identity that charon expects of the product.
+    pub(crate) remote_id: &'static str,
+    pub(crate) ike_proposals: &'static str,
+    pub(crate) esp_proposals: &'static str,
+    /// `transport` or `tunnel`.
+    pub(crate) mode: &'static str,
+    /// `none` waits for the product, `start` and `trap` initiate.
+    pub(crate) start_action: &'static str,
+    pub(crate) mobike: bool,
+    /// As charon writes durations, for example `5s`; `0s` is off.
+    pub(crate) dpd_delay: &'static str,
+}
+
+impl Default for Strongswan {
+    fn default() -> Self {
+        Self {
+            psk: super::product::PSK,
+            local_id: RIGHT,
+            remote_id: LEFT,
+            ike_proposals: "aes256gcm16-prfsha256-ecp256",
+            esp_proposals: "aes256gcm16-ecp256",
+            mode: "transport",
+            start_action: "none",
+            mobike: false,
+            dpd_delay: "0s",
+        }
+    }
+}
+
+impl Strongswan {
+    /// Makes the GRE device, starts charon and loads this configuration.
+    #[track_caller]
+    pub(crate) fn start(&self, guest: &Guest) {
+        fs::write(guest.shared().join("strongswan.conf"), CHARON).unwrap();
+        fs::write(guest.shared().join("swanctl.conf"), self.render()).unwrap();
+        guest.expect(&gre_device());
+        guest.expect(
+            "mkdir -p /run/charon; charon-systemd &\n\
+             while ! [ -S /run/charon.vici ]; do sleep 0.05; done",
+        );
+        guest.expect("swanctl --load-all --noprompt --file /run/lab/swanctl.conf");
+    }
+
+    fn render(&self) -> String {
+        let Self {
+            psk,
+            local_id,
+            remote_id,
+            ike_proposals,
+            esp_proposals,
+            ..
+        } = self;
+        let Self {
+            mode,
+            start_action,
+            mobike,
+            dpd_delay,
+            ..
+        } = self;
+        let mobike = if *mobike { "yes" } else { "no" };
+        // The traffic selectors of a tunnel must be addresses; "dynamic" serves both modes.
+        format!(
+            "connections {{
+  gre {{
+    version = 2
+    local_addrs = {RIGHT}
+    remote_addrs = {LEFT}
+    proposals = {ike_proposals}
+    encap = no
+    mobike = {mobike}
+    dpd_delay = {dpd_delay}
+    local {{
+      auth = psk
+      id = {local_id}
+    }}
+    remote {{
+      auth = psk
+      id = {remote_id}
+    }}
+    children {{
+      gre {{
+        mode = {mode}
+        local_ts = dynamic[gre]
+        remote_ts = dynamic[gre]
+        esp_proposals = {esp_proposals}
+        start_action = {start_action}
+        dpd_action = clear
+      }}
+    }}
+  }}
+}}
+secrets {{
+  ike-lab {{
+    id-1 = {local_id}
+    id-2 = {remote_id}
+    secret = \"{psk}\"
+  }}
+}}
+"
+        )
+    }
+}
+
+/// One setting per line: charon reads more on one line as a single value.
+const CHARON: &str = "charon-systemd {
+  load = random nonce openssl curve25519 hmac kdf kernel-netlink socket-default vici
+  filelog {
+    lab {
+      path = /run/lab/charon.log
+      default = 1
+      flush_line = yes
+    }
+  }
+}
+swanctl {
+  load = random openssl
+}
+";
+
+/// The GRE device `gre1`, and a policy that holds back its packets while there is no SA. The
+/// policy's selector differs from charon's, which would otherwise take it for its own.
+fn gre_device() -> String {
+    let mut script = String::from("set -e\n");
+    for direction in ["out", "in"] {
+        writeln!(
+            script,
+            "ip xfrm policy add src 0.0.0.0/0 dst 0.0.0.0/0 proto gre dir {direction} \
+             action block priority 4000000"
+        )
+        .unwrap();
+    }
+    writeln!(
+        script,
+        "ip link add gre1 type gre local {RIGHT} remote {LEFT} ttl 64"
+    )
+    .unwrap();
+    writeln!(script, "ip link set gre1 mtu 1400 multicast on up").unwrap();
+    writeln!(script, "ip addr add {INNER_V4}/30 dev gre1").unwrap();
+    writeln!(script, "ip addr add {INNER_V6}/64 dev gre1 nodad").unwrap();
+    script
+}
+
+/// `swanctl --list-sas`.
+#[track_caller]
+pub(crate) fn list_sas(guest: &Guest) -> String {
+    guest.expect("swanctl --list-sas")
+}
+
+/// `swanctl --initiate`: ends when the child is up, with status 0, or when it failed.
+pub(crate) fn initiate(guest: &Guest) -> Output {
+    guest.run(
+        "swanctl --initiate --child gre --timeout 20",
+        Duration::from_secs(30),
+    )
+}
+
+/// `swanctl --terminate`: ends when the IKE SA is gone.
+#[track_caller]
+pub(crate) fn terminate(guest: &Guest) {
+    guest.expect("swanctl --terminate --ike gre");
+}
+
+/// charon's log so far.
+pub(crate) fn log(guest: &Guest) -> String {
+    fs::read_to_string(guest.shared().join("charon.log")).unwrap_or_default()
+}

@@ -1,0 +1,91 @@
+//! The Debian packages that the tests use, and their installation.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// Each package with what the tests want of it.
+const PACKAGES: &[(&str, &str)] = &[
+    ("iproute2", "`ip`: namespaces, links, addresses and routes"),
+    (
+        "iputils-ping",
+        "`ping` with a fixed size and the don't-fragment bit",
+    ),
+    ("tcpdump", "captures of what leaves the machine"),
+    ("iperf3", "bulk transfers through the tunnel"),
+    ("kmod", "`modprobe` inside the guest kernel"),
+    (
+        "user-mode-linux",
+        "the guest kernel, which has ESP and GRE of its own",
+    ),
+    (
+        "charon-systemd",
+        "strongSwan's IKE daemon, the peer in the guest",
+    ),
+    ("strongswan-swanctl", "control of strongSwan's daemon"),
+    (
+        "libstrongswan-standard-plugins",
+        "strongSwan's algorithms, by OpenSSL",
+    ),
+    ("libstrongswan-extra-plugins", "strongSwan's x25519"),
+];
+
+/// Installs the packages that are missing; says what and why for each.
+pub(crate) fn install_missing() -> anyhow::Result<()> {
+    let mut missing = Vec::new();
+    for &(package, purpose) in PACKAGES {
+        if !is_installed(package)? {
+            println!("missing: {package} ({purpose})");
+            missing.push(package);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !is_root()? {
+        bail!("the tests need more packages; as root: apt-get install {names}");
+    }
+    println!("installing: {names}");
+    // The package lists of a fresh machine are empty or old: refresh them only if that shows.
+    if apt_get(&install(&missing)).is_err() {
+        apt_get(&["update"])?;
+        apt_get(&install(&missing))?;
+    }
+    Ok(())
+}
+
+fn install<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(packages);
+    arguments
+}
+
+fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run apt-get")?;
+    if !status.success() {
+        bail!("`apt-get {}` ended with {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn is_installed(package: &str) -> anyhow::Result<bool> {
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Status}", package])
+        .output()
+        .context("cannot run dpkg-query: the tests know how to prepare Debian only")?;
+    Ok(output.stdout == b"installed")
+}
+
+fn is_root() -> anyhow::Result<bool> {
+    let output = Command::new("id")
+        .arg("--user")
+        .output()
+        .context("cannot run id")?;
+    Ok(output.stdout.trim_ascii() == b"0")
+}

@@ -1,0 +1,75 @@
+//! `cargo xtask test`: everything, from a machine with nothing but the toolchain on it.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+use crate::debian;
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Passed on to `cargo nextest run`, for example the name of a test. With any of these the
+    /// documentation's examples are left out.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    nextest: Vec<String>,
+}
+
+/// Prepares the machine, then builds and tests; every step runs even if one before it failed.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    debian::install_missing()?;
+    install_nextest()?;
+    cargo(&["build", "--package", "secure-gre"])?;
+
+    let mut nextest = vec!["nextest", "run", "--workspace"];
+    nextest.extend(arguments.nextest.iter().map(String::as_str));
+    let mut steps = vec![nextest];
+    if arguments.nextest.is_empty() {
+        steps.push(vec!["test", "--doc", "--workspace"]);
+    }
+
+    let mut failed = 0;
+    let mut summary = Vec::new();
+    for step in &steps {
+        let start = Instant::now();
+        let result = cargo(step);
+        let verdict = if result.is_ok() { "passed" } else { "FAILED" };
+        failed += usize::from(result.is_err());
+        summary.push(format!(
+            "{verdict} {:>4} s  cargo {}",
+            start.elapsed().as_secs(),
+            step.join(" ")
+        ));
+    }
+    println!("\n{}", summary.join("\n"));
+    if failed > 0 {
+        bail!("{failed} of {} steps failed", steps.len());
+    }
+    Ok(())
+}
+
+fn install_nextest() -> anyhow::Result<()> {
+    let probe = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output();
+    if probe.context("cannot run cargo")?.status.success() {
+        return Ok(());
+    }
+    println!("missing: cargo-nextest (runs each test in a process of its own); installing it");
+    cargo(&["install", "cargo-nextest", "--locked"])
+}
+
+fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    let line = format!("cargo {}", arguments.join(" "));
+    println!("> {line}");
+    let status = Command::new("cargo")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` ended with {status}");
+    }
+    Ok(())
+}
