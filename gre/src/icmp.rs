@@ -19,7 +19,7 @@ pub enum TooBig {
     /// An IPv6 packet of at most 1280 octets, which every link has to carry: fragment the outer
     /// packet (RFC 7676 §3).
     FragmentDelivery,
-    /// Drop it without a word: no answer is allowed, or there is no address to answer from.
+    /// Drop it without a word: no answer is allowed, or there is no source for one.
     Silent,
 }
 
@@ -29,47 +29,49 @@ pub const REPLY_MAX: usize = 1280;
 /// Decides about a passenger that exceeds `mtu`, the largest one the tunnel carries, and writes
 /// the answer to `out`, cut to the size of `out` or to [`REPLY_MAX`].
 ///
-/// `our_v4` and `our_v6` become the answer's source.
+/// `source_v4` and `source_v6` become the answer's source. Where the answer goes back through the
+/// TUN device, let them be the far end's tunnel addresses: Linux discards an IPv4 packet from a
+/// device as martian if its source is an address of the host itself.
 pub fn too_big(
     passenger: &[u8],
     mtu: u16,
-    our_v4: Option<Ipv4Addr>,
-    our_v6: Option<Ipv6Addr>,
+    source_v4: Option<Ipv4Addr>,
+    source_v6: Option<Ipv6Addr>,
     out: &mut [u8],
 ) -> TooBig {
     match ip::protocol(passenger) {
-        Some(Protocol::IPV4) => too_big_v4(passenger, mtu, our_v4, out),
-        Some(Protocol::IPV6) => too_big_v6(passenger, mtu, our_v6, out),
+        Some(Protocol::IPV4) => too_big_v4(passenger, mtu, source_v4, out),
+        Some(Protocol::IPV6) => too_big_v6(passenger, mtu, source_v6, out),
         _ => TooBig::Silent,
     }
 }
 
-fn too_big_v4(passenger: &[u8], mtu: u16, ours: Option<Ipv4Addr>, out: &mut [u8]) -> TooBig {
+fn too_big_v4(passenger: &[u8], mtu: u16, source: Option<Ipv4Addr>, out: &mut [u8]) -> TooBig {
     let Ok(ip) = Ipv4::parse(passenger) else {
         return TooBig::Silent;
     };
     if !ip.dont_fragment {
         return TooBig::FragmentPassenger;
     }
-    let (Some(ours), true) = (ours, may_answer_v4(&ip, passenger)) else {
+    let (Some(source), true) = (source, may_answer_v4(&ip, passenger)) else {
         return TooBig::Silent;
     };
-    write_v4(passenger, mtu, ours, ip.source, out).map_or(TooBig::Silent, TooBig::Reply)
+    write_v4(passenger, mtu, source, ip.source, out).map_or(TooBig::Silent, TooBig::Reply)
 }
 
-fn too_big_v6(passenger: &[u8], mtu: u16, ours: Option<Ipv6Addr>, out: &mut [u8]) -> TooBig {
+fn too_big_v6(passenger: &[u8], mtu: u16, source: Option<Ipv6Addr>, out: &mut [u8]) -> TooBig {
     let Ok(ip) = Ipv6::parse(passenger) else {
         return TooBig::Silent;
     };
     if ip.total_len <= IPV6_MTU_MIN.into() {
         return TooBig::FragmentDelivery;
     }
-    let (Some(ours), true) = (ours, may_answer_v6(&ip, passenger)) else {
+    let (Some(source), true) = (source, may_answer_v6(&ip, passenger)) else {
         return TooBig::Silent;
     };
     // Senders ignore a smaller value (RFC 8201 §4).
     let mtu = mtu.max(IPV6_MTU_MIN);
-    write_v6(passenger, mtu, ours, ip.source, out).map_or(TooBig::Silent, TooBig::Reply)
+    write_v6(passenger, mtu, source, ip.source, out).map_or(TooBig::Silent, TooBig::Reply)
 }
 
 /// RFC 1122 §3.2.2: never about an ICMP error, a multicast, a later fragment, or to a source that

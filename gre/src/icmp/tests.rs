@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const OUR_V4: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
-const OUR_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+const FAR_V4: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 2);
+const FAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 const UDP: u8 = 17;
 
 /// 1500 octets with DF, from 10.0.0.1 to 10.0.0.2.
@@ -30,7 +30,7 @@ fn ipv6(next_header: u8, upper: &[u8], len: u16) -> Vec<u8> {
 
 fn answer(passenger: &[u8], mtu: u16) -> (TooBig, Vec<u8>) {
     let mut out = vec![0xee; 2000];
-    let verdict = too_big(passenger, mtu, Some(OUR_V4), Some(OUR_V6), &mut out);
+    let verdict = too_big(passenger, mtu, Some(FAR_V4), Some(FAR_V6), &mut out);
     if let TooBig::Reply(len) = verdict {
         out.truncate(len);
     }
@@ -42,7 +42,7 @@ fn changed(mut packet: Vec<u8>, position: usize, to: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// D57, RFC 1191 §4: next-hop MTU, our address, and at least 28 octets quoted.
+/// D57, RFC 1191 §4: next-hop MTU, the given source, and at least 28 octets quoted.
 #[test]
 fn ipv4_reply() {
     let passenger = ipv4(UDP, &[]);
@@ -51,7 +51,7 @@ fn ipv4_reply() {
     let ip = Ipv4::parse(&reply).unwrap();
     assert_eq!(
         (ip.source, ip.destination, ip.protocol),
-        (OUR_V4, [10, 0, 0, 1].into(), ICMP)
+        (FAR_V4, [10, 0, 0, 1].into(), ICMP)
     );
     assert_eq!(
         (ip.header_len, ip.total_len, ip.dont_fragment),
@@ -73,7 +73,7 @@ fn ipv6_reply() {
     let ip = Ipv6::parse(&reply).unwrap();
     assert_eq!(
         (ip.source, ip.next_header, ip.total_len),
-        (OUR_V6, ICMPV6, REPLY_MAX)
+        (FAR_V6, ICMPV6, REPLY_MAX)
     );
     assert_eq!(reply[24..40], passenger[8..24], "to the passenger's source");
     let len = 1240u32.to_be_bytes();
@@ -207,7 +207,7 @@ fn without_an_address_or_room_there_is_no_answer() {
             TooBig::Silent
         );
         let mut small = [0; 27];
-        let verdict = too_big(&passenger, 1400, Some(OUR_V4), Some(OUR_V6), &mut small);
+        let verdict = too_big(&passenger, 1400, Some(FAR_V4), Some(FAR_V6), &mut small);
         assert_eq!(verdict, TooBig::Silent);
     }
 }
@@ -221,6 +221,6 @@ proptest! {
         if let Some(first) = packet.first_mut() {
             *first = version << 4 | *first & 0x0f;
         }
-        too_big(&packet, mtu, Some(OUR_V4), Some(OUR_V6), &mut vec![0; room]);
+        too_big(&packet, mtu, Some(FAR_V4), Some(FAR_V6), &mut vec![0; room]);
     }
 }
