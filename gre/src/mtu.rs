@@ -86,6 +86,14 @@ mod tests {
     fn outer_lengths_seen_on_the_wire() {
         let cases = [
             ("GCM-16", GCM, 1460),
+            (
+                "an alignment of 1",
+                Envelope {
+                    esp_alignment: 1,
+                    ..GCM
+                },
+                1460,
+            ),
             ("GCM-16, UDP-encapsulated", Envelope { udp: 8, ..GCM }, 1468),
             (
                 "GCM-16 over IPv6",

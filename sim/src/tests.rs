@@ -194,7 +194,7 @@ fn a_partition_holds_both_ways_until_it_is_healed() {
     sim.run_for(SECOND + SECOND / 2).unwrap();
     assert!(received(&sim).is_empty());
     assert_eq!(sim.trace().count(Fate::Partitioned), 2);
-    sim.heal(LEFT.ip(), RIGHT.ip());
+    sim.heal(RIGHT.ip(), LEFT.ip());
     sim.run_for(10 * SECOND).unwrap();
     assert_eq!(received(&sim), [2, 3]);
 }
@@ -272,6 +272,45 @@ fn a_network_without_a_future_is_stuck_at_once() {
     let mut sim = network(0, Quality::PERFECT, 0);
     let stuck = sim.run_until(3600 * SECOND, |_| false).unwrap_err();
     assert_eq!((stuck.reason, stuck.at), (Reason::Idle, Duration::ZERO));
+}
+
+#[test]
+fn a_late_deadline_does_not_turn_back_the_clock() {
+    let mut sim = network(0, Quality::PERFECT, 1);
+    sim.node_mut(LEFT.ip()).next = None;
+    let epoch = sim.now();
+    sim.run_for(SECOND).unwrap();
+    sim.node_mut(LEFT.ip()).next = Some(epoch);
+    let took = sim.run_until(SECOND, |sim| received(sim) == [0]).unwrap();
+    assert_eq!(took, Quality::PERFECT.delay);
+}
+
+/// Works off one timer at a time, as a timer queue may.
+struct Backlog(Vec<Instant>);
+
+impl Node for Backlog {
+    fn receive(&mut self, _: Instant, _: Frame) {}
+
+    fn timeout(&mut self, _: Instant) {
+        self.0.pop();
+    }
+
+    fn poll(&mut self, _: Instant) -> Vec<Frame> {
+        Vec::new()
+    }
+
+    fn deadline(&self) -> Option<(Instant, String)> {
+        self.0.last().map(|at| (*at, "one of many".to_owned()))
+    }
+}
+
+#[test]
+fn many_timers_due_at_once_are_not_spinning() {
+    let mut sim = Sim::new(0);
+    let timers = [sim.now() + SECOND, sim.now()].map(|at| [at; 900]).concat();
+    sim.add([LEFT.ip()], Backlog(timers));
+    sim.run_for(2 * SECOND).unwrap();
+    assert!(sim.node(LEFT.ip()).0.is_empty());
 }
 
 #[test]

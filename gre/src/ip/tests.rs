@@ -87,6 +87,9 @@ fn ipv4_options_are_skipped_and_later_fragments_have_no_upper_layer() {
     packet[..4].copy_from_slice(&[0x46, 0, 0, 28]);
     packet[9] = TCP;
     assert_eq!(found(&packet), Some((TCP, 24)));
-    packet[7] = 1;
-    assert_eq!(found(&packet), None);
+    assert_eq!(found(&packet[..23]), None, "truncated within the options");
+    for offset in [[0, 1], [0x10, 0]] {
+        packet[6..8].copy_from_slice(&offset);
+        assert_eq!(found(&packet), None, "{offset:?}");
+    }
 }

@@ -104,7 +104,7 @@ fn leaves_other_packets_alone() {
         ),
         (
             "option of length 1",
-            tcp(false, SYN, &hex!("03010000 020405b4"), &[]),
+            tcp(false, SYN, &hex!("03010101 020405b4"), &[]),
         ),
         (
             "option beyond the header",
