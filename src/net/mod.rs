@@ -1,3 +1,17 @@
-//! Everything Linux.
+//! Everything Linux: devices, sockets, netlink, namespaces, capabilities.
+//!
+//! This room moves bytes and changes the host; it knows neither IKE messages nor SAs nor GRE. Each
+//! file owns one kernel interface, and all `unsafe` of the package is in `sys`.
 
+pub mod esp;
+pub mod ike;
+pub mod netlink;
+pub mod netns;
+pub mod poll;
 pub mod prefix;
+pub mod privilege;
+mod sys;
+pub mod tun;
+
+#[cfg(test)]
+mod sandbox;

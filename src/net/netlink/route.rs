@@ -1,0 +1,377 @@
+//! Routes: which one leads to the peer, and the ones that are ours.
+//!
+//! Three kinds are made. A *usable* route leads a prefix into the tunnel, while it carries packets.
+//! An *unreachable* one of the worst metric stands under it all the time, so that traffic never falls
+//! back to the default route in clear. A *pinned* one keeps the outer packets to the peer out of the
+//! tunnel, whatever a routing protocol announces.
+
+use std::net::IpAddr;
+
+use futures_util::{StreamExt, TryStreamExt};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteType, RouteVia,
+};
+use nix::errno::Errno;
+
+use super::{Netlink, NetlinkError, errno, family, refused, unless};
+use crate::net::prefix::Prefix;
+
+/// Marks our routes in the kernel (`rtm_protocol`, "proto 47" in `ip route`), so that a later run
+/// knows what a crashed one left. The number is GRE's; no routing daemon in iproute2's `rt_protos`
+/// has it.
+pub const ROUTE_PROTOCOL: u8 = 47;
+
+/// The table that ordinary routes are in.
+pub const MAIN_TABLE: u32 = 254;
+
+/// A route of ours. Destination, table and metric are its identity in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Host bits are ignored.
+    pub destination: Prefix,
+    /// The routing table, usually [`MAIN_TABLE`].
+    pub table: u32,
+    /// The lowest wins among routes of one destination. IPv6 knows no 0.
+    pub metric: u32,
+    /// What becomes of the packets.
+    pub target: Target,
+}
+
+/// What a route does with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Sends it out of a device.
+    Link {
+        /// The device's index.
+        link: u32,
+        /// The next hop; `None`: the destination is on the link.
+        gateway: Option<IpAddr>,
+        /// The source address of our own packets; `None`: the kernel chooses.
+        source: Option<IpAddr>,
+    },
+    /// Refuses it with an ICMP "unreachable".
+    Unreachable,
+}
+
+impl Route {
+    /// A usable route into the tunnel device `link`, in the main table.
+    pub fn through(destination: Prefix, link: u32, metric: u32) -> Self {
+        let target = Target::Link {
+            link,
+            gateway: None,
+            source: None,
+        };
+        Self {
+            destination: destination.network(),
+            table: MAIN_TABLE,
+            metric,
+            target,
+        }
+    }
+
+    /// The route that refuses what has no usable one, in the main table.
+    pub fn unreachable(destination: Prefix) -> Self {
+        Self {
+            destination: destination.network(),
+            table: MAIN_TABLE,
+            metric: u32::MAX,
+            target: Target::Unreachable,
+        }
+    }
+
+    /// The route that keeps outer packets to `peer` on the way they have; of the best metric.
+    pub fn pinned(peer: IpAddr, way: &RouteInfo) -> Self {
+        Self {
+            destination: Prefix::host(peer),
+            table: MAIN_TABLE,
+            // IPv6 takes 0 for "none given" and makes it 1024.
+            metric: u32::from(peer.is_ipv6()),
+            target: Target::Link {
+                link: way.link,
+                gateway: way.gateway,
+                source: Some(way.source),
+            },
+        }
+    }
+}
+
+/// How the kernel would send a packet of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// The address that it would come from.
+    pub source: IpAddr,
+    /// The next hop; `None`: the destination is on the link.
+    pub gateway: Option<IpAddr>,
+    /// The device's index.
+    pub link: u32,
+    /// The device's name.
+    pub link_name: String,
+    /// The largest packet that passes as far as the kernel knows: the route's or learned path MTU,
+    /// else the link's.
+    pub mtu: u32,
+}
+
+/// What [`Netlink::add_route`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// Nothing: the route is new.
+    New,
+    /// A route of an earlier run of ours, which now is as asked for.
+    Adopted,
+}
+
+impl Netlink {
+    /// Looks up the way to `destination` (`ip route get`), from `source` if that is given.
+    pub async fn route_to(
+        &self,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Result<RouteInfo, NetlinkError> {
+        let no_route = || NetlinkError::NoRoute { destination };
+        let mut query = RouteMessage::default();
+        query.header.address_family = family(destination);
+        query.header.destination_prefix_length = Prefix::host(destination).prefix_len();
+        query
+            .attributes
+            .push(RouteAttribute::Destination(destination.into()));
+        if let Some(source) = source {
+            query.header.source_prefix_length = Prefix::host(source).prefix_len();
+            query.attributes.push(RouteAttribute::Source(source.into()));
+        }
+        let answer = self
+            .handle
+            .route()
+            .get(query)
+            .execute()
+            .boxed()
+            .try_next()
+            .await;
+        let message = answer.map_err(|error| match errno(&error) {
+            // The last two are the answers of "prohibit" and "blackhole" routes.
+            Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL) => {
+                no_route()
+            }
+            _ => refused(format!("look up the route to {destination}"), error),
+        })?;
+        let parts = Parts::of(&message.ok_or_else(no_route)?);
+        let link = self.link_by_index(parts.link.ok_or_else(no_route)?).await?;
+        Ok(RouteInfo {
+            source: parts.source.or(source).ok_or_else(no_route)?,
+            gateway: parts.gateway,
+            link: link.index,
+            link_name: link.name,
+            mtu: parts.mtu.unwrap_or(link.mtu),
+        })
+    }
+
+    /// Adds a route, or takes over the one that an earlier run of ours left in its place.
+    pub async fn add_route(&self, route: &Route) -> Result<Added, NetlinkError> {
+        let action = || format!("add the route {}", route.destination);
+        let Err(error) = self.handle.route().add(route.message()).execute().await else {
+            return Ok(Added::New);
+        };
+        if errno(&error) != Some(Errno::EEXIST) {
+            return Err(refused(action(), error));
+        }
+        let Route {
+            destination,
+            table,
+            metric,
+            ..
+        } = *route;
+        let identity = (destination.network(), table, metric);
+        let ours = self.list_own_routes().await?;
+        if !ours
+            .iter()
+            .any(|own| (own.destination, own.table, own.metric) == identity)
+        {
+            return Err(NetlinkError::ForeignRoute {
+                destination,
+                metric,
+            });
+        }
+        let replaced = self
+            .handle
+            .route()
+            .add(route.message())
+            .replace()
+            .execute()
+            .await;
+        replaced
+            .map(|()| Added::Adopted)
+            .map_err(|error| refused(action(), error))
+    }
+
+    /// Adds a route, or changes the one of the same destination, table and metric, whosever it is.
+    pub async fn replace_route(&self, route: &Route) -> Result<(), NetlinkError> {
+        let outcome = self
+            .handle
+            .route()
+            .add(route.message())
+            .replace()
+            .execute()
+            .await;
+        outcome.map_err(|error| refused(format!("set the route {}", route.destination), error))
+    }
+
+    /// Deletes a route of ours; nobody else's.
+    pub async fn delete_route(&self, route: &Route) -> Result<(), NetlinkError> {
+        let mut message = route.message();
+        // The wildcard for deletions.
+        message.header.scope = RouteScope::NoWhere;
+        let outcome = self.handle.route().del(message).execute().await;
+        unless(outcome, &[Errno::ESRCH, Errno::ENODEV])
+            .map_err(|error| refused(format!("delete the route {}", route.destination), error))
+    }
+
+    /// Every route with our mark, of both families and all tables, left by whichever run.
+    pub async fn list_own_routes(&self) -> Result<Vec<Route>, NetlinkError> {
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut filter = RouteMessage::default();
+            filter.header.address_family = family;
+            filter.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
+            let mut answers = self.handle.route().get(filter).execute().boxed();
+            while let Some(message) = answers.try_next().await.transpose() {
+                match message {
+                    Ok(message) => routes.extend(Route::of(&message)),
+                    // The family or its tables do not exist in this namespace.
+                    Err(error) if errno(&error) == Some(Errno::ENOENT) => break,
+                    Err(error) => return Err(refused("list the routes".to_owned(), error)),
+                }
+            }
+        }
+        Ok(routes)
+    }
+}
+
+impl Route {
+    fn message(&self) -> RouteMessage {
+        let destination = self.destination.network();
+        let mut message = RouteMessage::default();
+        let header = &mut message.header;
+        header.address_family = family(destination.addr());
+        header.destination_prefix_length = destination.prefix_len();
+        header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
+        header.scope = RouteScope::Universe;
+        header.kind = RouteType::Unreachable;
+        message.attributes = vec![
+            RouteAttribute::Destination(destination.addr().into()),
+            RouteAttribute::Table(self.table),
+            RouteAttribute::Priority(self.metric),
+        ];
+        let Target::Link {
+            link,
+            gateway,
+            source,
+        } = self.target
+        else {
+            return message;
+        };
+        message.header.kind = RouteType::Unicast;
+        message.attributes.push(RouteAttribute::Oif(link));
+        message
+            .attributes
+            .extend(source.map(|source| RouteAttribute::PrefSource(source.into())));
+        match gateway {
+            Some(gateway) => {
+                // The kernel named this gateway for this link; it need not check that again, and
+                // could not where the gateway is outside of every connected prefix.
+                message.header.flags |= RouteFlags::Onlink;
+                message.attributes.push(match gateway {
+                    IpAddr::V6(gateway) if destination.addr().is_ipv4() => {
+                        RouteAttribute::Via(RouteVia::Inet6(gateway))
+                    }
+                    gateway => RouteAttribute::Gateway(gateway.into()),
+                });
+            }
+            None => message.header.scope = RouteScope::Link,
+        }
+        message
+    }
+
+    /// `None` for a route that isn't marked as ours, or is nothing that we make.
+    fn of(message: &RouteMessage) -> Option<Self> {
+        let header = &message.header;
+        if header.protocol != RouteProtocol::Other(ROUTE_PROTOCOL) {
+            return None;
+        }
+        let parts = Parts::of(message);
+        let target = match header.kind {
+            RouteType::Unreachable => Target::Unreachable,
+            RouteType::Unicast => Target::Link {
+                link: parts.link?,
+                gateway: parts.gateway,
+                source: parts.source,
+            },
+            _ => return None,
+        };
+        let address = match (parts.destination, header.address_family) {
+            (Some(address), _) => address,
+            (None, AddressFamily::Inet) => IpAddr::from([0; 4]),
+            (None, _) => IpAddr::from([0; 16]),
+        };
+        Some(Self {
+            destination: Prefix::new(address, header.destination_prefix_length)?,
+            table: parts.table.unwrap_or_else(|| header.table.into()),
+            metric: parts.metric,
+            target,
+        })
+    }
+}
+
+/// The attributes of a route message that mean something to us.
+#[derive(Default)]
+struct Parts {
+    destination: Option<IpAddr>,
+    gateway: Option<IpAddr>,
+    source: Option<IpAddr>,
+    link: Option<u32>,
+    table: Option<u32>,
+    metric: u32,
+    mtu: Option<u32>,
+}
+
+impl Parts {
+    fn of(message: &RouteMessage) -> Self {
+        let mut parts = Self::default();
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(address) => parts.destination = ip(address),
+                RouteAttribute::Gateway(address) => parts.gateway = ip(address),
+                RouteAttribute::Via(via) => parts.gateway = next_hop(via),
+                RouteAttribute::PrefSource(address) => parts.source = ip(address),
+                RouteAttribute::Oif(link) => parts.link = Some(*link),
+                RouteAttribute::Table(table) => parts.table = Some(*table),
+                RouteAttribute::Priority(metric) => parts.metric = *metric,
+                RouteAttribute::Metrics(metrics) => {
+                    parts.mtu = metrics.iter().find_map(|metric| match metric {
+                        RouteMetric::Mtu(mtu) => Some(*mtu),
+                        _ => None,
+                    });
+                }
+                _ => {}
+            }
+        }
+        parts
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+/// A next hop that may be of the other family.
+fn next_hop(via: &RouteVia) -> Option<IpAddr> {
+    match via {
+        RouteVia::Inet(address) => Some((*address).into()),
+        RouteVia::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
