@@ -9,6 +9,8 @@ use crate::identity::Identity;
 use crate::proposal::{EspSuite, IkeSuite};
 use crate::secret::Secret;
 
+pub use crate::wire::EspSpi;
+
 /// The outer addresses and ports that an IKE message takes. On port 4500 the caller adds and strips
 /// the non-ESP marker (RFC 7296 §3.1); it is never part of the bytes here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,10 +20,6 @@ pub struct Path {
     /// The peer's address and port.
     pub remote: SocketAddr,
 }
-
-/// An ESP SPI (RFC 4303 §2.1), chosen by the receiver of the packets; never 0 to 255.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EspSpi(pub u32);
 
 /// A CHILD_SA pair's number, unique for the life of an [`Endpoint`](crate::Endpoint).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,8 +5,10 @@ pub mod algorithm;
 pub mod config;
 pub mod crypto;
 pub mod identity;
+pub mod limits;
 pub mod proposal;
 pub mod secret;
+pub mod wire;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,142 @@
+//! Protection of the SK payload's body with an AEAD (RFC 7296 §3.14, RFC 5282): IV, ciphertext, ICV.
+//! Which octets are payloads, padding or header is [`wire`](crate::wire)'s business.
+//!
+//! Both calls get the message up to the body of SK as octets that are authenticated and not
+//! encrypted. An AEAD takes them as associated data; a MAC over header to Pad Length, as AES-CBC with
+//! HMAC has it, begins with the same octets and goes on with IV and ciphertext.
+
+use ring::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use crate::algorithm::Encryption;
+use crate::secret::Secret;
+
+/// Octets of the explicit IV (RFC 5282 §3.1).
+const IV_OCTETS: usize = 8;
+
+/// Protects what we send. It counts the IVs itself and cannot be cloned, so none comes twice with
+/// its key (D20, RFC 5282 §3.1).
+pub struct SealingCipher {
+    key: SaltedKey,
+    next_iv: u64,
+}
+
+/// Opens what the peer has sealed.
+pub struct OpeningCipher {
+    key: SaltedKey,
+}
+
+/// The integrity check failed, or there was nothing to check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IcvMismatch;
+
+struct SaltedKey {
+    encryption: Encryption,
+    key: LessSafeKey,
+    salt: Zeroizing<[u8; Encryption::SALT_OCTETS]>,
+}
+
+impl SealingCipher {
+    /// For SK_ei or SK_er: the key, then the salt (RFC 5282 §7.1).
+    ///
+    /// # Panics
+    /// Where the key material is not [`Encryption::key_material_octets`] long. It comes from prf+,
+    /// which was asked for that many.
+    pub fn new(encryption: Encryption, key_material: &Secret) -> Self {
+        Self {
+            key: SaltedKey::new(encryption, key_material),
+            next_iv: 0,
+        }
+    }
+
+    /// Octets that [`seal`](Self::seal) appends for so many octets of plaintext.
+    pub fn sealed_octets(&self, plaintext_octets: usize) -> usize {
+        IV_OCTETS + plaintext_octets + self.key.encryption.icv_octets()
+    }
+
+    /// Appends IV, ciphertext and ICV to a message that is complete up to there.
+    pub fn seal(&mut self, message: &mut Vec<u8>, mut plaintext: Vec<u8>) {
+        let iv = self.next_iv.to_be_bytes();
+        // Message IDs are 32 bits long, so an IKE SA ends long before its IVs do.
+        self.next_iv += 1;
+        #[expect(
+            clippy::expect_used,
+            reason = "a message is far shorter than GCM's 64 GiB"
+        )]
+        let icv = self
+            .key
+            .key
+            .seal_in_place_separate_tag(
+                self.key.nonce(iv),
+                Aad::from(message.as_slice()),
+                &mut plaintext,
+            )
+            .expect("a message within the bounds of GCM");
+        message.extend_from_slice(&iv);
+        message.extend_from_slice(&plaintext);
+        message.extend_from_slice(icv.as_ref());
+    }
+}
+
+impl OpeningCipher {
+    /// As [`SealingCipher::new`], with the other end's key.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn new(encryption: Encryption, key_material: &Secret) -> Self {
+        Self {
+            key: SaltedKey::new(encryption, key_material),
+        }
+    }
+
+    /// The plaintext of IV, ciphertext and ICV, if they and the message before them are authentic.
+    pub fn open(&self, associated: &[u8], protected: &[u8]) -> Result<Vec<u8>, IcvMismatch> {
+        let (iv, sealed) = protected
+            .split_first_chunk::<IV_OCTETS>()
+            .ok_or(IcvMismatch)?;
+        let mut buffer = sealed.to_vec();
+        let plaintext = self
+            .key
+            .key
+            .open_in_place(self.key.nonce(*iv), Aad::from(associated), &mut buffer)
+            .map_err(|_| IcvMismatch)?
+            .len();
+        buffer.truncate(plaintext);
+        Ok(buffer)
+    }
+}
+
+impl SaltedKey {
+    #[expect(clippy::expect_used, reason = "documented at the public constructors")]
+    fn new(encryption: Encryption, key_material: &Secret) -> Self {
+        let (key, salt) = key_material
+            .expose()
+            .split_last_chunk::<{ Encryption::SALT_OCTETS }>()
+            .expect("key material with a salt");
+        let key = UnboundKey::new(encryption.aead(), key).expect("key material of this cipher");
+        Self {
+            encryption,
+            key: LessSafeKey::new(key),
+            salt: Zeroizing::new(*salt),
+        }
+    }
+
+    /// Salt, then IV (RFC 5282 §4).
+    fn nonce(&self, iv: [u8; IV_OCTETS]) -> Nonce {
+        let [a, b, c, d] = *self.salt;
+        let [e, f, g, h, i, j, k, l] = iv;
+        Nonce::assume_unique_for_key([a, b, c, d, e, f, g, h, i, j, k, l])
+    }
+}
+
+impl std::fmt::Debug for SealingCipher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SealingCipher({}, ..)", self.key.encryption)
+    }
+}
+
+impl std::fmt::Debug for OpeningCipher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpeningCipher({}, ..)", self.key.encryption)
+    }
+}

@@ -1,0 +1,38 @@
+//! Bounds on what a peer can make us hold or walk through, each with its reason.
+
+/// The longest message, in octets: what a UDP datagram can carry.
+pub const MESSAGE_OCTETS: usize = 65_535;
+
+/// Payloads in one message, skipped ones included. The longest honest message that we know of, an
+/// IKE_AUTH request with MOBIKE, has about twenty.
+pub const PAYLOADS: usize = 64;
+
+/// Proposals in one SA payload. libreswan's default sends four; appliances that write every
+/// combination as a proposal of its own send some twenty.
+pub const PROPOSALS: usize = 64;
+
+/// Transforms in one proposal: every algorithm in the registries of all five types fits.
+pub const TRANSFORMS: usize = 128;
+
+/// Octets of a public value: ML-KEM-1024 (1568) is the longest that is registered; whether the
+/// length is the group's is for whoever knows the group.
+pub const KEY_EXCHANGE_OCTETS: usize = 2_048;
+
+/// Octets of an AUTH value: an RSA signature of 8192 bits with its algorithm identifier.
+pub const AUTHENTICATION_OCTETS: usize = 2_048;
+
+/// Octets of a nonce, from and to (D11, RFC 7296 §2.10).
+pub const NONCE_OCTETS_RANGE: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// Octets of a notification's data. Honest ones are hashes, cookies (64), addresses, or at most a
+/// public value (ADDITIONAL_KEY_EXCHANGE link data, tickets).
+pub const NOTIFY_OCTETS: usize = 2_048;
+
+/// SPIs in one Delete payload: the pairs of an IKE SA are few, one for each worker of the peer.
+pub const DELETE_SPIS: usize = 256;
+
+/// Traffic selectors in one TS payload: GRE between two addresses needs one.
+pub const TRAFFIC_SELECTORS: usize = 64;
+
+/// Attributes in one Configuration payload, which we only skip.
+pub const CONFIGURATION_ATTRIBUTES: usize = 64;

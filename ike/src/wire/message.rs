@@ -1,0 +1,86 @@
+//! Whole messages: what is received as borrowed octets, what is sent as new ones.
+
+use super::error::{HeaderError, OpenError, WireError};
+use super::header::{self, Header, Parsed};
+use super::payload::{self, Chain, Payload, PayloadType, Raw};
+use super::reader::Reader;
+use super::sk;
+use super::writer::Writer;
+use crate::crypto::cipher::{OpeningCipher, SealingCipher};
+
+/// A received message of which only the header is read.
+#[derive(Debug, Clone)]
+pub struct Datagram<'a> {
+    /// Its header.
+    pub header: Header,
+    octets: &'a [u8],
+    chain: Chain<'a>,
+}
+
+impl<'a> Datagram<'a> {
+    /// Reads the header; nothing else is looked at, nothing allocated.
+    pub fn parse(octets: &'a [u8]) -> Result<Self, HeaderError> {
+        let Parsed {
+            header,
+            first,
+            payloads,
+        } = header::parse(octets)?;
+        Ok(Self {
+            header,
+            octets,
+            chain: Chain::new(first, payloads),
+        })
+    }
+
+    /// The message as it was received.
+    pub const fn octets(&self) -> &'a [u8] {
+        self.octets
+    }
+
+    /// Whether an SK payload ends the message. What is before it is only stepped over.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted().is_some()
+    }
+
+    /// The payloads of a message in which nothing is encrypted. Nothing authenticates them.
+    pub fn clear_payloads(&self) -> Result<Vec<Payload>, WireError> {
+        payload::parse(self.chain.clone())
+    }
+
+    /// The payloads inside SK. The integrity check comes before any of them is looked at (D20);
+    /// those in the clear before it are not returned.
+    pub fn open(&self, cipher: &OpeningCipher) -> Result<Vec<Payload>, OpenError> {
+        let encrypted = self.encrypted().ok_or(OpenError::NotEncrypted)?;
+        let protected = encrypted.body.clone().take_rest();
+        // SK is last, so all that its ICV covers beside its body is what comes before that.
+        let associated = self
+            .octets
+            .strip_suffix(protected)
+            .ok_or(OpenError::NotEncrypted)?;
+        let inner = sk::open(associated, protected, cipher)?;
+        let chain = Chain::new(encrypted.next, Reader::new(&inner));
+        payload::parse(chain).map_err(OpenError::Malformed)
+    }
+
+    fn encrypted(&self) -> Option<Raw<'a>> {
+        self.chain
+            .clone()
+            .filter_map(Result::ok)
+            .find(|raw| raw.kind == PayloadType::ENCRYPTED)
+    }
+}
+
+/// A message in which nothing is encrypted.
+pub fn encode(header: &Header, payloads: &[Payload]) -> Vec<u8> {
+    let body = payload::write(payloads);
+    let mut writer = Writer::default();
+    header.write(&mut writer, payload::first(payloads), body.len());
+    writer.octets(&body);
+    writer.into_octets()
+}
+
+/// A message whose payloads are all inside SK. Each call takes an IV of its own: a retransmission
+/// repeats the octets instead (D2, RFC 7296 §2.1).
+pub fn seal(header: &Header, payloads: &[Payload], cipher: &mut SealingCipher) -> Vec<u8> {
+    sk::seal(header, payloads, cipher)
+}
