@@ -35,7 +35,7 @@ macro_rules! table {
             }
 
             /// The transform ID (RFC 7296 §3.3.2).
-            pub fn id(self) -> u16 {
+            pub fn transform_id(self) -> u16 {
                 self.row().id
             }
 
@@ -133,10 +133,9 @@ impl Encryption {
     /// The algorithm with this transform ID and Key Length attribute. AES without a Key Length is
     /// no algorithm (RFC 7296 §3.3.5).
     pub fn from_transform(id: u16, key_bits: Option<u16>) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|encryption| encryption.id() == id && Some(encryption.key_bits()) == key_bits)
+        Self::ALL.iter().copied().find(|encryption| {
+            encryption.transform_id() == id && Some(encryption.key_bits()) == key_bits
+        })
     }
 
     /// The Key Length attribute (RFC 7296 §3.3.5).
@@ -167,13 +166,22 @@ impl Encryption {
 
 impl Prf {
     /// The PRF with this transform ID.
-    pub fn from_id(id: u16) -> Option<Self> {
-        Self::ALL.iter().copied().find(|prf| prf.id() == id)
+    pub fn from_transform_id(id: u16) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|prf| prf.transform_id() == id)
     }
 
     /// Octets of output, which is also the preferred key size (RFC 4868 §2.1.2).
     pub fn octets(self) -> usize {
         self.row().octets
+    }
+
+    /// The shortest nonce that goes with it (RFC 7296 §2.10). The initiator's has to be long enough
+    /// for every PRF that it proposes.
+    pub fn nonce_octets_min(self) -> usize {
+        (self.octets() / 2).max(16)
     }
 
     /// The implementation.
@@ -184,8 +192,11 @@ impl Prf {
 
 impl Group {
     /// The group with this transform ID, which is also the number in KE and INVALID_KE_PAYLOAD.
-    pub fn from_id(id: u16) -> Option<Self> {
-        Self::ALL.iter().copied().find(|group| group.id() == id)
+    pub fn from_transform_id(id: u16) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|group| group.transform_id() == id)
     }
 
     /// Octets of a public value on the wire.
@@ -354,17 +365,17 @@ mod tests {
                 Some(encryption)
             );
             assert_eq!(
-                Encryption::from_transform(encryption.id(), Some(encryption.key_bits())),
+                Encryption::from_transform(encryption.transform_id(), Some(encryption.key_bits())),
                 Some(encryption)
             );
         }
         for &prf in Prf::ALL {
             assert_eq!(Prf::from_keyword(prf.keyword()), Some(prf));
-            assert_eq!(Prf::from_id(prf.id()), Some(prf));
+            assert_eq!(Prf::from_transform_id(prf.transform_id()), Some(prf));
         }
         for &group in Group::ALL {
             assert_eq!(Group::from_keyword(group.keyword()), Some(group));
-            assert_eq!(Group::from_id(group.id()), Some(group));
+            assert_eq!(Group::from_transform_id(group.transform_id()), Some(group));
         }
         assert_eq!(Group::from_keyword("curve25519"), Some(Group::Curve25519));
     }
@@ -380,7 +391,7 @@ mod tests {
     #[test]
     fn unknown_groups_stay_unknown() {
         for id in (0..=u16::MAX).filter(|id| ![19, 20, 31].contains(id)) {
-            assert_eq!(Group::from_id(id), None, "group {id}");
+            assert_eq!(Group::from_transform_id(id), None, "group {id}");
         }
     }
 

@@ -33,7 +33,10 @@ pub struct HalfOpenLimits {
 
 impl Default for HalfOpenLimits {
     fn default() -> Self {
-        Self { cookies_from: 30, limit: 1000 }
+        Self {
+            cookies_from: 30,
+            limit: 1000,
+        }
     }
 }
 
@@ -87,7 +90,11 @@ pub struct Retransmit {
 
 impl Default for Retransmit {
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), factor: 1.8, tries: 7 }
+        Self {
+            first: Duration::from_millis(500),
+            factor: 1.8,
+            tries: 7,
+        }
     }
 }
 

@@ -3,11 +3,16 @@
 
 pub mod algorithm;
 pub mod config;
+pub mod cookie;
 pub mod crypto;
 pub mod identity;
+pub mod keys;
 pub mod limits;
+pub mod nat;
 pub mod proposal;
 pub mod secret;
+pub mod select;
+pub mod ts;
 pub mod wire;
 
 #[cfg(test)]

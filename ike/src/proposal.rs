@@ -5,10 +5,13 @@
 //! [`select`](crate::select), the algorithms themselves are in [`algorithm`](crate::algorithm).
 
 mod keyword;
+mod offer;
 
 use std::fmt;
 
 pub use self::keyword::{KeywordError, KeywordFault, Use};
+pub(crate) use self::offer::numbered;
+pub use self::offer::{esp_offer, ike_offer};
 use crate::algorithm::{Encryption, Group, Prf};
 
 /// One proposal for an IKE SA: of each list exactly one is agreed on. No list is empty.
@@ -110,7 +113,7 @@ pub enum Esn {
 
 impl Esn {
     /// The transform ID (RFC 7296 §3.3.2).
-    pub fn id(self) -> u16 {
+    pub fn transform_id(self) -> u16 {
         match self {
             Self::No => 0,
             Self::Yes => 1,
@@ -118,8 +121,10 @@ impl Esn {
     }
 
     /// The one with this transform ID.
-    pub fn from_id(id: u16) -> Option<Self> {
-        [Self::No, Self::Yes].into_iter().find(|esn| esn.id() == id)
+    pub fn from_transform_id(id: u16) -> Option<Self> {
+        [Self::No, Self::Yes]
+            .into_iter()
+            .find(|esn| esn.transform_id() == id)
     }
 
     /// How proposals in a file write it.
@@ -207,6 +212,12 @@ impl fmt::Display for EspSuite {
             if self.esn { "-esn" } else { "" }
         )
     }
+}
+
+/// Proposals as they are written in a file, for people.
+pub fn list(proposals: &[impl fmt::Display]) -> String {
+    let texts: Vec<String> = proposals.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 fn hyphenated<'a>(

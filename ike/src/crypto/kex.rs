@@ -43,20 +43,17 @@ pub enum KexError {
     SmallOrder(Group),
 }
 
-/// The operating system refuses to give randomness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cannot make a key for {0}: the operating system gives no random bytes; check getrandom(2)"
-)]
-pub struct EntropyError(pub Group);
-
 /// How a group's row in the table makes a private key.
-pub(crate) type Generate = fn(&mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError>;
+pub(crate) type Generate = fn(&mut dyn CryptoRng) -> Box<dyn KeyExchange>;
 
 impl Group {
     /// A new private key. X25519 draws it from `rng`; for the NIST curves `ring` takes only its own
     /// randomness, so what follows from such a key cannot be replayed from a seed.
-    pub fn generate(self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError> {
+    ///
+    /// # Panics
+    /// Where the operating system has no randomness for `ring`; on Linux getrandom(2) waits until
+    /// it has some, and never fails afterwards.
+    pub fn generate(self, rng: &mut dyn CryptoRng) -> Box<dyn KeyExchange> {
         self.generator()(rng)
     }
 
@@ -74,17 +71,17 @@ impl Group {
     }
 }
 
-pub(crate) fn curve25519(rng: &mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError> {
+pub(crate) fn curve25519(rng: &mut dyn CryptoRng) -> Box<dyn KeyExchange> {
     let private = EphemeralSecret::random_from_rng(rng);
     let public = PublicKey::from(&private);
-    Ok(Box::new(Curve25519 { private, public }))
+    Box::new(Curve25519 { private, public })
 }
 
-pub(crate) fn ecp256(_rng: &mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError> {
+pub(crate) fn ecp256(_rng: &mut dyn CryptoRng) -> Box<dyn KeyExchange> {
     ecp(Group::Ecp256, &agreement::ECDH_P256)
 }
 
-pub(crate) fn ecp384(_rng: &mut dyn CryptoRng) -> Result<Box<dyn KeyExchange>, EntropyError> {
+pub(crate) fn ecp384(_rng: &mut dyn CryptoRng) -> Box<dyn KeyExchange> {
     ecp(Group::Ecp384, &agreement::ECDH_P384)
 }
 
@@ -120,21 +117,26 @@ impl KeyExchange for Curve25519 {
 /// SEC 1 §2.3.3: the octet before x‖y of an uncompressed point. IKE leaves it out (RFC 5903 §7).
 const UNCOMPRESSED: u8 = 0x04;
 
-fn ecp(
-    group: Group,
-    algorithm: &'static agreement::Algorithm,
-) -> Result<Box<dyn KeyExchange>, EntropyError> {
+fn ecp(group: Group, algorithm: &'static agreement::Algorithm) -> Box<dyn KeyExchange> {
+    #[expect(
+        clippy::expect_used,
+        reason = "there is no going on without entropy, see `generate`"
+    )]
     let private = EphemeralPrivateKey::generate(algorithm, &SystemRandom::new())
-        .map_err(|_| EntropyError(group))?;
+        .expect("getrandom(2) gives random bytes");
+    #[expect(
+        clippy::expect_used,
+        reason = "a private key that was just made is a valid scalar"
+    )]
     let point = private
         .compute_public_key()
-        .map_err(|_| EntropyError(group))?;
+        .expect("a valid key has a public value");
     let public = point.as_ref().iter().copied().skip(1).collect();
-    Ok(Box::new(Ecp {
+    Box::new(Ecp {
         group,
         private,
         public,
-    }))
+    })
 }
 
 struct Ecp {

@@ -1,0 +1,109 @@
+//! The keys of an IKE SA and of its CHILD_SAs, and the proof of who holds the pre-shared key
+//! (RFC 7296 §2.13 to §2.17, RFC 5282 §7.1). The functions beneath are in
+//! [`crypto::prf`](crate::crypto::prf).
+
+use crate::algorithm::Prf;
+use crate::proposal::{EspSuite, IkeSuite};
+use crate::secret::Secret;
+use crate::wire::IkeSpi;
+
+/// The keys of an IKE SA. SK_ai and SK_ar do not exist: every cipher is an AEAD, for which their
+/// lengths are 0 (RFC 5282 §7.1).
+#[derive(Debug)]
+pub struct IkeKeys {
+    /// From which the keys of CHILD_SAs are derived.
+    pub sk_d: Secret,
+    /// Key, then salt, of what the initiator sends.
+    pub sk_ei: Secret,
+    /// Key, then salt, of what the responder sends.
+    pub sk_er: Secret,
+    /// For the initiator's AUTH.
+    pub sk_pi: Secret,
+    /// For the responder's AUTH.
+    pub sk_pr: Secret,
+}
+
+impl IkeKeys {
+    /// SKEYSEED = prf(Ni | Nr, g^ir), and prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) cut into keys
+    /// (RFC 7296 §2.14). `ni` and `nr` are the nonces without payload headers.
+    pub fn derive(
+        suite: IkeSuite,
+        g_ir: &Secret,
+        ni: &[u8],
+        nr: &[u8],
+        spi_i: IkeSpi,
+        spi_r: IkeSpi,
+    ) -> Self {
+        let nonces = Secret::new([ni, nr].concat());
+        let skeyseed = suite.prf.compute(nonces.expose(), &[g_ir.expose()]);
+        let seed = [ni, nr, &spi_i.0.to_be_bytes(), &spi_r.0.to_be_bytes()];
+        let (e, p) = (suite.encryption.key_material_octets(), suite.prf.octets());
+        let [sk_d, sk_ei, sk_er, sk_pi, sk_pr] =
+            suite.prf.expand(skeyseed.expose(), &seed, [p, e, e, p, p]);
+        Self {
+            sk_d,
+            sk_ei,
+            sk_er,
+            sk_pi,
+            sk_pr,
+        }
+    }
+
+    /// SK_e of what we send, then of what the peer sends; `initiated`: we are the SA's initiator.
+    pub fn encryption(&self, initiated: bool) -> (&Secret, &Secret) {
+        if initiated {
+            (&self.sk_ei, &self.sk_er)
+        } else {
+            (&self.sk_er, &self.sk_ei)
+        }
+    }
+}
+
+/// RFC 7296 §2.15: 17 octets of ASCII without a NUL.
+const KEY_PAD: &[u8] = b"Key Pad for IKEv2";
+
+/// The AUTH payload's data for a pre-shared key (RFC 7296 §2.15):
+/// prf(prf(PSK, "Key Pad for IKEv2"), first message | the other side's nonce | prf(SK_p, ID')).
+///
+/// All of it is the signer's: `first_message` is what it sent last as its IKE_SA_INIT message, from
+/// the header on; `sk_p` is its SK_pi or SK_pr; `id_body` is its ID payload without the generic
+/// header, so from the ID type on. Only `peer_nonce` is the verifier's. Comparing two of these is
+/// constant-time, and false where the lengths differ.
+pub fn auth_value(
+    prf: Prf,
+    psk: &Secret,
+    first_message: &[u8],
+    peer_nonce: &[u8],
+    sk_p: &Secret,
+    id_body: &[u8],
+) -> Secret {
+    let key = prf.compute(psk.expose(), &[KEY_PAD]);
+    let maced_id = prf.compute(sk_p.expose(), &[id_body]);
+    prf.compute(
+        key.expose(),
+        &[first_message, peer_nonce, maced_id.expose()],
+    )
+}
+
+/// KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) (RFC 7296 §2.17): first the key and salt of what the
+/// initiator sends, then of what the responder sends. Initiator is who began the exchange that
+/// makes the pair, whoever began the IKE SA.
+///
+/// `g_ir` is there where that exchange had KE payloads; in IKE_AUTH there is none, and the nonces
+/// are IKE_SA_INIT's.
+pub fn child_keymat(
+    suite: EspSuite,
+    prf: Prf,
+    sk_d: &Secret,
+    g_ir: Option<&Secret>,
+    ni: &[u8],
+    nr: &[u8],
+) -> (Secret, Secret) {
+    let seed = [g_ir.map_or(&[][..], Secret::expose), ni, nr];
+    let octets = suite.encryption.key_material_octets();
+    let [from_initiator, from_responder] = prf.expand(sk_d.expose(), &seed, [octets, octets]);
+    (from_initiator, from_responder)
+}
+
+#[cfg(test)]
+mod tests;

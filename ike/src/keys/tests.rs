@@ -1,0 +1,177 @@
+//! Keys and AUTH values of live handshakes with strongSwan, whose own log agrees with them.
+
+use serde_json::Value;
+
+use super::*;
+use crate::algorithm::{Encryption, Group};
+use crate::tests::{hex, vectors};
+
+fn handshakes() -> Vec<Value> {
+    let handshakes = vectors(include_str!("../../tests/vectors/ike-key-derivation.json"));
+    let is_gcm = |case: &Value| case["cipher"] == "gcm";
+    let handshakes: Vec<Value> = handshakes.into_iter().filter(is_gcm).collect();
+    assert_eq!(handshakes.len(), 2);
+    handshakes
+}
+
+fn suite(case: &Value) -> IkeSuite {
+    let group = case["group"].as_u64().unwrap().try_into().unwrap();
+    IkeSuite {
+        encryption: Encryption::Aes256Gcm16,
+        prf: Prf::HmacSha256,
+        group: Group::from_transform_id(group).unwrap(),
+    }
+}
+
+fn secret(field: &Value) -> Secret {
+    Secret::new(hex(field))
+}
+
+fn spi(field: &Value) -> IkeSpi {
+    IkeSpi(u64::from_be_bytes(hex(field).try_into().unwrap()))
+}
+
+fn keys(case: &Value) -> IkeKeys {
+    let (ni, nr) = (hex(&case["ni"]), hex(&case["nr"]));
+    let g_ir = secret(&case["g_ir"]);
+    IkeKeys::derive(
+        suite(case),
+        &g_ir,
+        &ni,
+        &nr,
+        spi(&case["spi_i"]),
+        spi(&case["spi_r"]),
+    )
+}
+
+/// D17, RFC 7296 §2.14, RFC 5282 §7.1.
+#[test]
+fn keys_of_the_ike_sa() {
+    for case in handshakes() {
+        let ours = keys(&case);
+        let theirs = &case["keys"];
+        assert_eq!(ours.sk_d, secret(&theirs["d"]));
+        assert_eq!(ours.sk_ei, secret(&theirs["ei"]));
+        assert_eq!(ours.sk_er, secret(&theirs["er"]));
+        assert_eq!(ours.sk_pi, secret(&theirs["pi"]));
+        assert_eq!(ours.sk_pr, secret(&theirs["pr"]));
+    }
+}
+
+/// D18, RFC 7296 §2.15, both directions.
+#[test]
+fn auth_values() {
+    for case in handshakes() {
+        let keys = keys(&case);
+        let psk = Secret::new(case["psk"].as_str().unwrap().as_bytes().to_vec());
+        for (message, nonce, sk_p, id, auth) in [
+            ("sa_init_request", "nr", &keys.sk_pi, "id_i", "auth_i"),
+            ("sa_init_response", "ni", &keys.sk_pr, "id_r", "auth_r"),
+        ] {
+            let [message, nonce, id] = [message, nonce, id].map(|field| hex(&case[field]));
+            let value = |psk, message: &[u8], nonce: &[u8], id: &[u8]| {
+                auth_value(Prf::HmacSha256, psk, message, nonce, sk_p, id)
+            };
+            let auth = secret(&case[auth]);
+            assert_eq!(value(&psk, &message, &nonce, &id), auth);
+
+            let wrong_psk = Secret::new(b"lab-psk-0123456789abcdeg".to_vec());
+            assert_ne!(value(&wrong_psk, &message, &nonce, &id), auth);
+            assert_ne!(value(&psk, &message[1..], &nonce, &id), auth);
+            assert_ne!(value(&psk, &message, &nonce[1..], &id), auth);
+            assert_ne!(
+                value(&psk, &message, &nonce, &id[4..]),
+                auth,
+                "ID type left out"
+            );
+        }
+    }
+}
+
+/// SECURITY lesson 10: AUTH has exactly the PRF's length.
+#[test]
+fn a_prefix_of_an_auth_value_is_not_equal_to_it() {
+    let auth = auth_value(
+        Prf::HmacSha256,
+        &Secret::new(vec![1]),
+        &[2],
+        &[3],
+        &Secret::new(vec![4]),
+        &[5],
+    );
+    assert_eq!(auth.expose().len(), 32);
+    for octets in 0..32 {
+        assert_ne!(auth, Secret::new(auth.expose()[..octets].to_vec()));
+    }
+    assert_ne!(auth, Secret::new([auth.expose(), &[0]].concat()));
+}
+
+/// D22, RFC 7296 §2.17.
+#[test]
+fn keys_of_the_first_child() {
+    for case in handshakes() {
+        let suite = EspSuite {
+            encryption: Encryption::Aes256Gcm16,
+            esn: false,
+        };
+        let sk_d = secret(&case["keys"]["d"]);
+        let (ni, nr) = (hex(&case["ni"]), hex(&case["nr"]));
+        let keymat = child_keymat(suite, Prf::HmacSha256, &sk_d, None, &ni, &nr);
+        assert_eq!(
+            keymat,
+            (
+                secret(&case["child"]["i_to_r"]),
+                secret(&case["child"]["r_to_i"])
+            )
+        );
+    }
+}
+
+/// RFC 7296 §2.17: a fresh g^ir comes before the nonces.
+#[test]
+fn a_fresh_key_exchange_comes_first_in_the_seed() {
+    let suite = EspSuite {
+        encryption: Encryption::Aes128Gcm16,
+        esn: true,
+    };
+    let (sk_d, g_ir) = (Secret::new(vec![1; 48]), Secret::new(vec![2; 32]));
+    let keymat = child_keymat(
+        suite,
+        Prf::HmacSha384,
+        &sk_d,
+        Some(&g_ir),
+        &[3; 32],
+        &[4; 32],
+    );
+    let seed = [[2; 32], [3; 32], [4; 32]].concat();
+    let [from_initiator, from_responder] = Prf::HmacSha384.expand(&[1; 48], &[&seed], [20, 20]);
+    assert_eq!(keymat, (from_initiator, from_responder));
+}
+
+/// D17: each combination has the sizes of its table rows.
+#[test]
+fn sizes_of_every_suite() {
+    for &encryption in Encryption::ALL {
+        for &prf in Prf::ALL {
+            let suite = IkeSuite {
+                encryption,
+                prf,
+                group: Group::Curve25519,
+            };
+            let (i, r) = (IkeSpi(1), IkeSpi(2));
+            let keys = IkeKeys::derive(suite, &Secret::new(vec![7; 32]), &[8; 32], &[9; 32], i, r);
+            let sizes = [
+                &keys.sk_d,
+                &keys.sk_ei,
+                &keys.sk_er,
+                &keys.sk_pi,
+                &keys.sk_pr,
+            ]
+            .map(|key| key.expose().len());
+            let (p, e) = (prf.octets(), usize::from(encryption.key_bits()) / 8 + 4);
+            assert_eq!(sizes, [p, e, e, p, p]);
+            assert_eq!(keys.encryption(true), (&keys.sk_ei, &keys.sk_er));
+            assert_eq!(keys.encryption(false), (&keys.sk_er, &keys.sk_ei));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Our proposals as they go out in an SA payload (RFC 7296 §3.3), numbered from 1.
+
+use super::{Esn, EspProposal, IkeProposal};
+use crate::algorithm::{Encryption, Group, Prf};
+use crate::wire::{EspSpi, Proposal, ProtocolId, Transform, TransformType};
+
+/// What we offer in IKE_SA_INIT: no SPI (D15, RFC 7296 §3.3.1).
+pub fn ike_offer(proposals: &[IkeProposal]) -> Vec<Proposal> {
+    let proposals = numbered(proposals);
+    proposals
+        .map(|(number, proposal)| proposal.to_wire(number))
+        .collect()
+}
+
+/// What we offer for ESP in IKE_AUTH, where no KE transform may stand (D38, RFC 7296 §1.2).
+/// `inbound` is the SPI that we receive on.
+pub fn esp_offer(proposals: &[EspProposal], inbound: EspSpi) -> Vec<Proposal> {
+    let proposals = numbered(proposals);
+    proposals
+        .map(|(number, proposal)| proposal.to_wire(number, inbound))
+        .collect()
+}
+
+/// What is beyond 255 has no number, and stays behind: nobody could choose it.
+pub(crate) fn numbered<T>(proposals: &[T]) -> impl Iterator<Item = (u8, &T)> {
+    (1..=u8::MAX).zip(proposals)
+}
+
+impl IkeProposal {
+    fn to_wire(&self, number: u8) -> Proposal {
+        let encryptions = self.encryptions.iter().copied().map(Transform::from);
+        let prfs = self.prfs.iter().copied().map(Transform::from);
+        let groups = self.groups.iter().copied().map(Transform::from);
+        Proposal {
+            number,
+            protocol: ProtocolId::IKE,
+            spi: Vec::new(),
+            transforms: encryptions.chain(prfs).chain(groups).collect(),
+        }
+    }
+}
+
+impl EspProposal {
+    fn to_wire(&self, number: u8, inbound: EspSpi) -> Proposal {
+        let encryptions = self.encryptions.iter().copied().map(Transform::from);
+        let esn = self.esn.iter().copied().map(Transform::from);
+        Proposal {
+            number,
+            protocol: ProtocolId::ESP,
+            spi: inbound.0.to_be_bytes().to_vec(),
+            transforms: encryptions.chain(esn).collect(),
+        }
+    }
+}
+
+impl From<Encryption> for Transform {
+    fn from(encryption: Encryption) -> Self {
+        let id = encryption.transform_id();
+        Self::with_key_bits(TransformType::ENCR, id, encryption.key_bits())
+    }
+}
+
+impl From<Prf> for Transform {
+    fn from(prf: Prf) -> Self {
+        Self::new(TransformType::PRF, prf.transform_id())
+    }
+}
+
+impl From<Group> for Transform {
+    fn from(group: Group) -> Self {
+        Self::new(TransformType::KE, group.transform_id())
+    }
+}
+
+impl From<Esn> for Transform {
+    fn from(esn: Esn) -> Self {
+        Self::new(TransformType::ESN, esn.transform_id())
+    }
+}
