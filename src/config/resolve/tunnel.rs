@@ -1,0 +1,403 @@
+//! What `[tunnel]` means.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use secure_gre_gre::tos;
+use toml::Spanned;
+
+use super::super::diagnostic::Diagnostic;
+use super::super::document::{Required, Text, WordOrNumber};
+use super::super::schema::TunnelKeys;
+use super::super::{PeerAddress, Tunnel, value};
+use super::{bounded, given, number, unless_word};
+use crate::net::prefix::Prefix;
+
+/// Every IPv4 host takes packets of this size (RFC 791 §3.1), in octets.
+const MIN_MTU: u16 = 576;
+
+/// IPv6 links have at least this MTU (RFC 8200 §5), in octets.
+const MIN_MTU_IPV6: u16 = 1280;
+
+/// Leaves room for what surrounds a passenger in the largest IP packet, in octets.
+const MAX_MTU: u16 = 65_000;
+
+/// The metric above this one is kept for the unreachable routes that fail closed.
+const MAX_METRIC: u32 = u32::MAX - 1;
+
+const DEFAULT_METRIC: u32 = 100;
+const DEFAULT_TTL: u8 = 64;
+
+/// The addresses outside the tunnel, as far as the file has them.
+pub(super) struct Outer<'a> {
+    pub(super) peer: Option<&'a PeerAddress>,
+    pub(super) local: Option<Ipv4Addr>,
+}
+
+impl Outer<'_> {
+    /// Whose address it is, outside.
+    fn owner(&self, address: IpAddr) -> Option<&'static str> {
+        let IpAddr::V4(address) = address else {
+            return None;
+        };
+        if self.peer == Some(&PeerAddress::Ip(address)) {
+            return Some("the peer's");
+        }
+        (self.local == Some(address)).then_some("our own")
+    }
+}
+
+pub(super) fn resolve(
+    keys: &TunnelKeys,
+    outer: &Outer<'_>,
+    findings: &mut Vec<Diagnostic>,
+) -> Tunnel {
+    let addresses = addresses(keys, outer, findings);
+    let routes = routes(keys.routes.as_ref(), outer, findings);
+    let has_ipv6 = addresses
+        .iter()
+        .chain(&routes)
+        .any(|prefix| prefix.addr().is_ipv6());
+    Tunnel {
+        device: device(keys.device.as_ref(), findings),
+        peer_address: peer_address(keys.peer_address.as_ref(), &addresses, outer, findings),
+        metric: number(
+            "tunnel.metric",
+            keys.metric.as_ref(),
+            (1, MAX_METRIC),
+            DEFAULT_METRIC,
+            findings,
+        ),
+        gre: secure_gre_gre::Config {
+            key: key(keys.key.as_ref(), findings),
+            checksum: given(keys.checksum.as_ref()).unwrap_or(false),
+            sequence: given(keys.sequence.as_ref()).unwrap_or(false),
+        },
+        ttl: ttl(keys.ttl.as_ref(), findings),
+        tos: tos(keys.tos.as_ref(), findings),
+        mtu: mtu(keys.mtu.as_ref(), has_ipv6, findings),
+        mss_clamp: given(keys.mss_clamp.as_ref()).unwrap_or(true),
+        addresses,
+        routes,
+    }
+}
+
+fn device(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> Option<String> {
+    let typed = typed?;
+    let name = typed.get_ref();
+    if !value::device_name(name) {
+        findings.push(
+            Diagnostic::error(format!("`{name}` can't be a device's name"))
+                .at(typed.span())
+                .help(
+                    "a device's name has 1 to 15 characters, no spaces and none of `/`, `:`, `%`",
+                ),
+        );
+    }
+    Some(name.clone())
+}
+
+fn addresses(keys: &TunnelKeys, outer: &Outer<'_>, findings: &mut Vec<Diagnostic>) -> Vec<Prefix> {
+    let missing = |span| {
+        Diagnostic::error("`tunnel.address` is missing")
+            .at_some(span)
+            .help("write address = [\"10.255.0.1/30\"] under [tunnel]: ours inside the tunnel")
+    };
+    let typed = match &keys.address {
+        Required::Given(typed) => typed,
+        Required::Wrong => return Vec::new(),
+        Required::Absent => {
+            findings.push(missing(keys.span.clone()));
+            return Vec::new();
+        }
+    };
+    if typed.get_ref().is_empty() {
+        findings.push(missing(Some(typed.span())));
+    }
+    let mut addresses: Vec<Prefix> = Vec::new();
+    for text in typed.get_ref() {
+        let Some(prefix) = prefix(text, findings) else {
+            continue;
+        };
+        if let Err(problem) = inner_address(prefix, outer) {
+            findings.push(problem.at(text.span()));
+        } else if addresses.iter().any(|known| known.addr() == prefix.addr()) {
+            findings.push(
+                Diagnostic::error(format!("{} is here twice", prefix.addr()))
+                    .at(text.span())
+                    .help("remove one"),
+            );
+        } else {
+            addresses.push(prefix);
+        }
+    }
+    addresses
+}
+
+fn prefix(text: &Text, findings: &mut Vec<Diagnostic>) -> Option<Prefix> {
+    text.get_ref()
+        .parse()
+        .map_err(|problem| {
+            let shown = text.get_ref();
+            findings.push(
+                Diagnostic::error(format!("`{shown}` is no address with a prefix: {problem}"))
+                    .at(text.span()),
+            );
+        })
+        .ok()
+}
+
+/// Whether a device can have this address.
+fn inner_address(prefix: Prefix, outer: &Outer<'_>) -> Result<(), Diagnostic> {
+    let address = prefix.addr();
+    if let Some(owner) = outer.owner(address) {
+        return Err(
+            Diagnostic::error(format!("{address} is {owner} address outside the tunnel"))
+                .help("give the tunnel a network of its own"),
+        );
+    }
+    unicast(address)?;
+    let IpAddr::V4(v4) = address else {
+        return Ok(());
+    };
+    let host_bits = 32 - u32::from(prefix.prefix_len());
+    let host_mask = u32::MAX.checked_shr(32 - host_bits).unwrap_or(0);
+    let host = v4.to_bits() & host_mask;
+    if host_bits >= 2 && (host == 0 || host == host_mask) {
+        let what = if host == 0 {
+            "the network itself"
+        } else {
+            "its broadcast address"
+        };
+        return Err(
+            Diagnostic::error(format!("in {prefix}, {address} is {what}, not a host"))
+                .help("choose an address between the two ends of the network"),
+        );
+    }
+    Ok(())
+}
+
+/// Whether it is one host's address.
+fn unicast(address: IpAddr) -> Result<(), Diagnostic> {
+    let problem = match address {
+        _ if address.is_unspecified() => "no host's address",
+        _ if address.is_multicast() => "a multicast address, no single host's",
+        _ if address.is_loopback() => "a loopback address, which never leaves a host",
+        IpAddr::V4(v4) if v4.is_broadcast() => "the broadcast address, no single host's",
+        _ => return Ok(()),
+    };
+    Err(Diagnostic::error(format!("{address} is {problem}")))
+}
+
+fn peer_address(
+    typed: Option<&Text>,
+    addresses: &[Prefix],
+    outer: &Outer<'_>,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<IpAddr> {
+    let Some(typed) = unless_word(typed, "auto") else {
+        return addresses.iter().copied().find_map(other_end);
+    };
+    let Ok(address) = typed.get_ref().parse::<IpAddr>() else {
+        let problem = Diagnostic::error("`tunnel.peer-address` must be \"auto\" or an IP address");
+        findings.push(problem.at(typed.span()).help("it has no prefix length"));
+        return None;
+    };
+    let problem = if addresses.iter().any(|ours| ours.addr() == address) {
+        Some(Diagnostic::error(format!(
+            "{address} is our own address in the tunnel"
+        )))
+    } else if !addresses.is_empty()
+        && addresses
+            .iter()
+            .all(|ours| ours.addr().is_ipv4() != address.is_ipv4())
+    {
+        Some(
+            Diagnostic::error(format!(
+                "{address} is of a family that the tunnel has no address of"
+            ))
+            .help("add one to `address`"),
+        )
+    } else if let Some(owner) = outer.owner(address) {
+        Some(Diagnostic::error(format!(
+            "{address} is {owner} address outside the tunnel"
+        )))
+    } else {
+        unicast(address).err()
+    };
+    findings.extend(problem.map(|problem| problem.at(typed.span())));
+    Some(address)
+}
+
+/// The only other host of a /30, a /31 or an IPv6 /127 (RFC 3021, RFC 6164).
+fn other_end(ours: Prefix) -> Option<IpAddr> {
+    match (ours.addr(), ours.prefix_len()) {
+        (IpAddr::V4(v4), 30) => Some(IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() ^ 0b11))),
+        (IpAddr::V4(v4), 31) => Some(IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() ^ 1))),
+        (IpAddr::V6(v6), 127) => Some(IpAddr::V6((v6.to_bits() ^ 1).into())),
+        _ => None,
+    }
+}
+
+fn routes(
+    typed: Option<&Spanned<Vec<Text>>>,
+    outer: &Outer<'_>,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Prefix> {
+    let mut routes: Vec<(&Text, Prefix)> = Vec::new();
+    for text in typed.map_or(&[][..], |list| list.get_ref().as_slice()) {
+        let Some(route) = prefix(text, findings) else {
+            continue;
+        };
+        match route_problem(route, outer) {
+            Some(problem) => findings.push(problem.at(text.span())),
+            None => routes.push((text, route)),
+        }
+    }
+    without_redundant(&routes, findings)
+}
+
+fn route_problem(route: Prefix, outer: &Outer<'_>) -> Option<Diagnostic> {
+    if route != route.network() {
+        let network = route.network();
+        return Some(
+            Diagnostic::error(format!("{route} is a host's address, not a network")).help(format!(
+                "write {network}, or {}",
+                Prefix::host(route.addr())
+            )),
+        );
+    }
+    if let Some(owner) = outer.owner(route.addr()).filter(|_| route.is_host()) {
+        return Some(
+            Diagnostic::error(format!("{route} is {owner} address outside the tunnel"))
+                .help("remove it: the tunnel's own packets can't go through the tunnel"),
+        );
+    }
+    (route.addr().is_multicast() || route.addr().is_loopback()).then(|| {
+        Diagnostic::error(format!("{route} is not a network of hosts"))
+            .help("remove it; multicast passes the tunnel without a route here")
+    })
+}
+
+/// The routes that lead somewhere no other one leads; of equal ones the first.
+fn without_redundant(routes: &[(&Text, Prefix)], findings: &mut Vec<Diagnostic>) -> Vec<Prefix> {
+    let mut kept = Vec::with_capacity(routes.len());
+    for (place, (text, route)) in routes.iter().enumerate() {
+        let covering = routes.iter().enumerate().find(|(other_place, (_, other))| {
+            other.covers(route) && (other != route || *other_place < place)
+        });
+        match covering {
+            None => kept.push(*route),
+            Some((_, (_, other))) => findings.push(
+                Diagnostic::warning(format!(
+                    "{route} adds nothing to {other}, which is here too"
+                ))
+                .at(text.span())
+                .help("remove it"),
+            ),
+        }
+    }
+    kept
+}
+
+fn key(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> Option<u32> {
+    let typed = typed?;
+    match typed.get_ref() {
+        WordOrNumber::Word(word) if word == "none" => None,
+        WordOrNumber::Word(word) => {
+            let key = value::gre_key(word);
+            if key.is_none() {
+                findings.push(
+                    Diagnostic::error("`tunnel.key` must be \"none\", a number or a dotted quad")
+                        .at(typed.span())
+                        .help("a number is written without quotes"),
+                );
+            }
+            key
+        }
+        WordOrNumber::Number(number) => {
+            bounded("tunnel.key", *number, typed.span(), (0, u32::MAX), findings)
+        }
+    }
+}
+
+fn ttl(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> u8 {
+    let Some(typed) = typed else {
+        return DEFAULT_TTL;
+    };
+    match typed.get_ref() {
+        WordOrNumber::Number(number) => {
+            bounded("tunnel.ttl", *number, typed.span(), (1, u8::MAX), findings)
+                .unwrap_or(DEFAULT_TTL)
+        }
+        WordOrNumber::Word(word) => {
+            let message = match word.as_str() {
+                "inherit" => "an inherited TTL is not in this version",
+                _ => "`tunnel.ttl` must be from 1 to 255",
+            };
+            let problem = Diagnostic::error(message).at(typed.span());
+            findings.push(problem.help("write a number without quotes, as in ttl = 64"));
+            DEFAULT_TTL
+        }
+    }
+}
+
+fn tos(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> tos::Policy {
+    let Some(typed) = typed else {
+        return tos::Policy::Inherit;
+    };
+    match typed.get_ref() {
+        WordOrNumber::Number(number) => {
+            bounded("tunnel.tos", *number, typed.span(), (0, u8::MAX), findings)
+                .map_or(tos::Policy::Inherit, tos::Policy::Fixed)
+        }
+        WordOrNumber::Word(word) => {
+            if word != "inherit" {
+                findings.push(
+                    Diagnostic::error("`tunnel.tos` must be \"inherit\" or from 0 to 255")
+                        .at(typed.span())
+                        .help("a number is written without quotes"),
+                );
+            }
+            tos::Policy::Inherit
+        }
+    }
+}
+
+fn mtu(
+    typed: Option<&Spanned<WordOrNumber>>,
+    has_ipv6: bool,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<u16> {
+    let typed = typed?;
+    match typed.get_ref() {
+        WordOrNumber::Word(word) => {
+            if word != "auto" {
+                let problem = Diagnostic::error("`tunnel.mtu` must be \"auto\" or a number");
+                findings.push(
+                    problem
+                        .at(typed.span())
+                        .help("a number is written without quotes"),
+                );
+            }
+            None
+        }
+        WordOrNumber::Number(number) => {
+            let mtu = bounded(
+                "tunnel.mtu",
+                *number,
+                typed.span(),
+                (MIN_MTU, MAX_MTU),
+                findings,
+            )?;
+            if has_ipv6 && mtu < MIN_MTU_IPV6 {
+                let message = format!("IPv6 needs an MTU of at least {MIN_MTU_IPV6}");
+                findings.push(
+                    Diagnostic::error(message)
+                        .at(typed.span())
+                        .help("raise it, or remove the tunnel's IPv6 addresses and routes"),
+                );
+            }
+            Some(mtu)
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The keys of `peer.toml` and the type of each: what was typed, before anyone asks what it means.
+//! A field is `None` where the key is absent or was reported.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeTable;
+use zeroize::Zeroizing;
+
+use super::diagnostic::Diagnostic;
+use super::document::{Later, Required, Section, Text, WordOrNumber};
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) name: Option<Text>,
+    pub(super) peer: PeerKeys,
+    pub(super) tunnel: TunnelKeys,
+}
+
+/// `[peer]`, with `[peer.ike]` and `[peer.esp]`.
+pub(super) struct PeerKeys {
+    pub(super) span: Option<Range<usize>>,
+    pub(super) address: Required<String>,
+    pub(super) psk: Required<Zeroizing<String>>,
+    pub(super) psk_file: Required<String>,
+    pub(super) local: Option<Text>,
+    pub(super) local_id: Option<Text>,
+    pub(super) remote_id: Option<Text>,
+    pub(super) initiate: Option<Spanned<bool>>,
+    pub(super) ike: IkeKeys,
+    pub(super) esp: EspKeys,
+}
+
+/// `[peer.ike]`.
+pub(super) struct IkeKeys {
+    pub(super) proposals: Option<Spanned<Vec<Text>>>,
+    pub(super) retransmit: RetransmitKeys,
+    pub(super) on_failure: Option<Text>,
+    pub(super) half_open: HalfOpenKeys,
+}
+
+/// `peer.ike.retransmit`.
+pub(super) struct RetransmitKeys {
+    pub(super) span: Option<Range<usize>>,
+    pub(super) first: Option<Text>,
+    pub(super) factor: Option<Spanned<f64>>,
+    pub(super) tries: Option<Spanned<i128>>,
+}
+
+/// `peer.ike.half-open`.
+pub(super) struct HalfOpenKeys {
+    pub(super) cookies_from: Option<Spanned<i128>>,
+    pub(super) limit: Option<Spanned<i128>>,
+}
+
+/// `[peer.esp]`.
+pub(super) struct EspKeys {
+    pub(super) proposals: Option<Spanned<Vec<Text>>>,
+    pub(super) esn: Option<Text>,
+    pub(super) replay_window: Option<Spanned<i128>>,
+}
+
+/// `[tunnel]`.
+pub(super) struct TunnelKeys {
+    pub(super) span: Option<Range<usize>>,
+    pub(super) device: Option<Text>,
+    pub(super) address: Required<Vec<Text>>,
+    pub(super) peer_address: Option<Text>,
+    pub(super) routes: Option<Spanned<Vec<Text>>>,
+    pub(super) metric: Option<Spanned<i128>>,
+    pub(super) key: Option<Spanned<WordOrNumber>>,
+    pub(super) checksum: Option<Spanned<bool>>,
+    pub(super) sequence: Option<Spanned<bool>>,
+    pub(super) ttl: Option<Spanned<WordOrNumber>>,
+    pub(super) tos: Option<Spanned<WordOrNumber>>,
+    pub(super) mtu: Option<Spanned<WordOrNumber>>,
+    pub(super) mss_clamp: Option<Spanned<bool>>,
+}
+
+const LATER: &[Later] = &[
+    Later {
+        key: "spoke",
+        does: &[],
+    },
+    Later {
+        key: "daemon",
+        does: &[],
+    },
+];
+
+const HOOKS_LATER: &[Later] = &[
+    Later {
+        key: "up",
+        does: &["[]"],
+    },
+    Later {
+        key: "down",
+        does: &["[]"],
+    },
+];
+
+const PEER_LATER: &[Later] = &[
+    Later {
+        key: "interface",
+        does: &["\"any\""],
+    },
+    Later {
+        key: "fwmark",
+        does: &["\"none\""],
+    },
+    Later {
+        key: "ports",
+        does: &["[500, 4500]"],
+    },
+    Later {
+        key: "encapsulation",
+        does: &["\"auto\"", "\"never\""],
+    },
+];
+
+const IKE_LATER: &[Later] = &[
+    Later {
+        key: "lifetime",
+        does: &[],
+    },
+    Later {
+        key: "dpd",
+        does: &["\"off\""],
+    },
+    Later {
+        key: "fragmentation",
+        does: &["false"],
+    },
+    Later {
+        key: "ppk",
+        does: &["\"off\""],
+    },
+];
+
+const ESP_LATER: &[Later] = &[
+    Later {
+        key: "lifetime",
+        does: &[],
+    },
+    Later {
+        key: "lifetime-bytes",
+        does: &[],
+    },
+    Later {
+        key: "lifetime-packets",
+        does: &[],
+    },
+];
+
+const TUNNEL_LATER: &[Later] = &[
+    Later {
+        key: "kind",
+        does: &["\"ip\""],
+    },
+    Later {
+        key: "table",
+        does: &["\"main\""],
+    },
+    Later {
+        key: "df",
+        does: &["\"set\""],
+    },
+    Later {
+        key: "netns",
+        does: &["\"none\""],
+    },
+    Later {
+        key: "keepalive",
+        does: &["\"off\""],
+    },
+    Later {
+        key: "liveness",
+        does: &["\"off\""],
+    },
+    Later {
+        key: "limit",
+        does: &["\"off\""],
+    },
+];
+
+impl File {
+    /// Reads every key, and reports unknown keys, wrong types and keys of later versions.
+    pub(super) fn read(document: &Spanned<DeTable<'_>>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut root = Section::root(document);
+        let name = root.take("name", findings);
+        let peer = PeerKeys::read(&mut root, findings);
+        let tunnel = TunnelKeys::read(&mut root, findings);
+        let mut hooks = root.section("hooks", findings);
+        hooks.refuse_later(HOOKS_LATER, findings);
+        hooks.finish(findings);
+        root.refuse_later(LATER, findings);
+        root.finish(findings);
+        Self { name, peer, tunnel }
+    }
+}
+
+impl PeerKeys {
+    fn read(root: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = root.section("peer", findings);
+        let keys = Self {
+            span: section.span(),
+            address: section.require("address", findings),
+            psk: section.require("psk", findings),
+            psk_file: section.require("psk-file", findings),
+            local: section.take("local", findings),
+            local_id: section.take("local-id", findings),
+            remote_id: section.take("remote-id", findings),
+            initiate: section.take("initiate", findings),
+            ike: IkeKeys::read(&mut section, findings),
+            esp: EspKeys::read(&mut section, findings),
+        };
+        section.refuse_later(PEER_LATER, findings);
+        section.finish(findings);
+        keys
+    }
+}
+
+impl IkeKeys {
+    fn read(peer: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = peer.section("ike", findings);
+        let keys = Self {
+            proposals: section.take("proposals", findings),
+            retransmit: RetransmitKeys::read(&mut section, findings),
+            on_failure: section.take("on-failure", findings),
+            half_open: HalfOpenKeys::read(&mut section, findings),
+        };
+        section.refuse_later(IKE_LATER, findings);
+        section.finish(findings);
+        keys
+    }
+}
+
+impl RetransmitKeys {
+    fn read(ike: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = ike.section("retransmit", findings);
+        let keys = Self {
+            span: section.span(),
+            first: section.take("first", findings),
+            factor: section.take("factor", findings),
+            tries: section.take("tries", findings),
+        };
+        section.finish(findings);
+        keys
+    }
+}
+
+impl HalfOpenKeys {
+    fn read(ike: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = ike.section("half-open", findings);
+        let keys = Self {
+            cookies_from: section.take("cookies-from", findings),
+            limit: section.take("limit", findings),
+        };
+        section.finish(findings);
+        keys
+    }
+}
+
+impl EspKeys {
+    fn read(peer: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = peer.section("esp", findings);
+        let keys = Self {
+            proposals: section.take("proposals", findings),
+            esn: section.take("esn", findings),
+            replay_window: section.take("replay-window", findings),
+        };
+        section.refuse_later(ESP_LATER, findings);
+        section.finish(findings);
+        keys
+    }
+}
+
+impl TunnelKeys {
+    fn read(root: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = root.only_section("tunnel", findings);
+        let keys = Self {
+            span: section.span(),
+            device: section.take("device", findings),
+            address: section.require("address", findings),
+            peer_address: section.take("peer-address", findings),
+            routes: section.take("routes", findings),
+            metric: section.take("metric", findings),
+            key: section.take_not_table("key", findings),
+            checksum: section.take("checksum", findings),
+            sequence: section.take("sequence", findings),
+            ttl: section.take("ttl", findings),
+            tos: section.take("tos", findings),
+            mtu: section.take("mtu", findings),
+            mss_clamp: section.take("mss-clamp", findings),
+        };
+        section.refuse_later(TUNNEL_LATER, findings);
+        section.finish(findings);
+        keys
+    }
+}

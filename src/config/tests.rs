@@ -1,0 +1,422 @@
+//! Files that are wrong, files that are right, and what must never be printed.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use secure_gre_gre::tos;
+use secure_gre_ike::config::{OnFailure, RemoteId};
+use secure_gre_ike::identity::Identity;
+use zeroize::Zeroizing;
+
+use super::secret::Source;
+use super::{Loaded, PeerAddress, Report, Style, load, resolve};
+
+fn read(text: &str) -> Result<Loaded, Report> {
+    let source = Source {
+        text: Zeroizing::new(text.to_owned()),
+        exposed: false,
+    };
+    resolve::resolve(Path::new("peer.toml"), &source)
+}
+
+/// The findings of a file, one line each.
+fn findings(text: &str) -> String {
+    match read(text) {
+        Ok(loaded) => loaded.warnings.to_string(),
+        Err(report) => report.to_string(),
+    }
+}
+
+/// `bad.txt` holds files that are wrong, each with what is said about it. Set `UPDATE_SNAPSHOTS`
+/// to write it anew.
+#[test]
+fn what_is_said_about_bad_files() {
+    let snapshot = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/tests/bad.txt");
+    let expected = fs::read_to_string(&snapshot).unwrap();
+    let mut actual = String::new();
+    for case in expected.split("=== ").skip(1) {
+        let (title, rest) = case.split_once('\n').unwrap();
+        let (file, _) = rest.split_once("---\n").unwrap();
+        let said = findings(file);
+        assert!(!said.is_empty(), "nothing is said about: {title}");
+        actual.push_str(&format!("=== {title}\n{file}---\n{said}\n\n"));
+    }
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&snapshot, &actual).unwrap();
+    }
+    assert_eq!(actual, fs::read_to_string(&snapshot).unwrap());
+}
+
+const MINIMAL: &str = r#"
+[peer]
+address = "198.51.100.2"
+psk = "0123456789abcdef0123456789abcdef"
+[tunnel]
+address = ["10.255.0.1/30"]
+"#;
+
+#[test]
+fn five_lines_are_enough() {
+    let Loaded { peer, warnings } = read(MINIMAL).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!(peer.name, "peer");
+    assert_eq!(
+        peer.address,
+        PeerAddress::Ip(Ipv4Addr::new(198, 51, 100, 2))
+    );
+    assert_eq!(
+        (peer.local, peer.local_id, peer.remote_id),
+        (None, None, RemoteId::Address)
+    );
+    assert_eq!(peer.psk.expose(), b"0123456789abcdef0123456789abcdef");
+    assert!(peer.initiate);
+    assert_eq!(peer.on_failure, OnFailure::Retry);
+    assert_eq!(peer.replay_window_packets, 4096);
+    assert_eq!(
+        peer.esp_proposals[0].to_string(),
+        "aes256gcm16-aes128gcm16-x25519-ecp256-modpnone-esn-noesn"
+    );
+    let tunnel = peer.tunnel;
+    assert_eq!(tunnel.addresses, ["10.255.0.1/30".parse().unwrap()]);
+    assert_eq!(
+        tunnel.peer_address,
+        Some(Ipv4Addr::new(10, 255, 0, 2).into())
+    );
+    assert_eq!(
+        (tunnel.device, tunnel.mtu, tunnel.ttl, tunnel.metric),
+        (None, None, 64, 100)
+    );
+    assert_eq!(tunnel.gre, secure_gre_gre::Config::default());
+    assert_eq!(tunnel.tos, tos::Policy::Inherit);
+    assert!(tunnel.mss_clamp);
+}
+
+#[test]
+fn every_key_takes_effect() {
+    let Loaded { peer, warnings } = read(
+        r#"
+        name = "berlin-1"
+        [peer]
+        address = "berlin.example"
+        psk = "0sAAECAwQFBgcICQoLDA0ODw=="
+        local = "203.0.113.1"
+        local-id = "user@example"
+        remote-id = "keyid:0x0aff"
+        initiate = false
+        encapsulation = "never"
+        ports = [500, 4500]
+        [peer.ike]
+        proposals = ["aes128gcm16-prfsha256-ecp256", "aes256gcm16-prfsha384-ecp384"]
+        retransmit = { first = "1s", tries = 3 }
+        half-open = { cookies-from = 0 }
+        on-failure = "exit"
+        [peer.esp]
+        proposals = ["aes128gcm16", "aes256gcm16-esn"]
+        esn = "never"
+        replay-window = 64
+        [[tunnel]]
+        device = "gre-berlin"
+        kind = "ip"
+        address = ["10.255.0.1/24", "fd00:255::1/64"]
+        peer-address = "fd00:255::2"
+        routes = ["10.20.0.0/16", "2001:db8:20::/48"]
+        metric = 7
+        key = "0.0.19.137"
+        checksum = true
+        sequence = true
+        ttl = 255
+        tos = 0x10
+        mtu = 1_380
+        mss-clamp = false
+        [hooks]
+        up = []
+        "#,
+    )
+    .unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!(peer.name, "berlin-1");
+    assert_eq!(peer.address, PeerAddress::Name("berlin.example".to_owned()));
+    assert_eq!(peer.psk.expose(), (0..16).collect::<Vec<u8>>());
+    assert_eq!(peer.local, Some(Ipv4Addr::new(203, 0, 113, 1)));
+    assert_eq!(
+        peer.local_id,
+        Some(Identity::Email("user@example".to_owned()))
+    );
+    assert_eq!(
+        peer.remote_id,
+        RemoteId::Is(Identity::KeyId(vec![0x0a, 0xff]))
+    );
+    assert!(!peer.initiate);
+    assert_eq!(peer.ike_proposals.len(), 2);
+    assert_eq!(
+        (peer.retransmit.first, peer.retransmit.tries),
+        (Duration::from_secs(1), 3)
+    );
+    assert_eq!(
+        (peer.half_open.cookies_from, peer.half_open.limit),
+        (0, 1000)
+    );
+    assert_eq!(peer.on_failure, OnFailure::Exit);
+    let esp: Vec<String> = peer.esp_proposals.iter().map(ToString::to_string).collect();
+    assert_eq!(esp, ["aes128gcm16-noesn", "aes256gcm16-esn"]);
+    assert_eq!(peer.replay_window_packets, 64);
+    let tunnel = peer.tunnel;
+    assert_eq!(tunnel.device.as_deref(), Some("gre-berlin"));
+    assert_eq!(tunnel.peer_address, Some("fd00:255::2".parse().unwrap()));
+    assert_eq!(tunnel.routes.len(), 2);
+    assert_eq!(
+        tunnel.gre,
+        secure_gre_gre::Config {
+            key: Some(5001),
+            checksum: true,
+            sequence: true
+        }
+    );
+    assert_eq!(
+        (tunnel.metric, tunnel.ttl, tunnel.mtu),
+        (7, 255, Some(1380))
+    );
+    assert_eq!(tunnel.tos, tos::Policy::Fixed(0x10));
+    assert!(!tunnel.mss_clamp);
+}
+
+/// Of every key in the reference, alone in a file that is otherwise right: it is either taken, or
+/// answered with "not in this version". None is unknown.
+#[test]
+fn every_key_of_the_reference_is_known() {
+    let reference = include_str!("../../docs/peer.reference.toml");
+    let mut section = String::new();
+    let mut keys = 0;
+    for line in reference.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if line.starts_with('[') {
+            section = line.split('#').next().unwrap_or_default().trim().to_owned();
+        }
+        let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| is_key(key.trim())) else {
+            continue;
+        };
+        keys += 1;
+        let said = findings(&format!("{section}\n{line}\n"));
+        let key = key.trim();
+        assert!(!said.contains("unknown key"), "{section} {key}: {said}");
+        let table = section.trim_matches(['[', ']']);
+        let refused = said.contains("not in this version");
+        assert_eq!(
+            refused,
+            LATER.contains(&format!("{table}.{key}").as_str()),
+            "{table}.{key}"
+        );
+    }
+    assert!(keys > 50, "{keys} keys were found");
+}
+
+fn is_key(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
+}
+
+/// The keys whose value in the reference is not what this version does.
+const LATER: &[&str] = &[
+    "peer.ike.proposals",
+    "peer.ike.lifetime",
+    "peer.ike.dpd",
+    "peer.ike.fragmentation",
+    "peer.esp.proposals",
+    "peer.esp.lifetime",
+    "peer.esp.lifetime-bytes",
+    "peer.esp.lifetime-packets",
+    "daemon.offload",
+    "daemon.workers",
+    "spoke.remote-id",
+    "spoke.psk-file",
+    "spoke.address",
+];
+
+#[test]
+fn nothing_prints_the_key() {
+    const KEY: &str = "hunter2-hunter2-hunter2";
+    for file in [
+        MINIMAL.replace("0123456789abcdef0123456789abcdef", KEY),
+        format!("[peer]\npsk = '{KEY}'\npsk-file = 'x'"),
+        format!("peer = {{ psk = \"{KEY}\", adress = \"\\u0031\" }}"),
+        format!("peer.pks = \"{KEY}\""),
+        format!("[peer]\npre-shared-key = \"{KEY}\""),
+        format!("[peer]\npsk = [\"{KEY}\"]"),
+        format!("[peer]\npsk = \"{KEY}"),
+        format!("[peer]\npsk = {KEY}"),
+        format!("peer = {{ address = 1, psk = \"{KEY}\", = }}"),
+        format!("[peer]\npsk = \"\"\"\n{KEY}\nmore\"\"\" 7"),
+        format!("[peer]\npsk = \"0x{KEY}\""),
+        format!("[peer]\nike = \"{KEY}\"\npsk = {{ psk = \"{KEY}\" }}").replacen(KEY, "x", 1),
+    ] {
+        let (debug, texts) = match read(&file) {
+            Ok(loaded) => (format!("{loaded:?}"), String::new()),
+            Err(report) => (
+                format!("{report:?}"),
+                format!("{report}{}", report.render(Style::Plain)),
+            ),
+        };
+        assert!(
+            !debug.contains("hunter2") && !texts.contains("hunter2"),
+            "{file}\n{texts}"
+        );
+    }
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    fn with_psk_file(&self, content: impl AsRef<[u8]>, mode: u32) -> Result<Loaded, Report> {
+        self.write("berlin.psk", content, mode);
+        let text = MINIMAL.replace(
+            "psk = \"0123456789abcdef0123456789abcdef\"",
+            "psk-file = 'berlin.psk'",
+        );
+        load(&self.write("berlin.toml", text, 0o644))
+    }
+}
+
+#[test]
+fn a_key_file_loses_one_line_end_only() {
+    let folder = Folder::new();
+    for (content, key) in [
+        ("a key of some length", "a key of some length"),
+        ("a key of some length\n", "a key of some length"),
+        ("a key of some length\r\n", "a key of some length"),
+        ("a key of some length \n\n", "a key of some length \n"),
+        ("0x61626364656667686162636465666768\n", "abcdefghabcdefgh"),
+        ("0sYWJjZGVmZ2hhYmNkZWZnaA\n", "abcdefghabcdefgh"),
+    ] {
+        let loaded = folder.with_psk_file(content, 0o600).unwrap();
+        assert_eq!(loaded.peer.psk.expose(), key.as_bytes(), "{content:?}");
+        assert_eq!(loaded.peer.name, "berlin");
+    }
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_refused() {
+    let folder = Folder::new();
+    for mode in [0o640, 0o604, 0o620, 0o602] {
+        let said = folder
+            .with_psk_file("a key of some length", mode)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            said.contains("other users") && said.contains("chmod 600"),
+            "{mode:o}: {said}"
+        );
+    }
+    let said = load(&folder.write("inline.toml", MINIMAL, 0o644))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("chmod 600") && said.contains("inline.toml:4:7:"),
+        "{said}"
+    );
+    assert!(load(&folder.write("inline.toml", MINIMAL, 0o600)).is_ok());
+}
+
+#[test]
+fn files_that_are_none() {
+    let folder = Folder::new();
+    let said = |path: &Path| load(path).unwrap_err().to_string();
+    assert!(said(&folder.0.path().join("absent.toml")).contains("No such file"));
+    assert!(said(folder.0.path()).contains("not a regular file"));
+    assert!(said(&folder.write("latin1.toml", b"name = \"\xe9\"", 0o600)).contains("UTF-8"));
+    let long = folder.write("long.toml", vec![b'#'; 2 << 20], 0o600);
+    assert!(said(&long).contains("more than 1048576 octets"));
+}
+
+#[test]
+fn an_excerpt_points_at_the_place() {
+    let file = MINIMAL.replace("/30", "");
+    let expected = "error: `10.255.0.1` is no address with a prefix: the prefix length is missing, \
+                    as in `10.255.0.1/30`\n \
+                    --> peer.toml:6:12\n  \
+                    |\n\
+                    6 | address = [\"10.255.0.1\"]\n  \
+                    |            ^^^^^^^^^^^^\n";
+    assert_eq!(read(&file).unwrap_err().render(Style::Plain), expected);
+}
+
+/// Text that looks enough like a configuration to get past the parser.
+fn plausible() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "[peer]",
+        "[tunnel]",
+        "[[tunnel]]",
+        "[peer.ike]",
+        "peer",
+        "address",
+        "psk",
+        "psk-file",
+        "mtu",
+        "key",
+        "ttl",
+        "routes",
+        "retransmit",
+        "half-open",
+        "proposals",
+        "first",
+        " = ",
+        " = ",
+        "\n",
+        "\n",
+        "{ ",
+        " }",
+        "[",
+        "]",
+        ", ",
+        "\"",
+        "\"198.51.100.2\"",
+        "\"10.0.0.1/30\"",
+        "\"::1/0\"",
+        "\"0.0.0.0/0\"",
+        "\"aes256gcm16-esn\"",
+        "\"\\u00e9\"",
+        "0x7fffffffffffffff",
+        "-1",
+        "1e400",
+        "nan",
+        "true",
+        "'''",
+        "é",
+        "\u{1b}[31m",
+        "#",
+    ]);
+    prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
+}
+
+fn never_panics(text: &str) {
+    if let Err(report) = read(text) {
+        assert!(!report.is_empty());
+        assert!(!report.to_string().contains('\u{1b}'));
+        assert!(!report.render(Style::Plain).contains('\u{1b}'));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        never_panics(&text);
+    }
+
+    #[test]
+    fn no_plausible_text_panics(text in plausible()) {
+        never_panics(&text);
+    }
+}
