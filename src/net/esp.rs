@@ -100,18 +100,19 @@ impl Wire {
         }
     }
 
-    /// Takes up to [`MAX_BATCH`] packets, as many as there are and `batch` has slots for.
+    /// Takes up to [`MAX_BATCH`] packets, as many as there are and `batch` has slots for. An ICMP error
+    /// comes alone, so 0 packets does not mean that none is left: that is for `poll` to say.
     pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<ReceiveOutcome> {
         let mut outcome = ReceiveOutcome::default();
         let mut arrivals = [sys::Arrival::default(); sys::BATCH];
-        // Each failed call reports, and takes away, one pending error of the socket.
-        let received = loop {
-            match sys::receive_batch(self.socket.as_fd(), batch.slots(), &mut arrivals) {
-                Ok(received) => break received,
-                Err(Errno::EAGAIN) => break 0,
-                Err(errno) if Refusal::of(errno).is_some() => outcome.network_errors += 1,
-                Err(errno) => return Err(errno.into()),
+        let received = match sys::receive_batch(self.socket.as_fd(), batch.slots(), &mut arrivals) {
+            Ok(received) => received,
+            Err(Errno::EAGAIN) => 0,
+            Err(errno) if is_network_error(errno) => {
+                outcome.network_errors += 1;
+                0
             }
+            Err(errno) => return Err(errno.into()),
         };
         batch.fill(arrivals.iter().take(received), &mut outcome);
         Ok(outcome)
@@ -122,22 +123,15 @@ impl Wire {
     }
 
     fn send_batch(&self, mut batch: &[Outgoing<'_>], outcome: &mut SendOutcome) -> io::Result<()> {
-        let mut retried = false;
         while let [_, rest @ ..] = batch {
             match sys::send_batch(self.socket.as_fd(), batch) {
                 Ok(sent) => {
                     outcome.sent += sent;
-                    outcome.network_errors += usize::from(retried);
                     batch = batch.get(sent..).unwrap_or_default();
-                    retried = false;
                 }
-                // An ICMP error that an earlier packet brought home waits on the socket and is told
-                // to whoever calls next. So only an error that comes twice is about this packet.
-                Err(errno) if !retried && Refusal::of(errno).is_some() => retried = true,
                 Err(errno) => {
-                    Refusal::of(errno).ok_or(errno)?.count(outcome);
+                    *outcome.refusal(errno).ok_or(errno)? += 1;
                     batch = rest;
-                    retried = false;
                 }
             }
         }
@@ -160,7 +154,7 @@ pub struct Outgoing<'a> {
     pub tos: u8,
 }
 
-/// What became of a batch. Each packet is in exactly one of the fields before `network_errors`.
+/// What became of a batch; each packet is in exactly one of the fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SendOutcome {
     /// Given to the kernel.
@@ -173,8 +167,24 @@ pub struct SendOutcome {
     pub blocked: usize,
     /// The socket's buffer is full, or memory is short.
     pub no_room: usize,
-    /// ICMP errors that came back for earlier packets.
-    pub network_errors: usize,
+}
+
+impl SendOutcome {
+    /// The field for a packet that the kernel refused while the socket stays good.
+    fn refusal(&mut self, errno: Errno) -> Option<&mut usize> {
+        match errno {
+            Errno::EMSGSIZE => Some(&mut self.too_big),
+            // EACCES is a "prohibit" route; EINVAL a "blackhole", or our address has gone.
+            Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+            | Errno::ENETDOWN
+            | Errno::EACCES
+            | Errno::EINVAL => Some(&mut self.unreachable),
+            Errno::EPERM => Some(&mut self.blocked),
+            Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Some(&mut self.no_room),
+            _ => None,
+        }
+    }
 }
 
 /// What [`Wire::receive`] did; the packets themselves are in the batch.
@@ -308,47 +318,21 @@ impl WireError {
     }
 }
 
-/// The reasons for which the kernel refuses one packet while the socket stays good.
-#[derive(Debug, Clone, Copy)]
-enum Refusal {
-    TooBig,
-    Unreachable,
-    Blocked,
-    NoRoom,
-}
-
-impl Refusal {
-    fn of(errno: Errno) -> Option<Self> {
-        match errno {
-            Errno::EMSGSIZE => Some(Self::TooBig),
-            Errno::EPERM => Some(Self::Blocked),
-            Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::EINTR => Some(Self::NoRoom),
-            // Routing's own answers (EINVAL: a blackhole, or our address has gone), and what
-            // `icmp_err_convert` in the kernel makes of ICMP errors.
-            Errno::ENETUNREACH
+/// What the kernel makes of ICMP errors (`icmp_err_convert` and its callers). It leaves them on the
+/// connected socket, and the next reception reports and clears them.
+fn is_network_error(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENETUNREACH
             | Errno::EHOSTUNREACH
-            | Errno::ENETDOWN
             | Errno::EHOSTDOWN
-            | Errno::EACCES
-            | Errno::EINVAL
-            | Errno::EADDRNOTAVAIL
+            | Errno::ENONET
             | Errno::ECONNREFUSED
             | Errno::ENOPROTOOPT
             | Errno::EOPNOTSUPP
-            | Errno::ENONET
-            | Errno::EPROTO => Some(Self::Unreachable),
-            _ => None,
-        }
-    }
-
-    fn count(self, outcome: &mut SendOutcome) {
-        *match self {
-            Self::TooBig => &mut outcome.too_big,
-            Self::Unreachable => &mut outcome.unreachable,
-            Self::Blocked => &mut outcome.blocked,
-            Self::NoRoom => &mut outcome.no_room,
-        } += 1;
-    }
+            | Errno::EMSGSIZE
+            | Errno::EPROTO
+    )
 }
 
 /// Where the ESP packet lies behind the IPv4 header that a raw socket delivers with it.
@@ -383,3 +367,6 @@ const IPV4_HEADER: usize = 20;
 /// Octets asked for in each direction: bridges about 50 ms of a 1 Gbit/s link, where the kernel's
 /// default of 200 kB drops while the worker is off the CPU (wireguard-go uses the same).
 const SOCKET_BUFFER: usize = 7 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -297,3 +297,6 @@ const NON_ESP_MARKER: [u8; 4] = [0; 4];
 
 /// RFC 3948 §2.3.
 const NAT_KEEPALIVE: [u8; 1] = [0xff];
+
+#[cfg(test)]
+mod tests;

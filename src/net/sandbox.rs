@@ -1,8 +1,12 @@
 //! Tests that change a host, each in a network namespace of its own.
 
 use std::future::Future;
+use std::num::NonZeroUsize;
 
 use nix::sched::{CloneFlags, unshare};
+
+use super::netlink::{Link, Netlink};
+use super::tun::{Queue, Tun};
 
 /// Runs `test` on a thread of its own in a fresh network namespace with the loopback up, on a
 /// current-thread runtime; both end with it. Without the privilege it fails where `CI` is set, and
@@ -22,7 +26,7 @@ pub(super) fn run(test: impl Future<Output = ()> + Send + 'static) {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let netlink = super::netlink::Netlink::connect().unwrap();
+            let netlink = Netlink::connect().unwrap();
             let loopback = netlink.link_by_name("lo").await.unwrap();
             netlink
                 .bring_up(loopback.index, loopback.mtu)
@@ -34,4 +38,17 @@ pub(super) fn run(test: impl Future<Output = ()> + Send + 'static) {
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// A TUN device that is up, with these addresses. It goes with the queue.
+pub(super) async fn device(netlink: &Netlink, name: &str, addresses: &[&str]) -> (Queue, Link) {
+    let tun = Tun::create(name, NonZeroUsize::MIN).unwrap();
+    let link = netlink.link_by_name(tun.name()).await.unwrap();
+    netlink.bring_up(link.index, 1400).await.unwrap();
+    for address in addresses {
+        let address = address.parse().unwrap();
+        netlink.add_address(link.index, address).await.unwrap();
+    }
+    let link = netlink.link_by_index(link.index).await.unwrap();
+    (tun.into_queues().remove(0), link)
 }

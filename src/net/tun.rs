@@ -195,3 +195,6 @@ fn check_name(name: &str) -> Result<(), TunError> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

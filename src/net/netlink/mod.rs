@@ -5,6 +5,8 @@
 //! cleaning up after a crash is the same code as cleaning up.
 
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::IpAddr;

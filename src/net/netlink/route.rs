@@ -234,13 +234,14 @@ impl Netlink {
             filter.header.address_family = family;
             filter.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
             let mut answers = self.handle.route().get(filter).execute().boxed();
-            while let Some(message) = answers.try_next().await.transpose() {
-                match message {
-                    Ok(message) => routes.extend(Route::of(&message)),
-                    // The family or its tables do not exist in this namespace.
-                    Err(error) if errno(&error) == Some(Errno::ENOENT) => break,
-                    Err(error) => return Err(refused("list the routes".to_owned(), error)),
-                }
+            while let Some(message) = answers
+                .try_next()
+                .await
+                .map_err(|error| refused("list the routes".to_owned(), error))?
+            {
+                // A kernel without this family answers with all that it has.
+                let of_family = message.header.address_family == family;
+                routes.extend(Route::of(&message).filter(|_| of_family));
             }
         }
         Ok(routes)
@@ -248,7 +249,7 @@ impl Netlink {
 }
 
 impl Route {
-    fn message(&self) -> RouteMessage {
+    pub(super) fn message(&self) -> RouteMessage {
         let destination = self.destination.network();
         let mut message = RouteMessage::default();
         let header = &mut message.header;
