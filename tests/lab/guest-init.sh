@@ -25,13 +25,11 @@ ip link set lo up
 ip addr add "$ADDRESS" dev vec0
 ip link set vec0 up
 
-# Scripts run side by side. rc.N appears complete or not at all.
+# rc.N appears complete or not at all.
+cd /run/lab || exit
 while read -r number; do
-	(
-		cd /run/lab || exit
-		sh "req.$number" >"out.$number" 2>"err.$number" </dev/null
-		echo $? >"rc.$number.part"
-		mv "rc.$number.part" "rc.$number"
-	) &
+	sh "req.$number" >"out.$number" 2>"err.$number" </dev/null
+	echo $? >"rc.$number.part"
+	mv "rc.$number.part" "rc.$number"
 done </dev/ttyS0
 echo o >/proc/sysrq-trigger

@@ -21,8 +21,6 @@ pub(crate) mod strongswan;
 pub(crate) mod topology;
 pub(crate) mod traffic;
 
-pub(crate) use capture::Capture;
-pub(crate) use guest::Guest;
 pub(crate) use require::require;
 pub(crate) use strongswan::Strongswan;
 pub(crate) use topology::Topology;

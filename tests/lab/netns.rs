@@ -52,15 +52,6 @@ impl Netns {
         quick("ip", &all)
     }
 
-    /// Writes a kernel setting of this namespace, given by its path below `/proc/sys`.
-    #[track_caller]
-    pub(crate) fn sysctl(&self, path: &str, value: &str) {
-        self.enter(|| {
-            fs::write(Path::new("/proc/sys").join(path), value)
-                .unwrap_or_else(|error| panic!("cannot write {value} to {path}: {error}"));
-        });
-    }
-
     /// A command that will run inside. Its process id is that of `program` itself.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

@@ -105,6 +105,11 @@ impl Process {
         })
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Everything said so far, standard output first.
     pub(crate) fn transcript(&self) -> String {
         format!("{}{}", self.stdout.text(), self.stderr.text())

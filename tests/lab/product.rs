@@ -1,6 +1,7 @@
 //! The product, run as its users run it: a `peer.toml`, `up`, `status`, Ctrl-C.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 use super::netns::Netns;
 use super::process::{self, Output, Process};
 use super::topology::{LEFT, RIGHT};
+use super::{eventually, traffic};
 
 /// The pre-shared key of both ends.
 pub(crate) const PSK: &str = "a laboratory key of many characters";
@@ -24,10 +26,18 @@ pub(crate) const INNER_V6: &str = "fd00:255::1";
 pub(crate) const ROUTE: &str = "10.20.0.0/16";
 pub(crate) const ROUTED_HOST: &str = "10.20.0.1";
 
-/// What `up` says once the tunnel carries packets.
-const READY: &str = "carries packets";
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const ESTABLISH_TIMEOUT: Duration = Duration::from_secs(30);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Whether an address may be seen only inside the tunnel.
+pub(crate) fn is_inner(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            matches!(address.octets(), [10, 255 | 20, ..]) || address == traffic::GROUP
+        }
+        IpAddr::V6(address) => address.segments()[0] == 0xfd00,
+    }
+}
 
 /// The contents of a `peer.toml`; the default is `left` of a laboratory.
 #[derive(Clone)]
@@ -115,10 +125,26 @@ impl<'n> Product<'n> {
         }
     }
 
-    /// Waits until the tunnel carries packets.
+    /// Waits until `status` calls the peer established.
     #[track_caller]
-    pub(crate) fn wait_until_ready(&mut self) {
-        self.up.wait_for_line(READY, READY_TIMEOUT);
+    pub(crate) fn wait_until_established(&mut self) {
+        self.wait_for_state("established", ESTABLISH_TIMEOUT);
+    }
+
+    /// Waits until `status` shows the peer in this state.
+    #[track_caller]
+    pub(crate) fn wait_for_state(&mut self, state: &str, timeout: Duration) {
+        eventually(&format!("state {state}"), timeout, || {
+            assert!(
+                self.up.is_running(),
+                "`up` has ended\n{}",
+                self.up.transcript()
+            );
+            // It may not listen yet.
+            let output = self.command("status", &["--json"]);
+            let report: Value = serde_json::from_str(&output.stdout).ok()?;
+            (report["peers"][0]["state"] == state).then_some(())
+        });
     }
 
     /// Waits for a line of either stream that holds `pattern`.
@@ -127,21 +153,38 @@ impl<'n> Product<'n> {
         self.up.wait_for_line(pattern, timeout)
     }
 
-    /// `secure-gre status --json`, parsed.
+    /// What `secure-gre status --json` says of the one peer.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
+        let json = self.command("status", &["--json"]).expect("status --json");
+        let mut report: Value =
+            serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error} in {json}"));
+        assert_eq!(report["peers"].as_array().map(Vec::len), Some(1), "{json}");
+        report["peers"][0].take()
+    }
+
+    /// Runs another verb of the product against this instance.
+    #[track_caller]
+    pub(crate) fn command(&self, verb: &str, arguments: &[&str]) -> Output {
         let mut command = self.netns.command(env!("CARGO_BIN_EXE_secure-gre"));
         command
-            .args(["status", "--json", "--runtime-dir"])
+            .arg(verb)
+            .args(arguments)
+            .arg("--runtime-dir")
             .arg(self.runtime());
-        let json = process::run(command, COMMAND_TIMEOUT).expect("status --json");
-        serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error} in {json}"))
+        process::run(command, COMMAND_TIMEOUT)
     }
 
     /// Presses Ctrl-C and waits for the end.
     #[track_caller]
     pub(crate) fn interrupt(self) -> Output {
         self.up.signal(Signal::SIGINT);
+        self.up.wait(COMMAND_TIMEOUT)
+    }
+
+    /// Waits for it to end by itself.
+    #[track_caller]
+    pub(crate) fn wait(self) -> Output {
         self.up.wait(COMMAND_TIMEOUT)
     }
 

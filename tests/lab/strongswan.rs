@@ -55,7 +55,7 @@ impl Strongswan {
         fs::write(guest.shared().join("swanctl.conf"), self.render()).unwrap();
         guest.expect(&gre_device());
         guest.expect(
-            "mkdir -p /run/charon; charon-systemd &\n\
+            "mkdir -p /run/charon; charon-systemd >/dev/null 2>&1 &\n\
              while ! [ -S /run/charon.vici ]; do sleep 0.05; done",
         );
         guest.expect("swanctl --load-all --noprompt --file /run/lab/swanctl.conf");

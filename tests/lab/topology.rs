@@ -1,5 +1,7 @@
 //! The wire between the product and its peer: `left`, a bridge in `mid`, and the peer's end.
 
+use super::capture::Capture;
+use super::guest::Guest;
 use super::netns::Netns;
 use super::require::Lab;
 
@@ -10,12 +12,13 @@ pub(crate) const RIGHT: &str = "192.0.2.2";
 /// The router to which `left`'s default route leads, when it has one.
 pub(crate) const ROUTER: &str = "192.0.2.254";
 /// The bridge's port toward the product. A capture here sees exactly what `left` sends and gets.
-pub(crate) const LEFT_PORT: &str = "left0";
+const LEFT_PORT: &str = "left0";
 /// The tap device that a guest attaches to.
-pub(crate) const GUEST_TAP: &str = "tapg";
+const GUEST_TAP: &str = "tapg";
 
 /// The namespaces of one test.
 pub(crate) struct Topology {
+    lab: Lab,
     pub(crate) left: Netns,
     pub(crate) mid: Netns,
 }
@@ -28,22 +31,30 @@ impl Topology {
         // Snooping would filter multicast to whoever has not joined (IKE's peer never does).
         mid.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
         mid.ip("link set br0 up");
-        let topology = Self { left, mid };
+        let topology = Self { lab, left, mid };
         topology.plug(&topology.left, LEFT_PORT, LEFT);
         topology
     }
 
+    /// A capture of everything between the product and the bridge.
+    #[track_caller]
+    pub(crate) fn capture(&self) -> Capture {
+        Capture::start(&self.mid, LEFT_PORT)
+    }
+
     /// Connects a second namespace with the peer's address.
-    pub(crate) fn add_right(&self, lab: Lab) -> Netns {
-        let right = Netns::new(lab, "right");
+    pub(crate) fn add_right(&self) -> Netns {
+        let right = Netns::new(self.lab, "right");
         self.plug(&right, "right0", RIGHT);
         right
     }
 
-    /// Adds the tap device that a guest attaches to.
-    pub(crate) fn add_tap(&self) {
+    /// Boots a guest with the peer's address.
+    #[track_caller]
+    pub(crate) fn boot_guest(&self) -> Guest {
         self.mid.ip(&format!("tuntap add {GUEST_TAP} mode tap"));
         self.mid.ip(&format!("link set {GUEST_TAP} master br0 up"));
+        Guest::boot(&self.mid, GUEST_TAP, &format!("{RIGHT}/24"))
     }
 
     /// Gives `left` default routes to a router that takes everything, so that a passenger packet
@@ -64,6 +75,8 @@ impl Topology {
             "link add {port} type veth peer name wire netns {name}"
         ));
         self.mid.ip(&format!("link set {port} master br0 up"));
+        // Nothing here needs a link-local address, and its late arrival would look like a change.
+        netns.ip("link set wire addrgenmode none");
         netns.ip(&format!("address add {address}/24 dev wire"));
         netns.ip("link set wire up");
     }
