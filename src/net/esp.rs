@@ -1,9 +1,10 @@
 //! The outer side of the packet path: ESP packets (RFC 4303) to and from one peer.
 //!
 //! One [`Wire`] is one socket that is bound to our outer address and connected to the peer's, so the
-//! kernel finds the route, writes the outer header and hands over nothing from other sources. How the
-//! packets travel is its constructor's choice: native ESP (IP protocol 50) over IPv4. What is inside
-//! an ESP packet is none of this file's business.
+//! kernel finds the route, writes the outer header and keeps other sources out (but for what arrives
+//! while the wire is being laid: it is the SA that authenticates). How the packets travel is the
+//! constructor's choice: native ESP (IP protocol 50) over IPv4. What is inside an ESP packet is none
+//! of this file's business.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};

@@ -97,6 +97,23 @@ mod tests {
     }
 
     #[test]
+    fn low_ports_that_are_everyones_need_no_capability() {
+        sandbox::run(async {
+            caps::drop(None, CapSet::Effective, Capability::CAP_NET_BIND_SERVICE).unwrap();
+            let error = check().unwrap_err();
+            assert_eq!(
+                error.missing().collect::<Vec<_>>(),
+                ["CAP_NET_BIND_SERVICE"]
+            );
+            let first_free = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+            std::fs::write(first_free, "501").unwrap();
+            assert!(check().is_err());
+            std::fs::write(first_free, "500").unwrap();
+            check().unwrap();
+        });
+    }
+
+    #[test]
     fn every_missing_capability_is_named_with_its_purpose() {
         sandbox::run(async {
             // Capabilities are per thread, and the sandbox's thread ends with the test.
