@@ -3,6 +3,8 @@
 mod debian;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// Developer tasks of secure-gre.
@@ -13,8 +15,15 @@ enum Task {
     Test(test::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
+fn main() -> ExitCode {
+    let result = match Task::parse() {
         Task::Test(arguments) => test::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
