@@ -24,8 +24,7 @@ pub const AUTHENTICATION_OCTETS: usize = 2_048;
 /// Octets of a nonce, from and to (D11, RFC 7296 §2.10).
 pub const NONCE_OCTETS_RANGE: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// Octets of a notification's data. Honest ones are hashes, cookies (64), addresses, or at most a
-/// public value (ADDITIONAL_KEY_EXCHANGE link data, tickets).
+/// Octets of a notification's data. Honest ones are hashes, cookies (64), addresses and tickets.
 pub const NOTIFY_OCTETS: usize = 2_048;
 
 /// SPIs in one Delete payload: the pairs of an IKE SA are few, one for each worker of the peer.

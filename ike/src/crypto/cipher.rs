@@ -78,6 +78,14 @@ impl SealingCipher {
     }
 }
 
+#[cfg(test)]
+impl SealingCipher {
+    /// Goes on from an IV that a vector has.
+    pub(crate) fn with_next_iv(self, next_iv: u64) -> Self {
+        Self { next_iv, ..self }
+    }
+}
+
 impl OpeningCipher {
     /// As [`SealingCipher::new`], with the other end's key.
     ///
@@ -138,5 +146,68 @@ impl std::fmt::Debug for SealingCipher {
 impl std::fmt::Debug for OpeningCipher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "OpeningCipher({}, ..)", self.key.encryption)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ciphers(encryption: Encryption, octet: u8) -> (SealingCipher, OpeningCipher) {
+        let key = Secret::new(vec![octet; encryption.key_material_octets()]);
+        (
+            SealingCipher::new(encryption, &key),
+            OpeningCipher::new(encryption, &key),
+        )
+    }
+
+    /// D20, RFC 5282 §3.1.
+    #[test]
+    fn no_iv_comes_twice() {
+        let (mut sealing, _) = ciphers(Encryption::Aes256Gcm16, 1);
+        let ivs: Vec<_> = (0..3)
+            .map(|_| {
+                let mut message = Vec::new();
+                sealing.seal(&mut message, b"the same".to_vec());
+                message[..IV_OCTETS].to_vec()
+            })
+            .collect();
+        assert_eq!(ivs, [0_u64, 1, 2].map(|iv| iv.to_be_bytes().to_vec()));
+    }
+
+    #[test]
+    fn what_is_sealed_is_opened_by_the_same_key_alone() {
+        for &encryption in Encryption::ALL {
+            let (mut sealing, opening) = ciphers(encryption, 1);
+            let mut message = b"header".to_vec();
+            let octets = sealing.sealed_octets(7);
+            sealing.seal(&mut message, b"payload".to_vec());
+            let (associated, protected) = message.split_at(6);
+            assert_eq!(protected.len(), octets);
+            assert_eq!(opening.open(associated, protected), Ok(b"payload".to_vec()));
+
+            assert_eq!(opening.open(b"Header", protected), Err(IcvMismatch));
+            let (_, other) = ciphers(encryption, 2);
+            assert_eq!(other.open(associated, protected), Err(IcvMismatch));
+        }
+    }
+
+    /// The salt is part of the key (RFC 5282 §7.1).
+    #[test]
+    fn another_salt_is_another_key() {
+        let (mut sealing, _) = ciphers(Encryption::Aes128Gcm16, 1);
+        let mut message = Vec::new();
+        sealing.seal(&mut message, b"payload".to_vec());
+        let mut key = vec![1; Encryption::Aes128Gcm16.key_material_octets()];
+        *key.last_mut().unwrap() = 2;
+        let other = OpeningCipher::new(Encryption::Aes128Gcm16, &Secret::new(key));
+        assert_eq!(other.open(&[], &message), Err(IcvMismatch));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let (sealing, opening) = ciphers(Encryption::Aes128Gcm16, 1);
+        assert_eq!(format!("{sealing:?}"), "SealingCipher(aes128gcm16, ..)");
+        assert_eq!(format!("{opening:?}"), "OpeningCipher(aes128gcm16, ..)");
     }
 }

@@ -34,12 +34,13 @@ impl Delete {
             return Err(WireError::TooMany);
         }
         let delete = match (protocol, spi_octets, count) {
-            (ProtocolId::IKE, 0, 0) => Self::Ike,
+            // The number says nothing where an SPI has no octets (RFC 7296 §3.11).
+            (ProtocolId::IKE, 0, _) => Self::Ike,
             (ProtocolId::ESP, ESP_SPI_OCTETS, _) => {
                 let spis = (0..count).map(|_| body.u32().map(EspSpi));
                 Self::Esp(spis.collect::<Result<_, _>>()?)
             }
-            (ProtocolId::IKE | ProtocolId::ESP, _, _) | (_, 0, _) => {
+            (ProtocolId::IKE | ProtocolId::ESP, _, _) | (_, 0, 1..) => {
                 return Err(WireError::DeleteSpis);
             }
             _ => {

@@ -3,7 +3,6 @@
 //! Of variable data only the length is shown, in octets; never keys, nonces or AUTH values.
 
 use std::fmt::{self, Display, Write};
-use std::net::IpAddr;
 
 use super::cp::Configuration;
 use super::delete::Delete;
@@ -186,12 +185,9 @@ impl Display for TrafficSelector {
             start,
             end,
         } = *self;
-        match (start, end) {
-            (start, end) if start == end => start.fmt(f)?,
-            (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
-                write!(f, "{start}-{end}")?;
-            }
-            _ => write!(f, "{start} {end}")?,
+        start.fmt(f)?;
+        if end != start {
+            write!(f, "-{end}")?;
         }
         match (start_port, end_port) {
             (0, u16::MAX) => write!(f, "[{ip_protocol}]"),

@@ -97,5 +97,5 @@ pub enum OpenError {
     Icv,
     /// The message is authentic and malformed: a fault of the peer's.
     #[error("malformed: {0}")]
-    Malformed(WireError),
+    Malformed(#[from] WireError),
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::error::HeaderError;
+use super::error::{HeaderError, WireError};
 use super::payload::PayloadType;
 use super::reader::Reader;
 use super::writer::Writer;
@@ -85,7 +85,7 @@ pub struct Header {
 }
 
 /// Octets of the header.
-pub(crate) const HEADER_OCTETS: usize = 28;
+pub(super) const HEADER_OCTETS: usize = 28;
 
 const MAJOR_VERSION: u8 = 2;
 const VERSION: u8 = MAJOR_VERSION << 4;
@@ -121,9 +121,7 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Parsed<'_>, HeaderError> {
     })
 }
 
-fn fields(
-    reader: &mut Reader<'_>,
-) -> Result<(Header, PayloadType, u8, u32), super::error::WireError> {
+fn fields(reader: &mut Reader<'_>) -> Result<(Header, PayloadType, u8, u32), WireError> {
     let initiator = IkeSpi(reader.u64()?);
     let responder = IkeSpi(reader.u64()?);
     let first = PayloadType(reader.u8()?);

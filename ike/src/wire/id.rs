@@ -74,7 +74,7 @@ fn identity(kind: u8, data: Vec<u8>) -> Result<Identity, WireError> {
             Some(name) => Identity::Fqdn(name),
             None => Identity::Other { kind, data },
         },
-        ID_RFC822_ADDR => match text(&data) {
+        ID_RFC822_ADDR => match text(&data).filter(|address| !is_terminated(address)) {
             Some(address) => Identity::Email(address),
             None => Identity::Other { kind, data },
         },
@@ -83,9 +83,9 @@ fn identity(kind: u8, data: Vec<u8>) -> Result<Identity, WireError> {
     })
 }
 
-/// D19: a name ends in no terminator. One that does is another name than the one without.
-fn is_terminated(name: &str) -> bool {
-    name.ends_with('.') || name.contains(char::is_control)
+/// D19: no terminator belongs to a name. One that has it is not the name without: only `any` matches.
+fn is_terminated(text: &str) -> bool {
+    text.ends_with('.') || text.contains(char::is_control)
 }
 
 fn address<const OCTETS: usize>(data: &[u8]) -> Result<IpAddr, WireError>

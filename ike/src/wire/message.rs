@@ -48,7 +48,7 @@ impl<'a> Datagram<'a> {
     }
 
     /// The payloads inside SK. The integrity check comes before any of them is looked at (D20);
-    /// those in the clear before it are not returned.
+    /// those in the clear before it are not returned, but have to be ones that may be skipped (D6).
     pub fn open(&self, cipher: &OpeningCipher) -> Result<Vec<Payload>, OpenError> {
         let encrypted = self.encrypted().ok_or(OpenError::NotEncrypted)?;
         let protected = encrypted.body.clone().take_rest();
@@ -58,8 +58,12 @@ impl<'a> Datagram<'a> {
             .strip_suffix(protected)
             .ok_or(OpenError::NotEncrypted)?;
         let inner = sk::open(associated, protected, cipher)?;
-        let chain = Chain::new(encrypted.next, Reader::new(&inner));
-        payload::parse(chain).map_err(OpenError::Malformed)
+        let mut in_clear = self.chain.clone().filter_map(Result::ok);
+        in_clear.try_for_each(|raw| raw.supported())?;
+        Ok(payload::parse(Chain::new(
+            encrypted.next,
+            Reader::new(&inner),
+        ))?)
     }
 
     fn encrypted(&self) -> Option<Raw<'a>> {

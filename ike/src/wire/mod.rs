@@ -28,6 +28,9 @@ mod ts;
 mod vendor;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::auth::{AuthMethod, Authentication};
 pub use self::cert::{Certificate, CertificateRequest};
 pub use self::cp::{Configuration, ConfigurationAttribute};

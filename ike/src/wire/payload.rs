@@ -62,6 +62,11 @@ macro_rules! payload_types {
     ($($name:ident = $number:literal, $notation:literal;)+) => {
         impl PayloadType {
             $(#[doc = concat!("`", $notation, "`.")] pub const $name: Self = Self($number);)+
+
+            /// Whether RFC 7296 defines it, so that its critical bit means nothing (D6).
+            const fn is_known(self) -> bool {
+                matches!(self, $(Self::$name)|+)
+            }
         }
 
         /// The RFC's notation, or the number.
@@ -193,9 +198,17 @@ pub(super) fn write(payloads: &[Payload]) -> Vec<u8> {
 }
 
 impl Raw<'_> {
-    /// The payload, or `None` where it is unknown and may be skipped. The critical bit of known
-    /// types means nothing (D6, RFC 7296 §2.5, §3.2).
+    /// An unknown payload may be skipped only if its sender says so (D6, RFC 7296 §2.5, §3.2).
+    pub(super) fn supported(&self) -> Result<(), WireError> {
+        if self.critical && !self.kind.is_known() {
+            return Err(WireError::UnsupportedCritical(self.kind.0));
+        }
+        Ok(())
+    }
+
+    /// The payload, or `None` where it is unknown and may be skipped.
     pub(super) fn parse(self) -> Result<Option<Payload>, WireError> {
+        self.supported()?;
         let mut body = self.body;
         let body = &mut body;
         let payload = match self.kind {
@@ -217,9 +230,6 @@ impl Raw<'_> {
             PayloadType::ENCRYPTED => return Err(WireError::MisplacedEncrypted),
             PayloadType::CONFIGURATION => Payload::Configuration(Configuration::parse(body)?),
             PayloadType::EAP => Payload::Eap(eap::parse(body)?),
-            PayloadType(unknown) if self.critical => {
-                return Err(WireError::UnsupportedCritical(unknown));
-            }
             PayloadType(_) => return Ok(None),
         };
         Ok(Some(payload))

@@ -39,11 +39,9 @@ pub(super) fn open(
     let mut plaintext = cipher
         .open(associated, protected)
         .map_err(|_| OpenError::Icv)?;
-    let padding = plaintext
-        .pop()
-        .ok_or(OpenError::Malformed(WireError::Padding))?;
+    let padding = plaintext.pop().ok_or(WireError::Padding)?;
     // D20: the content of the padding is the sender's choice.
     let payloads = plaintext.len().checked_sub(padding.into());
-    plaintext.truncate(payloads.ok_or(OpenError::Malformed(WireError::Padding))?);
+    plaintext.truncate(payloads.ok_or(WireError::Padding)?);
     Ok(plaintext)
 }

@@ -2,43 +2,43 @@
 
 /// A message, or a chain of payloads, that grows at its end.
 #[derive(Debug, Default)]
-pub(crate) struct Writer {
+pub(super) struct Writer {
     octets: Vec<u8>,
 }
 
 impl Writer {
-    pub(crate) fn into_octets(self) -> Vec<u8> {
+    pub(super) fn into_octets(self) -> Vec<u8> {
         self.octets
     }
 
-    pub(crate) fn octets(&mut self, octets: &[u8]) {
+    pub(super) fn octets(&mut self, octets: &[u8]) {
         self.octets.extend_from_slice(octets);
     }
 
-    pub(crate) fn u8(&mut self, value: u8) {
+    pub(super) fn u8(&mut self, value: u8) {
         self.octets.push(value);
     }
 
-    pub(crate) fn u16(&mut self, value: u16) {
+    pub(super) fn u16(&mut self, value: u16) {
         self.octets(&value.to_be_bytes());
     }
 
-    pub(crate) fn u32(&mut self, value: u32) {
+    pub(super) fn u32(&mut self, value: u32) {
         self.octets(&value.to_be_bytes());
     }
 
-    pub(crate) fn u64(&mut self, value: u64) {
+    pub(super) fn u64(&mut self, value: u64) {
         self.octets(&value.to_be_bytes());
     }
 
     /// Reserved octets are sent as zero (D5).
-    pub(crate) fn reserved<const OCTETS: usize>(&mut self) {
+    pub(super) fn reserved<const OCTETS: usize>(&mut self) {
         self.octets(&[0; OCTETS]);
     }
 
     /// The number of elements that follow. We write no more of anything than `limits` lets a peer
     /// send, so the maximum stands for a mistake of ours, which a debug build points at.
-    pub(crate) fn count_u8(&mut self, count: usize) {
+    pub(super) fn count_u8(&mut self, count: usize) {
         debug_assert!(
             u8::try_from(count).is_ok(),
             "{count} elements do not fit an octet"
@@ -47,7 +47,7 @@ impl Writer {
     }
 
     /// As [`count_u8`](Self::count_u8), of 16 bits.
-    pub(crate) fn count_u16(&mut self, count: usize) {
+    pub(super) fn count_u16(&mut self, count: usize) {
         debug_assert!(
             u16::try_from(count).is_ok(),
             "{count} elements do not fit two octets"
@@ -56,7 +56,7 @@ impl Writer {
     }
 
     /// As [`count_u8`](Self::count_u8), of 32 bits.
-    pub(crate) fn count_u32(&mut self, count: usize) {
+    pub(super) fn count_u32(&mut self, count: usize) {
         debug_assert!(
             u32::try_from(count).is_ok(),
             "{count} octets do not fit four octets"
@@ -65,7 +65,7 @@ impl Writer {
     }
 
     /// See [`Substructure`](super::reader::Substructure).
-    pub(crate) fn substructure(&mut self, first: u8, second: u8, body: impl FnOnce(&mut Self)) {
+    pub(super) fn substructure(&mut self, first: u8, second: u8, body: impl FnOnce(&mut Self)) {
         let mut inner = Self::default();
         body(&mut inner);
         self.u8(first);
