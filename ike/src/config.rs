@@ -45,7 +45,8 @@ impl Default for HalfOpenLimits {
 pub struct PeerConfig {
     /// The caller's number for it.
     pub id: PeerId,
-    /// The addresses that it may call from; the address that we call is part of `Command::Connect`.
+    /// The addresses that it may call from, until [`Command::Locate`](crate::event::Command::Locate)
+    /// brings others; the address that we call is part of `Command::Connect`.
     pub remote: Vec<IpAddr>,
     /// Who we say we are; `None`: our address on the path (`local-id = "auto"`).
     pub local_id: Option<Identity>,
@@ -57,8 +58,6 @@ pub struct PeerConfig {
     pub ike_proposals: Vec<IkeProposal>,
     /// What we offer and accept for ESP, best first. Never empty.
     pub esp_proposals: Vec<EspProposal>,
-    /// Whether we call by ourselves again when the SA is gone.
-    pub initiate: bool,
     /// How requests are repeated.
     pub retransmit: Retransmit,
     /// Whether a failed attempt is followed by another.

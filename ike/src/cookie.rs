@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use crate::wire::IkeSpi;
 
 /// How long one secret makes cookies. It is known for at least as long again, at most for thrice.
-pub const SECRET_LIFETIME: Duration = Duration::from_secs(60);
+pub(crate) const SECRET_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Makes cookies, and knows its own again.
 #[derive(Debug)]
-pub struct CookieJar {
+pub(crate) struct CookieJar {
     current: Generation,
     previous: Option<Generation>,
 }
@@ -31,7 +31,7 @@ struct Generation {
 
 impl CookieJar {
     /// A jar with a secret of its own.
-    pub fn new(rng: &mut dyn CryptoRng, now: Instant) -> Self {
+    pub(crate) fn new(rng: &mut dyn CryptoRng, now: Instant) -> Self {
         Self {
             current: Generation::new(0, now, rng),
             previous: None,
@@ -40,7 +40,7 @@ impl CookieJar {
 
     /// Replaces a secret that has had its time, and forgets the one before it. Comes before
     /// [`issue`](Self::issue) and [`verify`](Self::verify).
-    pub fn roll(&mut self, rng: &mut dyn CryptoRng, now: Instant) {
+    pub(crate) fn roll(&mut self, rng: &mut dyn CryptoRng, now: Instant) {
         let age = now.saturating_duration_since(self.current.since);
         if age < SECRET_LIFETIME {
             return;
@@ -53,13 +53,13 @@ impl CookieJar {
     /// The cookie to ask an initiator for: it vouches for its nonce, address and SPI. The KE payload
     /// is not in it, so that it outlives an INVALID_KE_PAYLOAD (D10, RFC 7296 §2.6.1); the port is
     /// not, as §2.6 has it.
-    pub fn issue(&self, ni: &[u8], remote: IpAddr, spi_i: IkeSpi) -> Vec<u8> {
+    pub(crate) fn issue(&self, ni: &[u8], remote: IpAddr, spi_i: IkeSpi) -> Vec<u8> {
         self.current.cookie(ni, remote, spi_i)
     }
 
     /// Whether this is a cookie of ours for that initiator, and not too old. Compares in constant
     /// time.
-    pub fn verify(&self, cookie: &[u8], ni: &[u8], remote: IpAddr, spi_i: IkeSpi) -> bool {
+    pub(crate) fn verify(&self, cookie: &[u8], ni: &[u8], remote: IpAddr, spi_i: IkeSpi) -> bool {
         std::iter::once(&self.current)
             .chain(&self.previous)
             .filter(|generation| cookie.first() == Some(&generation.number))

@@ -1,6 +1,6 @@
 //! What goes into an [`Endpoint`](crate::Endpoint) beside datagrams, and what comes out.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::config::PeerId;
@@ -39,6 +39,13 @@ pub enum Command {
         peer: PeerId,
         /// From where to where; the remote port is 500.
         path: Path,
+    },
+    /// The peer's name resolves to these addresses, from any of which it may call.
+    Locate {
+        /// Which peer.
+        peer: PeerId,
+        /// Its addresses, in place of those before.
+        addresses: Vec<IpAddr>,
     },
     /// Delete every SA with this peer and do not call it again. [`Event::Disconnected`] says when
     /// nothing is left.

@@ -10,23 +10,23 @@ use crate::wire::IkeSpi;
 /// The keys of an IKE SA. SK_ai and SK_ar do not exist: every cipher is an AEAD, for which their
 /// lengths are 0 (RFC 5282 §7.1).
 #[derive(Debug)]
-pub struct IkeKeys {
+pub(crate) struct IkeKeys {
     /// From which the keys of CHILD_SAs are derived.
-    pub sk_d: Secret,
+    pub(crate) sk_d: Secret,
     /// Key, then salt, of what the initiator sends.
-    pub sk_ei: Secret,
+    pub(crate) sk_ei: Secret,
     /// Key, then salt, of what the responder sends.
-    pub sk_er: Secret,
+    pub(crate) sk_er: Secret,
     /// For the initiator's AUTH.
-    pub sk_pi: Secret,
+    pub(crate) sk_pi: Secret,
     /// For the responder's AUTH.
-    pub sk_pr: Secret,
+    pub(crate) sk_pr: Secret,
 }
 
 impl IkeKeys {
     /// SKEYSEED = prf(Ni | Nr, g^ir), and prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) cut into keys
     /// (RFC 7296 §2.14). `ni` and `nr` are the nonces without payload headers.
-    pub fn derive(
+    pub(crate) fn derive(
         suite: IkeSuite,
         g_ir: &Secret,
         ni: &[u8],
@@ -50,7 +50,7 @@ impl IkeKeys {
     }
 
     /// SK_e of what we send, then of what the peer sends; `initiated`: we are the SA's initiator.
-    pub fn encryption(&self, initiated: bool) -> (&Secret, &Secret) {
+    pub(crate) fn encryption(&self, initiated: bool) -> (&Secret, &Secret) {
         if initiated {
             (&self.sk_ei, &self.sk_er)
         } else {
@@ -69,7 +69,7 @@ const KEY_PAD: &[u8] = b"Key Pad for IKEv2";
 /// the header on; `sk_p` is its SK_pi or SK_pr; `id_body` is its ID payload without the generic
 /// header, so from the ID type on. Only `peer_nonce` is the verifier's. Comparing two of these is
 /// constant-time, and false where the lengths differ.
-pub fn auth_value(
+pub(crate) fn auth_value(
     prf: Prf,
     psk: &Secret,
     first_message: &[u8],
@@ -91,7 +91,7 @@ pub fn auth_value(
 ///
 /// `g_ir` is there where that exchange had KE payloads; in IKE_AUTH there is none, and the nonces
 /// are IKE_SA_INIT's.
-pub fn child_keymat(
+pub(crate) fn child_keymat(
     suite: EspSuite,
     prf: Prf,
     sk_d: &Secret,

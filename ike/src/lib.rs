@@ -1,19 +1,44 @@
 #![forbid(unsafe_code)]
-//! IKEv2 (RFC 7296) with a pre-shared key, without I/O.
+//! IKEv2 (RFC 7296) with a pre-shared key, for transport-mode ESP that protects GRE; without I/O.
+//!
+//! An [`Endpoint`] holds every IKE SA of a host. It reads no clock, no randomness and no network:
+//! its driver passes time, entropy and datagrams in and performs what comes out.
+//!
+//! 1. Call one of `handle_datagram`, `handle_timeout`, `handle_command`.
+//! 2. Call `poll_output` until it says [`Output::Idle`](event::Output), performing each output
+//!    before the next is asked for. Their order means something: an inbound SA comes before the
+//!    datagram that lets the peer use it.
+//! 3. Sleep until something happens or the deadline of `Idle` has come.
+//!
+//! The network cannot make it panic or return an error: a datagram leads to outputs, or to one
+//! counted [`Drop`](error::Drop). The same inputs and seed give the same outputs, so a day of two
+//! peers' life is a test of a second.
+//!
+//! Where to look: [`wire`] for a message's octets, `sa` for an exchange (one file each), `endpoint`
+//! for what happens between SAs, [`algorithm`] and [`proposal`] for suites, `select` and `ts` for
+//! what is agreed on, `keys` for what is derived, [`limits`] for every bound.
 
 pub mod algorithm;
 pub mod config;
-pub mod cookie;
+mod cookie;
 pub mod crypto;
+mod endpoint;
+pub mod error;
+pub mod event;
 pub mod identity;
-pub mod keys;
+mod keys;
 pub mod limits;
-pub mod nat;
+mod nat;
+mod peer;
 pub mod proposal;
+mod retransmit;
+mod sa;
 pub mod secret;
-pub mod select;
-pub mod ts;
+mod select;
+mod ts;
 pub mod wire;
+
+pub use endpoint::Endpoint;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! Bounds on what a peer can make us hold or walk through, each with its reason.
 
+use std::time::Duration;
+
 /// The longest message, in octets: what a UDP datagram can carry.
 pub const MESSAGE_OCTETS: usize = 65_535;
 
@@ -35,3 +37,33 @@ pub const TRAFFIC_SELECTORS: usize = 64;
 
 /// Attributes in one Configuration payload, which we only skip.
 pub const CONFIGURATION_ATTRIBUTES: usize = 64;
+
+/// Octets of our own nonces: enough for every PRF of the table (half of SHA-512's key, D11).
+pub const OUR_NONCE_OCTETS: usize = 32;
+
+/// Octets of a cookie that we return (RFC 7296 §2.6).
+pub const COOKIE_OCTETS: usize = 64;
+
+/// The longest wait between two transmissions of a request, whatever the file's growth factor.
+pub const RETRANSMIT_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest pause between two attempts to reach a peer.
+pub const RECONNECT_WAIT: Duration = Duration::from_secs(30);
+
+/// How long an unauthenticated refusal waits for a better answer (D14, RFC 7296 §2.21.1): longer
+/// than the first two retransmissions, shorter than a person's patience.
+pub const REFUSAL_WAIT: Duration = Duration::from_secs(2);
+
+/// At most one refusal of a peer's attempts is told in this time: anybody can cause them.
+pub const REFUSAL_NEWS: Duration = Duration::from_secs(5);
+
+/// How long an initiator may take from IKE_SA_INIT to IKE_AUTH.
+pub const HALF_OPEN: Duration = Duration::from_secs(30);
+
+/// How long the last reply of an ended SA can be repeated (D2): the first four retransmissions of a
+/// peer that begins at 4 s (strongSwan's) fall into it.
+pub const CLOSED: Duration = Duration::from_secs(60);
+
+/// Established IKE SAs with one peer. Two where both ends called, one more that is being replaced,
+/// one to spare.
+pub const SAS_PER_PEER: usize = 4;

@@ -9,21 +9,25 @@ use crate::wire::{IkeSpi, Notify, NotifyType};
 
 /// Octets of a NAT_DETECTION_SOURCE_IP or NAT_DETECTION_DESTINATION_IP notification's data. SHA-1
 /// whatever is negotiated.
-pub const DETECTION_OCTETS: usize = digest::SHA1_OUTPUT_LEN;
+pub(crate) const DETECTION_OCTETS: usize = digest::SHA1_OUTPUT_LEN;
 
 /// Which ends are behind a NAT, as far as the peer's hashes tell. An end that the peer sent no
 /// hashes for counts as not behind one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Nat {
+pub(crate) struct Nat {
     /// The peer sees us at another address or port than we do.
-    pub ours: bool,
+    pub(crate) ours: bool,
     /// We see the peer at another address or port than it does.
-    pub theirs: bool,
+    pub(crate) theirs: bool,
 }
 
 /// SHA-1(SPIi | SPIr | address | port), the SPIs being those in the header of the message that
 /// carries the hash: SPIr is 0 in the first request.
-pub fn detection_hash(spi_i: IkeSpi, spi_r: IkeSpi, address: SocketAddr) -> [u8; DETECTION_OCTETS] {
+pub(crate) fn detection_hash(
+    spi_i: IkeSpi,
+    spi_r: IkeSpi,
+    address: SocketAddr,
+) -> [u8; DETECTION_OCTETS] {
     let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
     context.update(&spi_i.0.to_be_bytes());
     context.update(&spi_r.0.to_be_bytes());
@@ -40,7 +44,7 @@ pub fn detection_hash(spi_i: IkeSpi, spi_r: IkeSpi, address: SocketAddr) -> [u8;
 /// Compares the hashes in a message, whose header has these SPIs, with our address and the one it came
 /// from. A sender that does not know its address may send several SOURCE_IP notifications, of which
 /// one has to match.
-pub fn detect<'a>(
+pub(crate) fn detect<'a>(
     spi_i: IkeSpi,
     spi_r: IkeSpi,
     local: SocketAddr,

@@ -16,7 +16,7 @@ use crate::wire::{EspSpi, Proposal, ProtocolId, Transform, TransformType};
 /// What a responder answers in IKE_SA_INIT: the chosen proposal, cut down to one transform of each
 /// type, and what it means. `None`: nothing suits both. `ke` is the group number of the KE payload;
 /// the suite's group may be another one, which the peer then has to be asked for.
-pub fn choose_ike(
+pub(crate) fn choose_ike(
     ours: &[IkeProposal],
     offered: &[Proposal],
     ke: u16,
@@ -51,7 +51,7 @@ pub fn choose_ike(
 /// What a responder answers for ESP in IKE_AUTH: the chosen proposal with `inbound`, the SPI that we
 /// receive on; what it means; and the SPI that the peer receives on. KE transforms are passed over
 /// (D38), and a peer that does not say how long its sequence numbers are has short ones (D15).
-pub fn choose_esp(
+pub(crate) fn choose_esp(
     ours: &[EspProposal],
     offered: &[Proposal],
     inbound: EspSpi,
@@ -93,7 +93,7 @@ pub fn choose_esp(
 
 /// What is wrong with an answer to our proposals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
+pub(crate) enum AnswerError {
     /// Not exactly one proposal.
     #[error("{0} proposals where one has to be chosen")]
     Proposals(usize),
@@ -124,7 +124,10 @@ pub enum AnswerError {
 
 /// The initiator's check of the answer in IKE_SA_INIT: one of our proposals, with one transform of
 /// each type (D16, RFC 7296 §3.3.6). Whether the KE payload fits is the caller's to check.
-pub fn verify_ike(ours: &[IkeProposal], answer: &[Proposal]) -> Result<IkeSuite, AnswerError> {
+pub(crate) fn verify_ike(
+    ours: &[IkeProposal],
+    answer: &[Proposal],
+) -> Result<IkeSuite, AnswerError> {
     let (answer, ours) = answered(ours, answer)?;
     let theirs = Menu::read(answer, &IKE_ANSWERED)?;
     Ok(IkeSuite {
@@ -141,7 +144,7 @@ pub fn verify_ike(ours: &[IkeProposal], answer: &[Proposal]) -> Result<IkeSuite,
 
 /// The initiator's check of the answer for ESP in IKE_AUTH, as [`verify_ike`]; with the SPI that the
 /// peer receives on. Whether that SPI is a reserved one is the caller's to check.
-pub fn verify_esp(
+pub(crate) fn verify_esp(
     ours: &[EspProposal],
     answer: &[Proposal],
 ) -> Result<(EspSuite, EspSpi), AnswerError> {

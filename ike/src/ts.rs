@@ -12,7 +12,7 @@ const GRE: u8 = 47;
 const ANY_PROTOCOL: u8 = 0;
 
 /// Our selector for the end at `address`.
-pub fn gre(address: IpAddr) -> TrafficSelector {
+pub(crate) fn gre(address: IpAddr) -> TrafficSelector {
     TrafficSelector {
         ip_protocol: GRE,
         start_port: 0,
@@ -25,7 +25,7 @@ pub fn gre(address: IpAddr) -> TrafficSelector {
 /// As the responder: narrows what the peer offers for the end at `address` to GRE of this host
 /// (D27, RFC 7296 §2.9). `None` where no single selector holds all of it, so that the answer would
 /// be wider than the offer; the peer has to hear TS_UNACCEPTABLE.
-pub fn narrow(offered: &[TrafficSelector], address: IpAddr) -> Option<TrafficSelector> {
+pub(crate) fn narrow(offered: &[TrafficSelector], address: IpAddr) -> Option<TrafficSelector> {
     let wanted = gre(address);
     offered
         .iter()
@@ -35,7 +35,7 @@ pub fn narrow(offered: &[TrafficSelector], address: IpAddr) -> Option<TrafficSel
 
 /// As the initiator: whether the answer for the end at `address` is what we asked for. We ask for
 /// the least that is of use, so narrower is as wrong as wider (RFC 7296 §2.9).
-pub fn is_gre(answer: &[TrafficSelector], address: IpAddr) -> bool {
+pub(crate) fn is_gre(answer: &[TrafficSelector], address: IpAddr) -> bool {
     *answer == [gre(address)]
 }
 

@@ -12,6 +12,11 @@ use crate::limits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IkeSpi(pub u64);
 
+impl IkeSpi {
+    /// The responder's in a first request, where it is not known (RFC 7296 §3.1).
+    pub const NONE: Self = Self(0);
+}
+
 /// Sixteen hexadecimal digits.
 impl fmt::Display for IkeSpi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

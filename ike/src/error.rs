@@ -1,0 +1,357 @@
+//! What went wrong, in three families that never mix: [`Drop`] is what we did with a datagram,
+//! [`PeerFault`] what an authenticated peer did wrong, [`Failure`] why a negotiation ended, told
+//! so that a person can mend it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::event::Path;
+use crate::identity::Identity;
+use crate::wire::{ExchangeType, NotifyType, WireError};
+
+/// Why a datagram changed nothing. Each one is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Drop {
+    /// Not an IKE message: too short, or its length field is wrong (RFC 7296 §3.1).
+    Header,
+    /// A higher major version; answered with INVALID_MAJOR_VERSION (RFC 7296 §2.5).
+    MajorVersion,
+    /// No IKE SA has these SPIs (RFC 7296 §2.21.4).
+    UnknownSpi,
+    /// IKE_SA_INIT from an address that no peer of the configuration has.
+    UnknownPeer,
+    /// IKE_SA_INIT without a valid cookie while cookies are asked for (RFC 7296 §2.6).
+    Cookie,
+    /// IKE_SA_INIT that is malformed, or that nothing could be agreed on with.
+    Refused,
+    /// The payloads do not parse, and nothing authenticates them.
+    Malformed,
+    /// The integrity check failed, or nothing was encrypted where it had to be.
+    Unauthenticated,
+    /// Neither the next request nor a repetition of the last one (RFC 7296 §2.3).
+    MessageId,
+    /// A response to nothing that is under way.
+    UnexpectedResponse,
+    /// A request that this state does not take, such as CREATE_CHILD_SA before IKE_AUTH.
+    UnexpectedExchange,
+}
+
+impl Drop {
+    /// Every reason, for whoever shows counters.
+    pub const ALL: &'static [Self] = &[
+        Self::Header,
+        Self::MajorVersion,
+        Self::UnknownSpi,
+        Self::UnknownPeer,
+        Self::Cookie,
+        Self::Refused,
+        Self::Malformed,
+        Self::Unauthenticated,
+        Self::MessageId,
+        Self::UnexpectedResponse,
+        Self::UnexpectedExchange,
+    ];
+
+    /// The counter's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "ike_header",
+            Self::MajorVersion => "ike_major_version",
+            Self::UnknownSpi => "ike_unknown_spi",
+            Self::UnknownPeer => "ike_unknown_peer",
+            Self::Cookie => "ike_cookie",
+            Self::Refused => "ike_refused",
+            Self::Malformed => "ike_malformed",
+            Self::Unauthenticated => "ike_unauthenticated",
+            Self::MessageId => "ike_message_id",
+            Self::UnexpectedResponse => "ike_unexpected_response",
+            Self::UnexpectedExchange => "ike_unexpected_exchange",
+        }
+    }
+}
+
+/// A rule that the peer broke in a message that it protected, or in one that we had to believe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerFault {
+    /// A payload that does not parse.
+    #[error("a malformed message ({0})")]
+    Malformed(WireError),
+    /// A payload that the exchange cannot do without.
+    #[error("no {0} payload")]
+    Missing(&'static str),
+    /// The same payload twice where only one may be.
+    #[error("more than one {0} payload")]
+    Repeated(&'static str),
+    /// An answer that is not a subset of what we offered (RFC 7296 §3.3).
+    #[error("an answer that we had not offered ({0})")]
+    NotOffered(String),
+    /// A public value that is malformed or weak (RFC 6989).
+    #[error("an unusable public value for the key exchange")]
+    PublicValue,
+    /// A nonce outside 16 to 256 octets, or shorter than half the PRF's key (RFC 7296 §2.10).
+    #[error("a nonce of {0} octets")]
+    Nonce(usize),
+    /// INVALID_KE_PAYLOAD for a group that we had not offered or that was tried (RFC 7296 §1.2).
+    #[error("INVALID_KE_PAYLOAD asking for group {0}, which is no help")]
+    UselessGroup(u16),
+    /// Traffic selectors wider than, or other than, protocol 47 between the two endpoints.
+    #[error("traffic selectors other than protocol 47 between the two endpoints")]
+    Selectors,
+    /// An ESP SPI from 0 to 255 (RFC 4303 §2.1).
+    #[error("a reserved ESP SPI")]
+    ReservedSpi,
+}
+
+/// Which of the two negotiations a [`Failure`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Negotiation {
+    /// The IKE SA's algorithms (`[peer.ike] proposals`).
+    Ike,
+    /// The CHILD_SA's algorithms (`[peer.esp] proposals`).
+    Esp,
+}
+
+impl Negotiation {
+    /// The key of the file that holds the list.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Ike => "peer.ike.proposals",
+            Self::Esp => "peer.esp.proposals",
+        }
+    }
+}
+
+/// Why a negotiation ended without an SA. `Display` is one line that begins with the field to look
+/// at; [`Failure::advice`] is what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing came back.
+    NoAnswer {
+        /// The exchange that stayed unanswered.
+        exchange: ExchangeType,
+        /// Where we sent it.
+        remote: SocketAddr,
+        /// For how long.
+        waited: Duration,
+    },
+    /// The peer found nothing in our list.
+    NoProposalChosen {
+        /// Which list.
+        what: Negotiation,
+        /// Our list, in the file's syntax.
+        offered: String,
+    },
+    /// We found nothing in the peer's list.
+    NothingAcceptable {
+        /// Which list.
+        what: Negotiation,
+        /// The peer's list, decoded.
+        offered: String,
+        /// Ours, in the file's syntax.
+        ours: String,
+    },
+    /// The peer answered AUTHENTICATION_FAILED: it holds another key, or knows us by another name.
+    AuthenticationRefused {
+        /// Who we said we are.
+        local_id: Identity,
+        /// Whom we asked for, if we did.
+        remote_id: Option<Identity>,
+    },
+    /// The peer's AUTH value was not made with our key.
+    PskMismatch {
+        /// Who the peer said it is.
+        remote_id: Identity,
+    },
+    /// The peer is not who it has to be.
+    IdentityMismatch {
+        /// `remote-id`.
+        expected: Identity,
+        /// Who the peer said it is.
+        received: Identity,
+    },
+    /// The peer signs with a certificate, or by another method.
+    AuthenticationMethod {
+        /// The number of the method (RFC 7296 §3.8).
+        method: u8,
+    },
+    /// The peer left USE_TRANSPORT_MODE out (RFC 7296 §1.3.1).
+    TunnelMode,
+    /// The peer refused our traffic selectors.
+    SelectorsRefused,
+    /// The peer's traffic selectors leave protocol 47 between the endpoints out.
+    SelectorsUnacceptable {
+        /// The peer's selectors, decoded.
+        offered: String,
+    },
+    /// A NAT stands between the two; native ESP does not pass it.
+    Nat {
+        /// The NAT is on our side.
+        ours: bool,
+        /// The NAT is on the peer's side.
+        theirs: bool,
+        /// The path on which it was seen.
+        path: Path,
+    },
+    /// Another error notification.
+    Notified {
+        /// The exchange that it answered.
+        exchange: ExchangeType,
+        /// Its type.
+        notify: NotifyType,
+    },
+    /// The peer broke the protocol.
+    Fault {
+        /// In which exchange.
+        exchange: ExchangeType,
+        /// How.
+        fault: PeerFault,
+    },
+}
+
+impl Failure {
+    /// What a person can do about it: the smallest change, ours or the peer's.
+    pub fn advice(&self) -> String {
+        match self {
+            Self::NoAnswer {
+                exchange, remote, ..
+            } if *exchange == ExchangeType::IKE_SA_INIT => format!(
+                "is {} the peer's address, is its IKE daemon running, and does every firewall \
+                 between pass UDP port {}?",
+                remote.ip(),
+                remote.port()
+            ),
+            Self::NoAnswer { .. } => "the peer answered before and is silent now: a firewall may \
+                drop large datagrams or IP fragments, or the peer was restarted"
+                .to_owned(),
+            Self::NoProposalChosen { what, .. } => {
+                format!(
+                    "let {} name an algorithm of each kind that the peer accepts",
+                    what.key()
+                )
+            }
+            Self::NothingAcceptable { what, .. } => {
+                format!(
+                    "add one of the peer's to {}, or one of ours to the peer",
+                    what.key()
+                )
+            }
+            Self::AuthenticationRefused { .. } => "compare peer.psk-file with the peer's secret; \
+                if they are equal, the peer knows us by another name: set peer.local-id, or what \
+                the peer expects as its remote identity"
+                .to_owned(),
+            Self::PskMismatch { .. } => {
+                "make peer.psk-file and the peer's secret for this pair equal".to_owned()
+            }
+            Self::IdentityMismatch { received, .. } => format!(
+                "set peer.remote-id = \"{received}\" if that is the right peer, or change the \
+                 peer's local identity"
+            ),
+            Self::AuthenticationMethod { .. } => {
+                "set the peer to authenticate with a pre-shared key".to_owned()
+            }
+            Self::TunnelMode => "set the peer's child to transport mode (strongSwan: mode = \
+                transport)"
+                .to_owned(),
+            Self::SelectorsRefused | Self::SelectorsUnacceptable { .. } => "set the peer's \
+                selectors to protocol 47 between the two outer addresses (strongSwan: local_ts = \
+                dynamic[gre], remote_ts = dynamic[gre])"
+                .to_owned(),
+            Self::Nat { .. } => "UDP encapsulation is not in this version: give both ends \
+                addresses that nothing translates"
+                .to_owned(),
+            Self::Notified { .. } | Self::Fault { .. } => {
+                "the peer's log has its side of this".to_owned()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAnswer {
+                exchange,
+                remote,
+                waited,
+            } => {
+                write!(f, "peer.address: no answer from {remote} to {exchange} ")?;
+                write!(f, "for {:.0} s", waited.as_secs_f64())
+            }
+            Self::NoProposalChosen { what, offered } => write!(
+                f,
+                "{}: the peer accepts nothing of what we offered ({offered}): NO_PROPOSAL_CHOSEN",
+                what.key()
+            ),
+            Self::NothingAcceptable {
+                what,
+                offered,
+                ours,
+            } => {
+                write!(
+                    f,
+                    "{}: no common proposal: the peer offers {offered}; ",
+                    what.key()
+                )?;
+                write!(f, "we accept {ours}")
+            }
+            Self::AuthenticationRefused {
+                local_id,
+                remote_id,
+            } => {
+                write!(
+                    f,
+                    "peer.psk-file or peer.local-id: the peer refused our key or identity "
+                )?;
+                write!(f, "(AUTHENTICATION_FAILED): we said we are {local_id}")?;
+                match remote_id {
+                    Some(id) => write!(f, " and asked for {id}"),
+                    None => Ok(()),
+                }
+            }
+            Self::PskMismatch { remote_id } => {
+                write!(
+                    f,
+                    "peer.psk-file: the pre-shared keys differ: {remote_id} proved itself "
+                )?;
+                write!(f, "with another key than ours")
+            }
+            Self::IdentityMismatch { expected, received } => {
+                write!(
+                    f,
+                    "peer.remote-id: the peer says it is {received}, not {expected}"
+                )
+            }
+            Self::AuthenticationMethod { method } => write!(
+                f,
+                "peer.psk-file: the peer authenticates by method {method}, not by a pre-shared key"
+            ),
+            Self::TunnelMode => {
+                f.write_str("the peer wants tunnel mode; secure-gre protects GRE in transport mode")
+            }
+            Self::SelectorsRefused => f.write_str(
+                "the peer refused our traffic selectors, protocol 47 between the two addresses \
+                 (TS_UNACCEPTABLE)",
+            ),
+            Self::SelectorsUnacceptable { offered } => write!(
+                f,
+                "the peer's traffic selectors ({offered}) leave out protocol 47 between the two \
+                 addresses"
+            ),
+            Self::Nat { ours, theirs, path } => {
+                let side = match (ours, theirs) {
+                    (true, true) => "on both sides",
+                    (true, false) => "on our side",
+                    _ => "on the peer's side",
+                };
+                write!(f, "peer.encapsulation: a NAT {side} translates the path ")?;
+                write!(f, "{} to {}", path.local, path.remote)
+            }
+            Self::Notified { exchange, notify } => {
+                write!(f, "the peer answered {exchange} with {notify}")
+            }
+            Self::Fault { exchange, fault } => write!(f, "the peer sent {fault} in {exchange}"),
+        }
+    }
+}

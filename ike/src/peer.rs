@@ -1,0 +1,71 @@
+//! What an endpoint remembers of a peer between SAs: whether it is wanted, how often calling it has
+//! failed, when to call again.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::PeerConfig;
+use crate::error::Failure;
+use crate::limits;
+
+/// What the caller wants of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// Answer it; do not call.
+    Answer,
+    /// Have an SA with it, and call again whenever that is gone.
+    Keep,
+    /// Have none, and take none.
+    Leave,
+}
+
+/// A peer of the configuration.
+pub(crate) struct Peer {
+    pub(crate) config: Arc<PeerConfig>,
+    /// From where it may call.
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) intent: Intent,
+    /// Failed attempts since the last SA.
+    pub(crate) failures: u32,
+    pub(crate) reconnect_at: Option<Instant>,
+    pub(crate) last_failure: Option<Failure>,
+    /// [`Event::Disconnected`](crate::event::Event::Disconnected) was given since the last
+    /// disconnect.
+    pub(crate) disconnect_told: bool,
+    refusal_told_at: Option<Instant>,
+}
+
+impl Peer {
+    pub(crate) fn new(config: Arc<PeerConfig>) -> Self {
+        Self {
+            addresses: config.remote.clone(),
+            config,
+            intent: Intent::Answer,
+            failures: 0,
+            reconnect_at: None,
+            last_failure: None,
+            disconnect_told: false,
+            refusal_told_at: None,
+        }
+    }
+
+    /// An SA stands.
+    pub(crate) fn succeeded(&mut self) {
+        self.failures = 0;
+        self.reconnect_at = None;
+        self.last_failure = None;
+    }
+
+    /// Whether a refusal of the peer's attempt may be told: anybody can cause one, so once in a
+    /// while is enough.
+    pub(crate) fn may_tell_refusal(&mut self, now: Instant) -> bool {
+        let silent = self
+            .refusal_told_at
+            .is_some_and(|told| now.saturating_duration_since(told) < limits::REFUSAL_NEWS);
+        if !silent {
+            self.refusal_told_at = Some(now);
+        }
+        !silent
+    }
+}

@@ -1,0 +1,513 @@
+//! IKE_AUTH with a pre-shared key, both roles (RFC 7296 §1.2, §2.15, §2.16): identities, AUTH, and
+//! the first CHILD_SA. Here an SA becomes authenticated; nothing is installed before.
+
+use subtle::ConstantTimeEq;
+
+use super::child::{self, Fresh};
+use super::exchange::{Exchange, Repeat, Request};
+use super::inform::Live;
+use super::init::{Agreed, InitReceived};
+use super::payloads::Payloads;
+use super::{Closed, Context, Core, News, State, Step};
+use crate::crypto::cipher::{OpeningCipher, SealingCipher};
+use crate::error::{Drop, Failure, PeerFault};
+use crate::event::{EspSpi, Event, IkeDetails, Path};
+use crate::identity::Identity;
+use crate::keys;
+use crate::limits;
+use crate::secret::Secret;
+use crate::wire::{
+    self, AuthMethod, Authentication, Datagram, ExchangeType, Identification, Notify, NotifyType,
+    OpenError, Payload, WireError,
+};
+
+const EXCHANGE: ExchangeType = ExchangeType::IKE_AUTH;
+/// IKE_AUTH follows IKE_SA_INIT's 0 (D1, RFC 7296 §2.2).
+const MESSAGE_ID: u32 = 1;
+
+/// Both directions' protection of IKE messages.
+pub(crate) struct Protection {
+    pub(crate) sealing: SealingCipher,
+    pub(crate) opening: OpeningCipher,
+}
+
+impl Protection {
+    fn new(agreed: &Agreed, initiated: bool) -> Self {
+        let (ours, peers) = agreed.keys.encryption(initiated);
+        let encryption = agreed.suite.encryption;
+        Self {
+            sealing: SealingCipher::new(encryption, ours),
+            opening: OpeningCipher::new(encryption, peers),
+        }
+    }
+}
+
+/// We are the initiator and wait for the response.
+pub(crate) struct AuthSent {
+    agreed: Agreed,
+    protection: Protection,
+    local_id: Identity,
+    inbound: EspSpi,
+    pub(crate) request: Request,
+}
+
+impl AuthSent {
+    /// Sends `IDi [N(INITIAL_CONTACT)] [IDr] AUTH N(USE_TRANSPORT_MODE) SA TSi TSr`.
+    pub(crate) fn start(core: Core, ctx: &mut Context<'_>, agreed: Agreed) -> Step {
+        let mut protection = Protection::new(&agreed, true);
+        let local_id = core.local_id();
+        let id = Identification::new(local_id.clone());
+        let inbound = ctx.numbers.esp_spi(ctx.rng);
+
+        let mut payloads = vec![Payload::IdInitiator(id.clone())];
+        if ctx.alone {
+            payloads.push(Payload::Notify(Notify::status(NotifyType::INITIAL_CONTACT)));
+        }
+        payloads.extend(
+            core.expected_id()
+                .map(|id| Payload::IdResponder(Identification::new(id))),
+        );
+        payloads.push(authentication(&agreed.sign(&core.peer.psk, true, &id)));
+        payloads.extend(child::offer(&core, inbound));
+
+        let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, false);
+        let message = wire::seal(&header, &payloads, &mut protection.sealing);
+        let request = Request::send(&core, ctx, ExchangeType::IKE_AUTH, MESSAGE_ID, message);
+        let state = Self {
+            agreed,
+            protection,
+            local_id,
+            inbound,
+            request,
+        };
+        Step::stay(core, State::AuthSent(Box::new(state)))
+    }
+
+    pub(crate) fn on_message(
+        self: Box<Self>,
+        core: Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Step {
+        if !self.request.is_answered_by(datagram) {
+            return self.dropped(core, Drop::UnexpectedResponse);
+        }
+        let payloads = match datagram.open(&self.protection.opening) {
+            Ok(payloads) => Payloads::new(payloads),
+            // Nothing without the right ICV ends a half-open SA (RFC 7296 §2.21.2).
+            Err(OpenError::NotEncrypted | OpenError::Icv) => {
+                return self.dropped(core, Drop::Unauthenticated);
+            }
+            Err(OpenError::Malformed(error)) => {
+                let failure = in_auth(PeerFault::Malformed(error));
+                return self.give_up(core, ctx, Some(NotifyType::INVALID_SYNTAX), failure);
+            }
+        };
+        match self.authenticate(&core, &payloads) {
+            Ok(remote_id) => self.establish(core, ctx, &payloads, remote_id),
+            Err((None, failure)) => {
+                ctx.numbers.release(self.inbound);
+                Step::end(Some(News::Failed(failure)))
+            }
+            Err((notify, failure)) => self.give_up(core, ctx, notify, failure),
+        }
+    }
+
+    /// Who the peer has proven to be. The notification in an error is what it has to hear; none
+    /// where it refused us and holds no SA.
+    fn authenticate(
+        &self,
+        core: &Core,
+        payloads: &Payloads,
+    ) -> Result<Identity, (Option<NotifyType>, Failure)> {
+        if let (Err(PeerFault::Missing(_)), Some(notify)) =
+            (payloads.authentication(), payloads.error())
+        {
+            return Err((None, self.refused(core, notify.kind)));
+        }
+        let proof = Proof::read(payloads, false)
+            .map_err(|fault| (Some(NotifyType::INVALID_SYNTAX), in_auth(fault)))?;
+        let verify = || {
+            proof.check_method()?;
+            check_identity(core.expected_id(), &proof.id.identity)?;
+            if proof.holds(&self.agreed, &core.peer.psk, false) {
+                Ok(proof.id.identity.clone())
+            } else {
+                Err(Failure::PskMismatch {
+                    remote_id: proof.id.identity.clone(),
+                })
+            }
+        };
+        verify().map_err(|failure| (Some(NotifyType::AUTHENTICATION_FAILED), failure))
+    }
+
+    fn refused(&self, core: &Core, notify: NotifyType) -> Failure {
+        if notify == NotifyType::AUTHENTICATION_FAILED {
+            let (local_id, remote_id) = (self.local_id.clone(), core.expected_id());
+            Failure::AuthenticationRefused {
+                local_id,
+                remote_id,
+            }
+        } else {
+            Failure::Notified {
+                exchange: EXCHANGE,
+                notify,
+            }
+        }
+    }
+
+    fn establish(
+        self: Box<Self>,
+        core: Core,
+        ctx: &mut Context<'_>,
+        payloads: &Payloads,
+        remote_id: Identity,
+    ) -> Step {
+        let agreement = match child::check_answer(&core, self.inbound, payloads) {
+            Ok(agreement) => agreement,
+            // D30: the IKE SA stands without its CHILD_SA, and is of no use to us.
+            Err(failure) => return self.give_up(core, ctx, None, failure),
+        };
+        let details = details(&core, ctx, &self.agreed, self.local_id, remote_id);
+        ctx.event(Event::IkeUp {
+            peer: core.peer.id,
+            details: details.clone(),
+        });
+        let fresh = Fresh::derive(&core, ctx, &self.agreed, agreement);
+        let child = fresh.install(&core, ctx, None);
+        let live = Live::new(self.protection, details, self.agreed.lowest_nonce())
+            .after_own_requests(MESSAGE_ID)
+            .with_child(child);
+        let initial_contact = payloads.notify(NotifyType::INITIAL_CONTACT).is_some();
+        let news = News::Established { initial_contact };
+        Step::with(core, State::Established(Box::new(live)), news)
+    }
+
+    /// Ends an IKE SA that the peer takes for established: tells it so (RFC 7296 §2.21.2).
+    fn give_up(
+        self: Box<Self>,
+        core: Core,
+        ctx: &mut Context<'_>,
+        notify: Option<NotifyType>,
+        failure: Failure,
+    ) -> Step {
+        ctx.numbers.release(self.inbound);
+        let remote_id = core.expected_id().unwrap_or_else(|| core.local_id());
+        let details = details(&core, ctx, &self.agreed, self.local_id, remote_id);
+        let mut live = Live::new(self.protection, details, self.agreed.lowest_nonce())
+            .after_own_requests(MESSAGE_ID);
+        live.send_delete(&core, ctx, notify);
+        Step::with(core, State::Closing(Box::new(live)), News::Failed(failure))
+    }
+
+    pub(crate) fn on_timeout(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
+        match self.request.repeat(&core, ctx) {
+            Repeat::Waiting => Step::stay(core, State::AuthSent(self)),
+            Repeat::Exhausted => {
+                ctx.numbers.release(self.inbound);
+                Step::end(Some(News::Failed(self.request.no_answer(&core, ctx.now))))
+            }
+        }
+    }
+
+    fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
+        Step::with(core, State::AuthSent(self), News::Dropped(reason))
+    }
+}
+
+impl InitReceived {
+    /// As the responder: takes IKE_AUTH, or a repetition of IKE_SA_INIT.
+    pub(crate) fn on_message(
+        self: Box<Self>,
+        core: Core,
+        ctx: &mut Context<'_>,
+        path: Path,
+        datagram: &Datagram<'_>,
+    ) -> Step {
+        let header = &datagram.header;
+        if header.response {
+            return self.dropped(core, Drop::UnexpectedResponse);
+        }
+        if header.exchange != ExchangeType::IKE_AUTH {
+            return self.dropped(core, Drop::UnexpectedExchange);
+        }
+        if header.message_id != MESSAGE_ID {
+            return self.dropped(core, Drop::MessageId);
+        }
+        let protection = Protection::new(&self.agreed, false);
+        let payloads = match datagram.open(&protection.opening) {
+            Ok(payloads) => Payloads::new(payloads),
+            Err(OpenError::NotEncrypted | OpenError::Icv) => {
+                return self.dropped(core, Drop::Unauthenticated);
+            }
+            Err(OpenError::Malformed(error)) => {
+                let responder = Responder {
+                    agreed: self.agreed,
+                    protection,
+                    path,
+                };
+                return responder.reject_malformed(core, ctx, datagram, error);
+            }
+        };
+        Responder {
+            agreed: self.agreed,
+            protection,
+            path,
+        }
+        .answer(core, ctx, datagram, &payloads)
+    }
+
+    fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
+        Step::with(core, State::InitReceived(self), News::Dropped(reason))
+    }
+}
+
+/// A responder at work on an IKE_AUTH request whose ICV was right.
+struct Responder {
+    agreed: Agreed,
+    protection: Protection,
+    /// Where the request came from and was sent to; from here on the SA's path.
+    path: Path,
+}
+
+impl Responder {
+    fn answer(
+        self,
+        mut core: Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        payloads: &Payloads,
+    ) -> Step {
+        let proof = match Proof::read(payloads, true) {
+            Ok(proof) => proof,
+            Err(fault) => {
+                let notify = Notify::status(NotifyType::INVALID_SYNTAX);
+                return self.reject(core, ctx, datagram, notify, in_auth(fault));
+            }
+        };
+        if let Err(failure) = self.authenticate(&core, &proof) {
+            let notify = Notify::status(NotifyType::AUTHENTICATION_FAILED);
+            return self.reject(core, ctx, datagram, notify, failure);
+        }
+        // Authenticated: the path that it used is its path (RFC 7296 §2.11).
+        core.path = self.path;
+        self.establish(core, ctx, datagram, payloads, proof.id.identity.clone())
+    }
+
+    /// The AUTH value is computed in any case, so that a wrong identity takes as long as a wrong
+    /// key (SECURITY §2, oracle).
+    fn authenticate(&self, core: &Core, proof: &Proof<'_>) -> Result<(), Failure> {
+        let holds = proof.holds(&self.agreed, &core.peer.psk, true);
+        proof.check_method()?;
+        check_identity(core.expected_id(), &proof.id.identity)?;
+        if holds {
+            Ok(())
+        } else {
+            Err(Failure::PskMismatch {
+                remote_id: proof.id.identity.clone(),
+            })
+        }
+    }
+
+    fn establish(
+        mut self,
+        core: Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        payloads: &Payloads,
+        remote_id: Identity,
+    ) -> Step {
+        let local_id = core.local_id();
+        let id = Identification::new(local_id.clone());
+        let mut reply = vec![
+            Payload::IdResponder(id.clone()),
+            authentication(&self.agreed.sign(&core.peer.psk, false, &id)),
+        ];
+        let details = details(&core, ctx, &self.agreed, local_id, remote_id);
+        let lowest_nonce = self.agreed.lowest_nonce();
+        match child::answer(&core, ctx, payloads) {
+            Ok((child_payloads, agreement)) => {
+                reply.extend(child_payloads);
+                let last = self.seal_reply(&core, datagram, &reply);
+                ctx.event(Event::IkeUp {
+                    peer: core.peer.id,
+                    details: details.clone(),
+                });
+                let fresh = Fresh::derive(&core, ctx, &self.agreed, agreement);
+                let child = fresh.install(&core, ctx, Some((&last, self.path)));
+                let live = Live::new(self.protection, details, lowest_nonce)
+                    .after_peer_requests(MESSAGE_ID, last)
+                    .with_child(child);
+                let initial_contact = payloads.notify(NotifyType::INITIAL_CONTACT).is_some();
+                let news = News::Established { initial_contact };
+                Step::with(core, State::Established(Box::new(live)), news)
+            }
+            Err(refusal) => {
+                // D30: the peer has an IKE SA without a CHILD_SA; of no use, so it is deleted.
+                reply.push(Payload::Notify(Notify::status(refusal.notify)));
+                let last = self.seal_reply(&core, datagram, &reply);
+                ctx.transmit(self.path, last.reply.clone());
+                let mut live = Live::new(self.protection, details, lowest_nonce)
+                    .after_peer_requests(MESSAGE_ID, last);
+                live.send_delete(&core, ctx, None);
+                let news = News::Refused(refusal.failure);
+                Step::with(core, State::Closing(Box::new(live)), news)
+            }
+        }
+    }
+
+    fn reject_malformed(
+        self,
+        core: Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        error: WireError,
+    ) -> Step {
+        let notify = Notify::for_wire_error(&error);
+        self.reject(
+            core,
+            ctx,
+            datagram,
+            notify,
+            in_auth(PeerFault::Malformed(error)),
+        )
+    }
+
+    /// Answers with an error and forgets all but that answer.
+    fn reject(
+        mut self,
+        core: Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        notify: Notify,
+        failure: Failure,
+    ) -> Step {
+        let last = self.seal_reply(&core, datagram, &[Payload::Notify(notify)]);
+        ctx.transmit(self.path, last.reply.clone());
+        let closed = Closed {
+            last,
+            until: ctx.now + limits::CLOSED,
+        };
+        Step::with(core, State::Closed(closed), News::Refused(failure))
+    }
+
+    fn seal_reply(
+        &mut self,
+        core: &Core,
+        datagram: &Datagram<'_>,
+        payloads: &[Payload],
+    ) -> Exchange {
+        let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, true);
+        let reply = wire::seal(&header, payloads, &mut self.protection.sealing);
+        Exchange {
+            request: datagram.octets().to_vec(),
+            reply,
+        }
+    }
+}
+
+/// The peer's claim and what it proves it with.
+struct Proof<'a> {
+    id: &'a Identification,
+    authentication: &'a Authentication,
+}
+
+impl<'a> Proof<'a> {
+    fn read(payloads: &'a Payloads, of_initiator: bool) -> Result<Self, PeerFault> {
+        let id = if of_initiator {
+            payloads.initiator_id()
+        } else {
+            payloads.responder_id()
+        };
+        Ok(Self {
+            id: id?,
+            authentication: payloads.authentication()?,
+        })
+    }
+
+    fn check_method(&self) -> Result<(), Failure> {
+        match self.authentication.method {
+            AuthMethod::SHARED_KEY => Ok(()),
+            AuthMethod(method) => Err(Failure::AuthenticationMethod { method }),
+        }
+    }
+
+    /// Whether the AUTH value was made with our key; compared in constant time, and only as a
+    /// whole (SECURITY lesson 10).
+    fn holds(&self, agreed: &Agreed, psk: &Secret, by_initiator: bool) -> bool {
+        let expected = agreed.expect(psk, by_initiator, self.id);
+        expected.expose().ct_eq(&self.authentication.data).into()
+    }
+}
+
+impl Agreed {
+    /// Our AUTH value.
+    fn sign(&self, psk: &Secret, initiated: bool, id: &Identification) -> Secret {
+        self.auth_value(psk, initiated, &self.our_message, id)
+    }
+
+    /// The AUTH value that the peer has to send.
+    fn expect(&self, psk: &Secret, by_initiator: bool, id: &Identification) -> Secret {
+        self.auth_value(psk, by_initiator, &self.peer_message, id)
+    }
+
+    /// D18, RFC 7296 §2.15: the signer's first message, the other's nonce, the signer's identity.
+    fn auth_value(
+        &self,
+        psk: &Secret,
+        by_initiator: bool,
+        message: &[u8],
+        id: &Identification,
+    ) -> Secret {
+        let (nonce, sk_p) = if by_initiator {
+            (&self.responder_nonce, &self.keys.sk_pi)
+        } else {
+            (&self.initiator_nonce, &self.keys.sk_pr)
+        };
+        keys::auth_value(self.suite.prf, psk, message, nonce, sk_p, &id.body)
+    }
+}
+
+fn authentication(value: &Secret) -> Payload {
+    let method = AuthMethod::SHARED_KEY;
+    Payload::Authentication(Authentication {
+        method,
+        data: value.expose().to_vec(),
+    })
+}
+
+fn in_auth(fault: PeerFault) -> Failure {
+    Failure::Fault {
+        exchange: EXCHANGE,
+        fault,
+    }
+}
+
+fn check_identity(expected: Option<Identity>, received: &Identity) -> Result<(), Failure> {
+    match expected {
+        Some(expected) if expected != *received => Err(Failure::IdentityMismatch {
+            expected,
+            received: received.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn details(
+    core: &Core,
+    ctx: &Context<'_>,
+    agreed: &Agreed,
+    local_id: Identity,
+    remote_id: Identity,
+) -> IkeDetails {
+    IkeDetails {
+        path: core.path,
+        spi_initiator: core.initiator_spi.0,
+        spi_responder: core.responder_spi.0,
+        initiated: core.initiated,
+        suite: agreed.suite,
+        local_id,
+        remote_id,
+        since: ctx.now,
+    }
+}

@@ -1,0 +1,307 @@
+//! One IKE SA: what it shares over its life ([`Core`]), the state that it is in ([`State`]), and
+//! what a message or an alarm makes of it ([`Step`]).
+//!
+//! Each state is a struct that the step leaving it consumes, so a field exists only where it has a
+//! value, and a half-open SA has no method for CREATE_CHILD_SA or INFORMATIONAL (SECURITY lesson
+//! 1). The exchange in flight is data beside the state ([`exchange::Request`], window 1).
+//!
+//! One file per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`child`] the
+//! CHILD_SA inside it and CREATE_CHILD_SA, [`inform`] INFORMATIONAL. Which SA of a peer's stays is
+//! not decided here but in `endpoint`.
+
+pub(crate) mod auth;
+pub(crate) mod child;
+pub(crate) mod exchange;
+pub(crate) mod inform;
+pub(crate) mod init;
+pub(crate) mod payloads;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand_core::CryptoRng;
+
+use crate::config::{PeerConfig, RemoteId};
+use crate::error::{Drop, Failure};
+use crate::event::{ChildId, Deadline, EspSpi, Event, GoneReason, Output, Path, Timer, Transmit};
+use crate::identity::Identity;
+use crate::wire::{Datagram, ExchangeType, Header, IkeSpi};
+
+use auth::AuthSent;
+use exchange::Exchange;
+use inform::Live;
+use init::{InitReceived, InitSent};
+
+/// The outside of an SA while it takes a step.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    /// No other SA with this peer stands or is being set up by it (D39, RFC 7296 §2.4).
+    pub(crate) alone: bool,
+    pub(crate) rng: &'a mut (dyn CryptoRng + Send),
+    pub(crate) numbers: &'a mut Numbers,
+    pub(crate) output: &'a mut VecDeque<Output>,
+}
+
+impl Context<'_> {
+    pub(crate) fn transmit(&mut self, path: Path, payload: Vec<u8>) {
+        self.output
+            .push_back(Output::Transmit(Transmit { path, payload }));
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.output.push_back(Output::Event(event));
+    }
+
+    /// `length` fresh random octets.
+    pub(crate) fn random(&mut self, length: usize) -> Vec<u8> {
+        let mut octets = vec![0; length];
+        self.rng.fill_bytes(&mut octets);
+        octets
+    }
+}
+
+/// Numbers that are unique for the life of an endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    last_child: u64,
+    inbound_spis: BTreeSet<EspSpi>,
+}
+
+impl Numbers {
+    pub(crate) fn child(&mut self) -> ChildId {
+        self.last_child = self.last_child.wrapping_add(1);
+        ChildId(self.last_child)
+    }
+
+    /// An inbound ESP SPI that no live SA has; never 0 to 255 (RFC 4303 §2.1).
+    pub(crate) fn esp_spi(&mut self, rng: &mut (dyn CryptoRng + Send)) -> EspSpi {
+        loop {
+            let spi = EspSpi(rng.next_u32());
+            if !spi.is_reserved() && self.inbound_spis.insert(spi) {
+                return spi;
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inbound_spis.is_empty()
+    }
+
+    pub(crate) fn release(&mut self, spi: EspSpi) {
+        self.inbound_spis.remove(&spi);
+    }
+}
+
+/// What an IKE SA keeps through all its states.
+pub(crate) struct Core {
+    pub(crate) peer: Arc<PeerConfig>,
+    pub(crate) initiator_spi: IkeSpi,
+    pub(crate) responder_spi: IkeSpi,
+    /// Whether we are the original initiator.
+    pub(crate) initiated: bool,
+    pub(crate) path: Path,
+    /// When our first IKE_SA_INIT request left, or the peer's arrived.
+    pub(crate) begun: Instant,
+}
+
+impl Core {
+    /// Whether a message with these SPIs belongs here. An initiator learns the responder's SPI from
+    /// the first answer.
+    fn matches(&self, header: &Header) -> bool {
+        header.from_initiator != self.initiated
+            && header.initiator == self.initiator_spi
+            && (self.responder_spi == IkeSpi::NONE || header.responder == self.responder_spi)
+    }
+
+    pub(crate) const fn header(
+        &self,
+        exchange: ExchangeType,
+        message_id: u32,
+        response: bool,
+    ) -> Header {
+        Header {
+            initiator: self.initiator_spi,
+            responder: self.responder_spi,
+            exchange,
+            from_initiator: self.initiated,
+            response,
+            message_id,
+        }
+    }
+
+    /// Who we say we are.
+    pub(crate) fn local_id(&self) -> Identity {
+        match &self.peer.local_id {
+            Some(id) => id.clone(),
+            None => Identity::Address(self.path.local.ip()),
+        }
+    }
+
+    /// Who the peer has to be; `None`: whoever holds the key.
+    pub(crate) fn expected_id(&self) -> Option<Identity> {
+        match &self.peer.remote_id {
+            RemoteId::Address => Some(Identity::Address(self.path.remote.ip())),
+            RemoteId::Is(id) => Some(id.clone()),
+            RemoteId::Any => None,
+        }
+    }
+}
+
+/// Where an IKE SA stands. `Closing` and `Closed` only answer and repeat: their CHILD_SAs are gone.
+pub(crate) enum State {
+    /// Our IKE_SA_INIT request waits for its answer.
+    InitSent(Box<InitSent>),
+    /// Our IKE_AUTH request waits for its answer.
+    AuthSent(Box<AuthSent>),
+    /// We answered IKE_SA_INIT; the peer has proven nothing.
+    InitReceived(Box<InitReceived>),
+    /// Both ends are who they say; CHILD_SAs may stand.
+    Established(Box<Live>),
+    /// Our DELETE waits for its answer.
+    Closing(Box<Live>),
+    /// Over; the last reply is repeated while its request may be (RFC 7296 §2.1).
+    Closed(Closed),
+}
+
+/// See [`State::Closed`].
+pub(crate) struct Closed {
+    pub(crate) last: Exchange,
+    pub(crate) until: Instant,
+}
+
+/// An IKE SA.
+pub(crate) struct IkeSa {
+    pub(crate) core: Core,
+    pub(crate) state: State,
+}
+
+/// What has become of an SA; `news` is for the endpoint, which weighs SAs against each other.
+pub(crate) struct Step {
+    pub(crate) sa: Option<IkeSa>,
+    pub(crate) news: Option<News>,
+}
+
+impl Step {
+    pub(crate) const fn stay(core: Core, state: State) -> Self {
+        Self {
+            sa: Some(IkeSa { core, state }),
+            news: None,
+        }
+    }
+
+    pub(crate) const fn with(core: Core, state: State, news: News) -> Self {
+        Self {
+            sa: Some(IkeSa { core, state }),
+            news: Some(news),
+        }
+    }
+
+    pub(crate) const fn end(news: Option<News>) -> Self {
+        Self { sa: None, news }
+    }
+}
+
+/// What the endpoint has to know of a step.
+pub(crate) enum News {
+    /// The datagram changed nothing.
+    Dropped(Drop),
+    /// The peer is authenticated. `initial_contact`: it says that it has no other SA with us.
+    Established { initial_contact: bool },
+    /// Our attempt has failed.
+    Failed(Failure),
+    /// The peer's attempt has failed.
+    Refused(Failure),
+    /// An established SA is over, or over but for its DELETE exchange.
+    Down(GoneReason),
+    /// The peer answered a liveness check that was sent to decide about this other SA.
+    Alive { redundant: IkeSpi },
+}
+
+impl IkeSa {
+    /// Takes a message whose SPIs led here.
+    pub(crate) fn on_message(
+        self,
+        ctx: &mut Context<'_>,
+        path: Path,
+        datagram: &Datagram<'_>,
+    ) -> Step {
+        let Self { core, state } = self;
+        if !core.matches(&datagram.header) {
+            return Step::with(core, state, News::Dropped(Drop::UnknownSpi));
+        }
+        match state {
+            State::InitSent(state) => state.on_message(core, ctx, datagram),
+            State::AuthSent(state) => state.on_message(core, ctx, datagram),
+            State::InitReceived(state) => state.on_message(core, ctx, path, datagram),
+            State::Established(live) => live.on_message(core, ctx, path, datagram),
+            State::Closing(live) => live.on_message_while_closing(core, ctx, path, datagram),
+            State::Closed(state) => state.on_message(core, ctx, path, datagram),
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_timeout(self, ctx: &mut Context<'_>) -> Step {
+        let Self { core, state } = self;
+        match state {
+            State::InitSent(state) => state.on_timeout(core, ctx),
+            State::AuthSent(state) => state.on_timeout(core, ctx),
+            State::Established(live) => live.on_timeout(core, ctx),
+            State::Closing(mut live) => match live.repeat_request(&core, ctx) {
+                exchange::Repeat::Waiting => Step::stay(core, State::Closing(live)),
+                exchange::Repeat::Exhausted => Step::end(None),
+            },
+            // Neither has an alarm but the one that ends it.
+            State::InitReceived(_) | State::Closed(_) => Step::end(None),
+        }
+    }
+
+    /// Ends an established SA with a DELETE; any other state is left as it is.
+    pub(crate) fn close(self, ctx: &mut Context<'_>, why: GoneReason) -> Step {
+        let Self { core, state } = self;
+        match state {
+            State::Established(live) => live.close(core, ctx, why),
+            other => Step::stay(core, other),
+        }
+    }
+
+    /// When it wants to be called again.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        match &self.state {
+            State::InitSent(state) => Some(state.deadline()),
+            State::AuthSent(state) => Some(state.request.deadline()),
+            State::InitReceived(state) => Some(Deadline {
+                at: state.expires,
+                why: Timer::HalfOpen,
+            }),
+            State::Established(live) | State::Closing(live) => live.deadline(),
+            State::Closed(state) => Some(Deadline {
+                at: state.until,
+                why: Timer::Closed,
+            }),
+        }
+    }
+
+    pub(crate) const fn live(&self) -> Option<&Live> {
+        match &self.state {
+            State::Established(live) => Some(live),
+            _ => None,
+        }
+    }
+}
+
+impl Closed {
+    fn on_message(
+        self,
+        core: Core,
+        ctx: &mut Context<'_>,
+        path: Path,
+        datagram: &Datagram<'_>,
+    ) -> Step {
+        if self.last.repeat(ctx, path, datagram) {
+            Step::stay(core, State::Closed(self))
+        } else {
+            Step::with(core, State::Closed(self), News::Dropped(Drop::MessageId))
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Hosts for the simulated network: an `Endpoint` with what its driver would keep, and what the
+//! tests ask of two of them.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may panic, also outside the functions that carry #[test]"
+)]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha20Rng;
+use secure_gre_ike::Endpoint;
+use secure_gre_ike::config::{
+    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit,
+};
+use secure_gre_ike::error::Failure;
+use secure_gre_ike::event::{
+    ChildId, ChildKeys, Command, Event, GoneReason, Output, Path, PeerSnapshot,
+};
+use secure_gre_ike::identity::Identity;
+use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
+use secure_gre_ike::secret::Secret;
+use secure_gre_sim::{Frame, Node, Sim};
+
+pub(crate) const PEER: PeerId = PeerId(7);
+pub(crate) const A: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(crate) const B: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+
+/// One end, with every choice that a test may want to make.
+pub(crate) struct Setup {
+    pub(crate) psk: &'static str,
+    pub(crate) ike: Vec<&'static str>,
+    pub(crate) esp: Vec<&'static str>,
+    pub(crate) esn: EsnPolicy,
+    pub(crate) local_id: Option<Identity>,
+    pub(crate) remote_id: RemoteId,
+    pub(crate) half_open: HalfOpenLimits,
+    pub(crate) on_failure: OnFailure,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            psk: "correct horse battery staple",
+            ike: vec!["aes256gcm16-prfsha256-x25519"],
+            esp: vec!["aes256gcm16"],
+            esn: EsnPolicy::Prefer,
+            local_id: None,
+            remote_id: RemoteId::Address,
+            half_open: HalfOpenLimits::default(),
+            on_failure: OnFailure::Retry,
+        }
+    }
+}
+
+impl Setup {
+    fn config(&self, remote: IpAddr) -> Config {
+        let esn = self.esn;
+        let peer = PeerConfig {
+            id: PEER,
+            remote: vec![remote],
+            local_id: self.local_id.clone(),
+            remote_id: self.remote_id.clone(),
+            psk: Secret::new(self.psk.as_bytes().to_vec()),
+            ike_proposals: self
+                .ike
+                .iter()
+                .map(|text| IkeProposal::parse(text).unwrap())
+                .collect(),
+            esp_proposals: self
+                .esp
+                .iter()
+                .map(|text| EspProposal::parse(text, esn).unwrap())
+                .collect(),
+            retransmit: Retransmit::default(),
+            on_failure: self.on_failure,
+        };
+        Config {
+            peers: vec![peer],
+            half_open: self.half_open,
+        }
+    }
+}
+
+/// A machine with one endpoint that knows one peer.
+pub(crate) struct Host {
+    pub(crate) endpoint: Endpoint,
+    setup: Setup,
+    local: IpAddr,
+    remote: IpAddr,
+    seed: u64,
+    frames: Vec<Frame>,
+    deadline: Option<(Instant, String)>,
+    /// Installed SAs, in the order of their installation.
+    pub(crate) inbound: BTreeMap<ChildId, ChildKeys>,
+    pub(crate) outbound: Vec<(ChildId, ChildKeys)>,
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) refusals: Vec<Failure>,
+    pub(crate) gone: Vec<GoneReason>,
+    pub(crate) down: Vec<GoneReason>,
+    pub(crate) attempts: u32,
+    pub(crate) disconnected: u32,
+}
+
+impl Host {
+    fn new(setup: Setup, local: IpAddr, remote: IpAddr, seed: u64, now: Instant) -> Self {
+        let rng = Box::new(ChaCha20Rng::seed_from_u64(seed));
+        Self {
+            endpoint: Endpoint::new(setup.config(remote), rng, now),
+            setup,
+            local,
+            remote,
+            seed,
+            frames: Vec::new(),
+            deadline: None,
+            inbound: BTreeMap::new(),
+            outbound: Vec::new(),
+            failures: Vec::new(),
+            refusals: Vec::new(),
+            gone: Vec::new(),
+            down: Vec::new(),
+            attempts: 0,
+            disconnected: 0,
+        }
+    }
+
+    pub(crate) fn connect(&mut self, now: Instant) {
+        let at = |address| SocketAddr::new(address, 500);
+        let path = Path {
+            local: at(self.local),
+            remote: at(self.remote),
+        };
+        self.endpoint
+            .handle_command(now, Command::Connect { peer: PEER, path })
+            .unwrap();
+        self.drain(now);
+    }
+
+    pub(crate) fn disconnect(&mut self, now: Instant) {
+        self.endpoint
+            .handle_command(now, Command::Disconnect { peer: PEER })
+            .unwrap();
+        self.drain(now);
+    }
+
+    /// Power off and on again: nothing is remembered, nobody was told.
+    pub(crate) fn reboot(&mut self, now: Instant) {
+        let setup = std::mem::take(&mut self.setup);
+        *self = Self::new(
+            setup,
+            self.local,
+            self.remote,
+            self.seed.wrapping_add(1000),
+            now,
+        );
+    }
+
+    pub(crate) fn snapshot(&self) -> PeerSnapshot {
+        self.endpoint.snapshot().into_iter().next().unwrap()
+    }
+
+    pub(crate) fn established(&self) -> usize {
+        self.snapshot().established.len()
+    }
+
+    /// Where a driver performs the outputs. In order, as it must.
+    fn drain(&mut self, now: Instant) {
+        let mut reconnect = false;
+        loop {
+            match self.endpoint.poll_output() {
+                Output::Transmit(transmit) => self.frames.push(Frame {
+                    source: transmit.path.local,
+                    destination: transmit.path.remote,
+                    bytes: transmit.payload,
+                }),
+                Output::Event(event) => reconnect |= self.on_event(event),
+                Output::Idle(deadline) => {
+                    self.deadline = deadline.map(|d| (d.at, format!("{:?}", d.why)));
+                    break;
+                }
+            }
+        }
+        if reconnect {
+            self.connect(now);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> bool {
+        match event {
+            Event::Connecting { .. } => self.attempts += 1,
+            Event::ChildInbound { child, keys, .. } => {
+                assert!(
+                    self.inbound.insert(child, keys).is_none(),
+                    "{child:?} installed twice"
+                );
+            }
+            Event::ChildOutbound { child, keys, .. } => {
+                assert!(self.inbound.contains_key(&child), "outbound before inbound");
+                self.outbound.push((child, keys));
+            }
+            Event::ChildGone { child, why, .. } => {
+                assert!(
+                    self.inbound.remove(&child).is_some(),
+                    "{child:?} was not there"
+                );
+                self.outbound.retain(|(id, _)| *id != child);
+                self.gone.push(why);
+            }
+            Event::IkeDown { why, .. } => self.down.push(why),
+            Event::AttemptFailed { failure, .. } => self.failures.push(failure),
+            Event::Refused { failure, .. } => self.refusals.push(failure),
+            Event::Reconnect { .. } => return true,
+            Event::Disconnected { .. } => self.disconnected += 1,
+            Event::IkeUp { .. } => {}
+        }
+        false
+    }
+}
+
+impl Node for Host {
+    fn receive(&mut self, now: Instant, frame: Frame) {
+        let path = Path {
+            local: frame.destination,
+            remote: frame.source,
+        };
+        self.endpoint.handle_datagram(now, path, &frame.bytes);
+        self.drain(now);
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        self.drain(now);
+    }
+
+    fn poll(&mut self, _now: Instant) -> Vec<Frame> {
+        std::mem::take(&mut self.frames)
+    }
+
+    fn deadline(&self) -> Option<(Instant, String)> {
+        self.deadline.clone()
+    }
+}
+
+/// Two hosts, A and B, on a perfect network.
+pub(crate) fn pair(seed: u64, a: Setup, b: Setup) -> Sim<Host> {
+    let mut sim = Sim::new(seed);
+    let now = sim.now();
+    sim.add([A], Host::new(a, A, B, seed.wrapping_mul(2), now));
+    sim.add(
+        [B],
+        Host::new(b, B, A, seed.wrapping_mul(2).wrapping_add(1), now),
+    );
+    sim
+}
+
+pub(crate) fn default_pair(seed: u64) -> Sim<Host> {
+    pair(seed, Setup::default(), Setup::default())
+}
+
+pub(crate) fn connect(sim: &mut Sim<Host>, host: IpAddr) {
+    let now = sim.now();
+    sim.node_mut(host).connect(now);
+}
+
+/// Whether what one end sends on is what the other receives on, with the same keys.
+fn carries(from: &Host, to: &Host) -> bool {
+    from.outbound.last().is_some_and(|(_, sent)| {
+        to.inbound.values().any(|received| {
+            received.spi == sent.spi
+                && received.suite == sent.suite
+                && received.key_material == sent.key_material
+        })
+    })
+}
+
+/// Packets pass both ways, and there is exactly one SA pair.
+pub(crate) fn one_working_pair(sim: &Sim<Host>) -> bool {
+    let (a, b) = (sim.node(A), sim.node(B));
+    let alone = |host: &Host| {
+        host.inbound.len() == 1 && host.outbound.len() == 1 && host.established() == 1
+    };
+    alone(a) && alone(b) && carries(a, b) && carries(b, a)
+}
+
+/// Packets pass both ways on whatever SAs there are.
+pub(crate) fn works(sim: &Sim<Host>) -> bool {
+    carries(sim.node(A), sim.node(B)) && carries(sim.node(B), sim.node(A))
+}
+
+pub(crate) fn nothing_left(host: &Host) -> bool {
+    host.inbound.is_empty() && host.outbound.is_empty() && host.established() == 0
+}
+
+pub(crate) const MINUTES: Duration = Duration::from_secs(60);
