@@ -29,22 +29,12 @@ pub(crate) fn choose_ike(
             prf: first_common(ours.prfs(), &theirs.prfs)?,
             group: common_group(ours.groups(), &theirs.groups, ke)?,
         };
-        let mut transforms = vec![
+        let transforms = vec![
             Transform::from(suite.encryption),
             Transform::from(suite.prf),
             Transform::from(suite.group),
         ];
-        transforms.extend(theirs.no_integrity()?);
-        let spi = Vec::new();
-        Some((
-            Proposal {
-                number: offered.number,
-                protocol: offered.protocol,
-                spi,
-                transforms,
-            },
-            suite,
-        ))
+        Some((cut_down(offered, transforms, Vec::new()), suite))
     })
 }
 
@@ -60,34 +50,13 @@ pub(crate) fn choose_esp(
         let theirs = Menu::read(offered, &ESP_OFFERED).ok()?;
         let outbound = esp_spi(offered).ok().filter(|spi| !spi.is_reserved())?;
         let encryption = first_common(ours.encryptions(), &theirs.encryptions)?;
+        let their_esn = theirs.esn.as_deref().unwrap_or(&[Esn::No]);
+        let esn = first_common(ours.esn(), their_esn)?;
         let mut transforms = vec![Transform::from(encryption)];
-        let esn = if offered
-            .transforms
-            .iter()
-            .any(|t| t.kind == TransformType::ESN)
-        {
-            let esn = first_common(ours.esn(), &theirs.esn)?;
-            transforms.push(Transform::from(esn));
-            esn
-        } else {
-            first_common(ours.esn(), &[Esn::No])?
-        };
-        transforms.extend(theirs.no_integrity()?);
-        let spi = inbound.0.to_be_bytes().to_vec();
-        let answer = Proposal {
-            number: offered.number,
-            protocol: offered.protocol,
-            spi,
-            transforms,
-        };
-        Some((
-            answer,
-            EspSuite {
-                encryption,
-                esn: esn == Esn::Yes,
-            },
-            outbound,
-        ))
+        transforms.extend(theirs.esn.as_ref().map(|_| Transform::from(esn)));
+        let chosen = cut_down(offered, transforms, inbound.0.to_be_bytes().to_vec());
+        let esn = esn == Esn::Yes;
+        Some((chosen, EspSuite { encryption, esn }, outbound))
     })
 }
 
@@ -107,18 +76,13 @@ pub(crate) enum AnswerError {
     #[error("an SPI of {0} octets")]
     SpiLength(usize),
     /// A transform that is not of the chosen proposal, or in a form that nobody may accept.
-    #[error("transform {id} of type {}, which was not offered", .kind.0)]
-    NotOffered {
-        /// Its type.
-        kind: TransformType,
-        /// Its number.
-        id: u16,
-    },
+    #[error("{0}, which was not offered")]
+    NotOffered(Transform),
     /// A type of transform that has to be there is not.
-    #[error("no transform of type {}", .0.0)]
+    #[error("no {0}")]
     Missing(TransformType),
     /// More than one transform of a type.
-    #[error("several transforms of type {}", .0.0)]
+    #[error("more than one {0}")]
     Several(TransformType),
 }
 
@@ -156,14 +120,9 @@ pub(crate) fn verify_esp(
         &theirs.encryptions,
         ours.encryptions(),
     )?;
-    let esn = only(answer, TransformType::ESN, &theirs.esn, ours.esn())?;
-    Ok((
-        EspSuite {
-            encryption,
-            esn: esn == Esn::Yes,
-        },
-        esp_spi(answer)?,
-    ))
+    let their_esn = theirs.esn.as_deref().unwrap_or_default();
+    let esn = only(answer, TransformType::ESN, their_esn, ours.esn())? == Esn::Yes;
+    Ok((EspSuite { encryption, esn }, esp_spi(answer)?))
 }
 
 /// The one proposal of an answer, and ours of the same number.
@@ -198,10 +157,7 @@ fn only<T: Copy + PartialEq>(
         .first()
         .copied()
         .filter(|algorithm| ours.contains(algorithm));
-    known.ok_or(AnswerError::NotOffered {
-        kind,
-        id: transform.id,
-    })
+    known.ok_or(AnswerError::NotOffered(*transform))
 }
 
 /// Our proposals in our order, each with all of the peer's in theirs.
@@ -262,14 +218,14 @@ struct Menu {
     encryptions: Vec<Encryption>,
     prfs: Vec<Prf>,
     groups: Vec<Group>,
-    esn: Vec<Esn>,
-    /// `None`: one that nobody may accept.
-    integrity: Vec<Option<u16>>,
+    /// `None`: the proposal says nothing of it.
+    esn: Option<Vec<Esn>>,
 }
 
 impl Menu {
     /// A type of transform that does not belong there makes the proposal unacceptable (D16, RFC
-    /// 7296 §3.3.6).
+    /// 7296 §3.3.6), and so does an integrity algorithm that is not optional, since an AEAD has none
+    /// (D15, RFC 7296 §3.3).
     fn read(proposal: &Proposal, form: &Form) -> Result<Self, AnswerError> {
         if proposal.protocol != form.protocol {
             return Err(AnswerError::Protocol(proposal.protocol));
@@ -277,11 +233,12 @@ impl Menu {
         if proposal.spi.len() != form.spi_octets {
             return Err(AnswerError::SpiLength(proposal.spi.len()));
         }
+        let no_integrity = proposal.transforms.contains(&NO_INTEGRITY);
         let mut menu = Self::default();
         for transform in &proposal.transforms {
-            let Transform { kind, id, .. } = *transform;
-            if !form.kinds.contains(&kind) {
-                return Err(AnswerError::NotOffered { kind, id });
+            let kind = transform.kind;
+            if !form.kinds.contains(&kind) || kind == TransformType::INTEG && !no_integrity {
+                return Err(AnswerError::NotOffered(*transform));
             }
             menu.add(transform);
         }
@@ -295,38 +252,47 @@ impl Menu {
             key_bits,
             unknown_attribute,
         } = *transform;
-        if kind == TransformType::INTEG {
-            self.integrity.push((!unknown_attribute).then_some(id));
-        }
-        if unknown_attribute {
-            return;
-        }
-        match (kind, key_bits) {
-            (TransformType::ENCR, key_bits) => {
+        let plain = key_bits.is_none() && !unknown_attribute;
+        let id_of_plain = plain.then_some(id);
+        match kind {
+            TransformType::ENCR if !unknown_attribute => {
                 self.encryptions
                     .extend(Encryption::from_transform(id, key_bits));
             }
-            (TransformType::PRF, None) => self.prfs.extend(Prf::from_transform_id(id)),
-            (TransformType::KE, None) => self.groups.extend(Group::from_transform_id(id)),
-            (TransformType::ESN, None) => self.esn.extend(Esn::from_transform_id(id)),
+            TransformType::PRF => self
+                .prfs
+                .extend(id_of_plain.and_then(Prf::from_transform_id)),
+            TransformType::KE => self
+                .groups
+                .extend(id_of_plain.and_then(Group::from_transform_id)),
+            TransformType::ESN => {
+                let esn = self.esn.get_or_insert_default();
+                esn.extend(id_of_plain.and_then(Esn::from_transform_id));
+            }
             _ => {}
         }
     }
-
-    /// The transforms that say in the answer that there is no integrity algorithm, since an AEAD has
-    /// none (D15, RFC 7296 §3.3): none where the peer named none, else NONE. `None` where the peer
-    /// insists on one.
-    fn no_integrity(&self) -> Option<Option<Transform>> {
-        if self.integrity.is_empty() {
-            return Some(None);
-        }
-        let none = self.integrity.contains(&Some(INTEG_NONE));
-        none.then_some(Some(Transform::new(TransformType::INTEG, INTEG_NONE)))
-    }
 }
 
-/// The transform ID of "no integrity algorithm".
-const INTEG_NONE: u16 = 0;
+/// "No integrity algorithm", which is the same as no transform of that type.
+const NO_INTEGRITY: Transform = Transform::new(TransformType::INTEG, 0);
+
+/// The offered proposal cut down to these transforms: all that were chosen, and NONE of the
+/// integrity algorithms where there are any, so that there is one of each type.
+fn cut_down(offered: &Proposal, mut transforms: Vec<Transform>, spi: Vec<u8>) -> Proposal {
+    transforms.extend(
+        offered
+            .transforms
+            .contains(&NO_INTEGRITY)
+            .then_some(NO_INTEGRITY),
+    );
+    Proposal {
+        number: offered.number,
+        protocol: offered.protocol,
+        spi,
+        transforms,
+    }
+}
 
 /// The best of ours that is among theirs.
 fn first_common<T: Copy + PartialEq>(ours: &[T], theirs: &[T]) -> Option<T> {

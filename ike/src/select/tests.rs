@@ -93,6 +93,20 @@ fn offers() {
     );
 }
 
+/// What we call an algorithm is what a peer's proposal reads as.
+#[test]
+fn names_are_those_of_the_wire() {
+    for &encryption in Encryption::ALL {
+        assert_eq!(Transform::from(encryption).to_string(), encryption.name());
+    }
+    for &prf in Prf::ALL {
+        assert_eq!(Transform::from(prf).to_string(), prf.name());
+    }
+    for &group in Group::ALL {
+        assert_eq!(Transform::from(group).to_string(), group.name());
+    }
+}
+
 /// D16: the answer has the offer's number and one transform of each type.
 #[test]
 fn answers() {
@@ -351,10 +365,7 @@ fn odd_answers_for_ike() {
         "aes128gcm16-prfsha384-ecp256"
     );
 
-    let not_offered = |transform: Transform| {
-        let Transform { kind, id, .. } = transform;
-        AnswerError::NotOffered { kind, id }
-    };
+    let not_offered = AnswerError::NotOffered;
     let cases: &[(&[Transform], AnswerError)] = &[
         (&[AES256, SHA384, ECP256], not_offered(AES256)),
         (
@@ -364,11 +375,11 @@ fn odd_answers_for_ike() {
         (&[AES128, SHA256, X25519], not_offered(X25519)),
         (
             &[Transform::new(ENCR, 20), SHA256, ECP256],
-            not_offered(AES128),
+            not_offered(Transform::new(ENCR, 20)),
         ),
         (
             &[with_unknown_attribute(AES128), SHA256, ECP256],
-            not_offered(AES128),
+            not_offered(with_unknown_attribute(AES128)),
         ),
         (
             &[AES128, SHA256, ECP256, HMAC_SHA256],
@@ -430,7 +441,7 @@ fn odd_answers_for_esp() {
     let verify =
         |answer: Proposal| verify_esp(&ours, &[answer]).map(|(suite, spi)| (suite.esn, spi));
     assert_eq!(verify(for_esp(1, &[AES256, LONG])), Ok((true, OUTBOUND)));
-    let not_offered = |Transform { kind, id, .. }| Err(AnswerError::NotOffered { kind, id });
+    let not_offered = |transform| Err(AnswerError::NotOffered(transform));
     assert_eq!(verify(for_esp(1, &[AES256, SHORT])), not_offered(SHORT));
     assert_eq!(
         verify(for_esp(1, &[AES256, LONG, X25519])),
@@ -451,6 +462,21 @@ fn odd_answers_for_esp() {
             ..for_esp(1, &[AES256, LONG])
         };
         assert_eq!(verify(answer), Err(AnswerError::SpiLength(octets)));
+    }
+}
+
+#[test]
+fn errors_name_what_is_wrong() {
+    for (error, text) in [
+        (
+            AnswerError::NotOffered(AES_CBC),
+            "AES_CBC-256, which was not offered",
+        ),
+        (AnswerError::Several(KE), "more than one KE"),
+        (AnswerError::Missing(PRF), "no PRF"),
+        (AnswerError::Protocol(ProtocolId::ESP), "a proposal for ESP"),
+    ] {
+        assert_eq!(error.to_string(), text);
     }
 }
 
