@@ -41,8 +41,9 @@ fn each_payload_keeps_its_rules() {
         ("D of ESP, one SPI less", P::DELETE, &hex!("03040002 00000001"), Err(E::Truncated)),
         ("D of ESP, one SPI more", P::DELETE, &hex!("03040000 00000001"), Err(E::TrailingOctets)),
         ("D of AH", P::DELETE, &hex!("02040001 00000001"), Ok(())),
-        ("D of AH, SPI without octets", P::DELETE, &hex!("0200ffff"), Err(E::TooMany)),
-        ("D of AH, few without octets", P::DELETE, &hex!("02000002"), Err(E::DeleteSpis)),
+        ("D of AH, many of no octets", P::DELETE, &hex!("0200ffff"), Err(E::TooMany)),
+        ("D of AH, SPI of no octets", P::DELETE, &hex!("02000001"), Err(E::DeleteSpis)),
+        ("D of AH, none", P::DELETE, &hex!("02000000"), Ok(())),
         ("CP with nothing", P::CONFIGURATION, &hex!("01000000"), Ok(())),
         ("CP with a cut attribute", P::CONFIGURATION, &hex!("01000000 0001"), Err(E::Truncated)),
         ("CP, value too long", P::CONFIGURATION, &hex!("01000000 00010005 c0000201"), Err(E::Truncated)),
@@ -134,6 +135,36 @@ fn an_unknown_attribute_spoils_its_transform_alone() {
         let sound = Transform::new(TransformType::ESN, 0);
         assert_eq!(proposals[0].transforms, [spoilt, sound], "{name}");
     }
+}
+
+/// D5, RFC 7296 §3.15.1.
+#[test]
+fn the_reserved_bit_of_a_configuration_attribute_is_ignored() {
+    let body = hex!("01ffffff 8001 0004 c0000201");
+    let attributes = vec![ConfigurationAttribute {
+        kind: 1,
+        value: vec![192, 0, 2, 1],
+    }];
+    let expected = Payload::Configuration(Configuration {
+        kind: 1,
+        attributes,
+    });
+    assert_eq!(single(PayloadType::CONFIGURATION, &body), Ok(expected));
+}
+
+/// D5, RFC 7296 §3.10.1.
+#[test]
+fn notify_types_below_16384_are_errors() {
+    assert!(NotifyType(16_383).is_error());
+    assert!(!NotifyType::INITIAL_CONTACT.is_error());
+}
+
+/// D43, RFC 4303 §2.1.
+#[test]
+fn esp_spis_to_255_are_reserved() {
+    assert!(EspSpi(0).is_reserved());
+    assert!(EspSpi(255).is_reserved());
+    assert!(!EspSpi(256).is_reserved());
 }
 
 #[test]

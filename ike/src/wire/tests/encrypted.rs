@@ -173,6 +173,20 @@ fn octets_after_sk_are_refused() {
     );
 }
 
+/// Next Payload of SK is the type of the first payload inside, not of one behind it (D20).
+#[test]
+fn the_chain_ends_with_sk() {
+    let sk = [PayloadType::NOTIFY.0, 0, 0, 4];
+    let chain = payload::Chain::new(PayloadType::ENCRYPTED, reader::Reader::new(&sk));
+    let kinds: Result<Vec<_>, _> = chain
+        .map(|raw| raw.map(|raw| (raw.kind, raw.next)))
+        .collect();
+    assert_eq!(
+        kinds,
+        Ok(vec![(PayloadType::ENCRYPTED, PayloadType::NOTIFY)])
+    );
+}
+
 #[test]
 fn a_message_in_the_clear_is_not_opened() {
     let datagram = message(&[(PayloadType::NOTIFY, 0, &NOTIFY[4..])]);
