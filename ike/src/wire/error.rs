@@ -96,6 +96,6 @@ pub enum OpenError {
     #[error("the integrity check failed")]
     Icv,
     /// The message is authentic and malformed: a fault of the peer's.
-    #[error("malformed: {0}")]
+    #[error("authentic, but malformed")]
     Malformed(#[from] WireError),
 }
