@@ -40,29 +40,24 @@ pub(crate) fn is_inner(address: IpAddr) -> bool {
 }
 
 /// The contents of a `peer.toml`; the default is `left` of a laboratory.
-#[derive(Clone)]
 pub(crate) struct Peer {
     /// Outer address of the other end.
-    pub(crate) address: &'static str,
-    pub(crate) psk: &'static str,
-    /// Further lines for `[peer]`.
-    pub(crate) peer: String,
-    /// Lines after `[peer]`, such as a whole `[peer.ike]`.
-    pub(crate) sections: String,
-    pub(crate) inner: [&'static str; 2],
-    /// Further lines for `[tunnel]`.
-    pub(crate) tunnel: String,
+    address: &'static str,
+    /// Whether it calls, or only answers.
+    initiate: bool,
+    /// Inner addresses of this end.
+    inner: [&'static str; 2],
+    /// What is reached through the tunnel.
+    routes: &'static [&'static str],
 }
 
 impl Default for Peer {
     fn default() -> Self {
         Self {
             address: RIGHT,
-            psk: PSK,
-            peer: String::new(),
-            sections: String::new(),
+            initiate: true,
             inner: ["10.255.0.1/30", "fd00:255::1/64"],
-            tunnel: format!("routes = [\"{ROUTE}\"]"),
+            routes: &[ROUTE],
         }
     }
 }
@@ -72,30 +67,30 @@ impl Peer {
     pub(crate) fn right() -> Self {
         Self {
             address: LEFT,
+            initiate: true,
             inner: ["10.255.0.2/30", "fd00:255::2/64"],
-            tunnel: String::new(),
-            ..Self::default()
+            routes: &[],
         }
     }
 
     /// The same, but waiting for the other end to initiate.
-    pub(crate) fn responder(mut self) -> Self {
-        self.peer.push_str("initiate = false\n");
-        self
+    pub(crate) fn responder(self) -> Self {
+        Self {
+            initiate: false,
+            ..self
+        }
     }
 
     fn render(&self) -> String {
         let Self {
             address,
-            peer,
-            sections,
-            inner: [v4, v6],
-            tunnel,
-            ..
+            initiate,
+            inner,
+            routes,
         } = self;
         format!(
-            "[peer]\naddress = \"{address}\"\npsk-file = \"lab.psk\"\n{peer}\n{sections}\n\
-             [tunnel]\ndevice = \"{DEVICE}\"\naddress = [\"{v4}\", \"{v6}\"]\n{tunnel}\n"
+            "[peer]\naddress = \"{address}\"\npsk-file = \"lab.psk\"\ninitiate = {initiate}\n\n\
+             [tunnel]\ndevice = \"{DEVICE}\"\naddress = {inner:?}\nroutes = {routes:?}\n"
         )
     }
 }
@@ -113,7 +108,7 @@ impl<'n> Product<'n> {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("peer.toml"), peer.render()).unwrap();
         let secret = folder.path().join("lab.psk");
-        fs::write(&secret, peer.psk).unwrap();
+        fs::write(&secret, PSK).unwrap();
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
         let mut command = netns.command(env!("CARGO_BIN_EXE_secure-gre"));
         command.arg("up").arg(folder.path().join("peer.toml"));

@@ -13,7 +13,6 @@ pub(crate) const INNER_V4: &str = "10.255.0.2";
 pub(crate) const INNER_V6: &str = "fd00:255::2";
 
 /// What charon is configured with; the default is the counterpart of the product's defaults.
-#[derive(Clone)]
 pub(crate) struct Strongswan {
     pub(crate) psk: &'static str,
     /// The identity that charon shows.
@@ -78,7 +77,7 @@ impl Strongswan {
             ..
         } = self;
         let mobike = if *mobike { "yes" } else { "no" };
-        // The traffic selectors of a tunnel must be addresses; "dynamic" serves both modes.
+        // "dynamic" is the outer address, in both modes.
         format!(
             "connections {{
   gre {{

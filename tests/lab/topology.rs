@@ -28,7 +28,7 @@ impl Topology {
     pub(crate) fn new(lab: Lab) -> Self {
         let left = Netns::new(lab, "left");
         let mid = Netns::new(lab, "mid");
-        // Snooping would filter multicast to whoever has not joined (IKE's peer never does).
+        // Snooping would keep multicast from ports that have not joined.
         mid.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
         mid.ip("link set br0 up");
         let topology = Self { lab, left, mid };
