@@ -1,6 +1,8 @@
 //! secure-gre: a GRE-over-IPsec tunnel endpoint.
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod net;
+pub mod telemetry;

@@ -1,2 +1,7 @@
 //! The `secure-gre` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    secure_gre::cli::main()
+}

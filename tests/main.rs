@@ -14,4 +14,5 @@
 #[expect(dead_code, reason = "what `up` needs stands here before `up` does")]
 mod lab;
 
+mod cli;
 mod guest_boots;

@@ -1,11 +1,14 @@
 //! The control socket: how a command reaches the daemon that runs.
 //!
 //! Line-delimited JSON over `<runtime-dir>/control.sock`, which only its owner can open. The daemon
-//! greets with a [`Daemon`] line, then answers each [`Request`] line with one [`Response`] line.
-//! What a
-//! request does is the daemon's business: the server hands it over a channel.
+//! greets with a [`Daemon`](protocol::Daemon) line, then answers each
+//! [`Request`](protocol::Request) line with one [`Response`](protocol::Response) line. [`client`]
+//! is the command's end, [`server`] the daemon's. What a request does is the daemon's business: the
+//! server hands it over a channel.
 
+pub mod client;
 pub mod protocol;
+pub mod server;
 
 use std::path::{Path, PathBuf};
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::net::netns::NetworkNamespace;
 
 /// The version of this protocol. A daemon and a command of different versions do not talk.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -18,7 +19,7 @@ pub const MAX_REQUEST_OCTETS: usize = 64 * 1024;
 /// The longest answer, in octets: room for some thousand peers.
 pub const MAX_RESPONSE_OCTETS: usize = 16 * 1024 * 1024;
 
-/// The daemon's first line to everyone who connects.
+/// Who the daemon is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Daemon {
@@ -29,6 +30,7 @@ pub struct Daemon {
     /// Process id, in the daemon's own pid namespace.
     pub pid: u32,
     /// The network namespace that its sockets and devices are in.
+    #[serde(with = "inode")]
     pub network_namespace: NetworkNamespace,
 }
 
@@ -47,33 +49,34 @@ impl Daemon {
     }
 }
 
-/// Which network namespace: equal exactly if both are the same one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetworkNamespace {
-    /// The device number of the namespace's file.
-    pub device: u64,
-    /// The inode number, as `readlink /proc/self/ns/net` shows it.
-    pub inode: u64,
-}
+/// A namespace crosses the socket as the number of its inode.
+mod inode {
+    use serde::{Deserialize, Deserializer, Serializer};
 
-impl NetworkNamespace {
-    /// The one that the calling thread is in.
-    ///
-    /// # Errors
-    /// `/proc` cannot be read.
-    pub fn current() -> io::Result<Self> {
-        let metadata = std::fs::metadata("/proc/thread-self/ns/net")?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        })
+    use crate::net::netns::NetworkNamespace;
+
+    pub(super) fn serialize<S: Serializer>(
+        namespace: &NetworkNamespace,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(namespace.inode())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<NetworkNamespace, D::Error> {
+        u64::deserialize(deserializer).map(NetworkNamespace::from_inode)
     }
 }
 
-impl fmt::Display for NetworkNamespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "net:[{}]", self.inode)
-    }
+/// The first line to everyone who connects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "greeting", rename_all = "kebab-case")]
+pub enum Greeting {
+    /// Requests are welcome.
+    Welcome(Daemon),
+    /// They are not; nothing follows.
+    Refused(Refusal),
 }
 
 /// What a command asks of the daemon.

@@ -1,0 +1,145 @@
+//! The command line: what is typed, handed to one module per subcommand. Data goes to standard
+//! output, talk to standard error; [`Exit`] lists the exit codes.
+
+mod check;
+mod down;
+mod exit;
+mod status;
+mod table;
+mod up;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use self::exit::Exit;
+use crate::config::{Report, Style};
+use crate::control::client::ClientError;
+use crate::telemetry;
+
+const EXAMPLES: &str = "\
+A peer is a file:
+  [peer]
+  address  = \"198.51.100.2\"
+  psk-file = \"berlin.psk\"
+
+  [tunnel]
+  address = [\"10.255.0.1/30\"]
+  routes  = [\"10.20.0.0/16\"]
+
+Examples:
+  secure-gre check peer.toml     what would be negotiated, or what is wrong with the file
+  secure-gre up peer.toml        bring the tunnel up; Ctrl-C takes it down again
+  secure-gre status --json       how it is doing, for programs
+
+Environment:
+  SECURE_GRE_LOG                 what is said on standard error, as in debug";
+
+/// A GRE-over-IPsec tunnel endpoint: IKEv2, ESP and GRE in one process.
+#[derive(Debug, Parser)]
+#[command(version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
+struct Arguments {
+    /// Where the daemon's control socket is. Two daemons on one host need two.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "SECURE_GRE_RUNTIME_DIR",
+        default_value = "/run/secure-gre"
+    )]
+    runtime_dir: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring a tunnel up and keep it up until Ctrl-C.
+    Up(up::Arguments),
+    /// Take a peer down, or all of them.
+    Down(down::Arguments),
+    /// Show how peers and their tunnels are doing.
+    Status(status::Arguments),
+    /// Say what files mean, or what is wrong with them; changes nothing.
+    Check(check::Arguments),
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(problem) = telemetry::start() {
+        return fail(Exit::Usage, &problem).into();
+    }
+    let runtime_dir = &arguments.runtime_dir;
+    let exit = match &arguments.command {
+        Command::Up(arguments) => up::run(arguments, runtime_dir),
+        Command::Down(arguments) => down::run(arguments, runtime_dir),
+        Command::Status(arguments) => status::run(arguments, runtime_dir),
+        Command::Check(arguments) => check::run(arguments),
+    };
+    exit.into()
+}
+
+/// Says why, and hands the exit code on.
+fn fail(exit: Exit, problem: &impl Display) -> Exit {
+    say(&format!("error: {problem}\n"));
+    exit
+}
+
+/// What a client's error is for whoever called us.
+fn client_failure(error: &ClientError) -> Exit {
+    let exit = match error {
+        ClientError::NoDaemon { .. } | ClientError::OtherNamespace { .. } => Exit::NoDaemon,
+        ClientError::NotPermitted { .. } => Exit::Host,
+        _ => Exit::Failed,
+    };
+    fail(exit, error)
+}
+
+/// Shows what was found in a file, if anything was.
+fn show(report: &Report) {
+    if !report.is_empty() {
+        let coloured = io::stderr().is_terminal();
+        say(&report.render(if coloured {
+            Style::Coloured
+        } else {
+            Style::Plain
+        }));
+    }
+}
+
+/// Writes to standard error; nobody can be told if that fails.
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes data to standard output. A reader that has seen enough, as `head` does, is no failure.
+fn print(text: &str) -> Exit {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => fail(
+            Exit::Failed,
+            &format!("cannot write to standard output: {fault}"),
+        ),
+        _ => Exit::Ok,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

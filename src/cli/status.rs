@@ -1,0 +1,157 @@
+//! `secure-gre status`: how peers and their tunnels are doing.
+
+use std::path::Path;
+
+use super::{Exit, client_failure, fail, print, table};
+use crate::control::client::Client;
+use crate::control::protocol::{PeerStatus, StatusReport, Traffic, TunnelStatus};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The peer's name; without it, all peers.
+    name: Option<String>,
+    /// Print one JSON object, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, runtime_dir: &Path) -> Exit {
+    let report = Client::connect(runtime_dir)
+        .and_then(|mut client| client.status(arguments.name.as_deref()));
+    match report {
+        Ok(report) if arguments.json => match serde_json::to_string_pretty(&report) {
+            Ok(json) => print(&format!("{json}\n")),
+            Err(fault) => fail(Exit::Failed, &format!("cannot write the report: {fault}")),
+        },
+        Ok(report) => print(&tables(&report)),
+        Err(error) => client_failure(&error),
+    }
+}
+
+/// One table of peers and SAs, one of tunnels, and what stands in nobody's row.
+fn tables(report: &StatusReport) -> String {
+    if report.peers.is_empty() {
+        return "no peers\n".to_owned();
+    }
+    let mut peers = vec![
+        [
+            "PEER", "STATE", "ADDRESS", "IKE", "ESP", "SPI IN", "SPI OUT", "UP",
+        ]
+        .map(ToOwned::to_owned),
+    ];
+    peers.extend(report.peers.iter().flat_map(peer_rows));
+    let mut tunnels =
+        vec![["TUNNEL", "PEER", "KEY", "MTU", "OUT", "IN", "DROPS"].map(ToOwned::to_owned)];
+    for peer in &report.peers {
+        tunnels.extend(peer.tunnels.iter().map(|tunnel| tunnel_row(peer, tunnel)));
+    }
+    let mut text = table::aligned(&peers);
+    if tunnels.len() > 1 {
+        text.push('\n');
+        text.push_str(&table::aligned(&tunnels));
+    }
+    for line in report.peers.iter().flat_map(remarks) {
+        text.push_str(&format!("\n{line}"));
+    }
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// A row for the peer with its newest CHILD_SA pair, and one for each older pair.
+fn peer_rows(peer: &PeerStatus) -> Vec<[String; 8]> {
+    let address = peer
+        .remote_address
+        .map_or_else(none, |address| address.to_string());
+    let ike = peer.ike.as_ref().map_or_else(none, |ike| ike.suite.clone());
+    let head = [peer.name.clone(), peer.state.to_string(), address, ike];
+    let [name, state, address, suite] = head;
+    let mut children = peer.children.iter().rev();
+    let newest = children.next().map_or_else(
+        || [none(), none(), none(), none()],
+        |child| {
+            [
+                child.suite.clone(),
+                child.spi_inbound.to_string(),
+                child.spi_outbound.to_string(),
+                age(child.age_seconds),
+            ]
+        },
+    );
+    let [esp, inbound, outbound, up] = newest;
+    let mut rows = vec![[name, state, address, suite, esp, inbound, outbound, up]];
+    rows.extend(children.map(|child| {
+        let nothing = String::new;
+        [
+            nothing(),
+            nothing(),
+            nothing(),
+            nothing(),
+            child.suite.clone(),
+            child.spi_inbound.to_string(),
+            child.spi_outbound.to_string(),
+            age(child.age_seconds),
+        ]
+    }));
+    rows
+}
+
+fn tunnel_row(peer: &PeerStatus, tunnel: &TunnelStatus) -> [String; 7] {
+    let drops: u64 = tunnel
+        .drops
+        .values()
+        .fold(0, |sum, count| sum.saturating_add(*count));
+    [
+        tunnel.device.clone(),
+        peer.name.clone(),
+        tunnel.key.map_or_else(none, |key| key.to_string()),
+        tunnel.mtu.to_string(),
+        traffic(tunnel.outbound),
+        traffic(tunnel.inbound),
+        drops.to_string(),
+    ]
+}
+
+/// What a person wants to know when something is not as it should be.
+fn remarks(peer: &PeerStatus) -> Vec<String> {
+    let failure = peer.last_failure.iter();
+    let mut lines: Vec<String> = failure
+        .map(|failure| format!("{}: {failure}\n", peer.name))
+        .collect();
+    for tunnel in peer
+        .tunnels
+        .iter()
+        .filter(|tunnel| !tunnel.drops.is_empty())
+    {
+        let reasons = tunnel
+            .drops
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        lines.push(format!("{} dropped {reasons}\n", tunnel.device));
+    }
+    lines
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+fn traffic(traffic: Traffic) -> String {
+    format!("{} packets, {} bytes", traffic.packets, traffic.bytes)
+}
+
+/// The two largest units: `2h 5m`.
+fn age(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match seconds {
+        86_400.. => format!("{days}d {hours}h"),
+        3600.. => format!("{hours}h {minutes}m"),
+        60.. => format!("{minutes}m {}s", seconds % 60),
+        _ => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! What a report looks like to a person and to a program.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::control::protocol::{
+    ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PROTOCOL_VERSION,
+    PeerState,
+};
+use crate::net::netns::NetworkNamespace;
+
+fn report() -> StatusReport {
+    let child = |spi, age_seconds| ChildStatus {
+        suite: "aes256gcm16-esn".to_owned(),
+        mode: Mode::Transport,
+        encapsulation: Encapsulation::None,
+        spi_inbound: EspSpi(spi),
+        spi_outbound: EspSpi(0xfeed_beef),
+        age_seconds,
+    };
+    let up = PeerStatus {
+        name: "berlin".to_owned(),
+        state: PeerState::Established,
+        local_address: Some("203.0.113.1".parse().unwrap()),
+        remote_address: Some("198.51.100.2".parse().unwrap()),
+        ike: Some(IkeStatus {
+            suite: "aes256gcm16-prfsha384-x25519".to_owned(),
+            initiator: true,
+            local_id: "203.0.113.1".to_owned(),
+            remote_id: "berlin.example".to_owned(),
+            spi_initiator: IkeSpi(1),
+            spi_responder: IkeSpi(u64::MAX),
+            age_seconds: 7300,
+        }),
+        children: vec![child(0x0102_0304, 7300), child(0xa1b2_c3d4, 59)],
+        last_failure: None,
+        tunnels: vec![TunnelStatus {
+            device: "sgre0".to_owned(),
+            addresses: vec!["10.255.0.1/30".to_owned()],
+            key: Some(5001),
+            mtu: 1400,
+            outbound: Traffic {
+                packets: 7,
+                bytes: 588,
+            },
+            inbound: Traffic {
+                packets: 5,
+                bytes: 420,
+            },
+            drops: BTreeMap::from([("no-sa".to_owned(), 2), ("replay".to_owned(), 1)]),
+        }],
+    };
+    let waiting = PeerStatus {
+        name: "paris".to_owned(),
+        state: PeerState::Waiting,
+        local_address: None,
+        remote_address: None,
+        ike: None,
+        children: vec![],
+        last_failure: Some("no answer from 192.0.2.7".to_owned()),
+        tunnels: vec![],
+    };
+    let daemon = Daemon {
+        protocol: PROTOCOL_VERSION,
+        version: "0.1.0".to_owned(),
+        pid: 7,
+        network_namespace: NetworkNamespace::from_inode(4_026_531_840),
+    };
+    StatusReport {
+        daemon,
+        peers: vec![up, waiting],
+    }
+}
+
+#[test]
+fn columns_align() {
+    let expected = "\
+PEER    STATE        ADDRESS       IKE                           ESP              SPI IN      SPI OUT     UP
+berlin  established  198.51.100.2  aes256gcm16-prfsha384-x25519  aes256gcm16-esn  0xa1b2c3d4  0xfeedbeef  59s
+                                                                 aes256gcm16-esn  0x01020304  0xfeedbeef  2h 1m
+paris   waiting      -             -                             -                -           -           -
+
+TUNNEL  PEER    KEY   MTU   OUT                   IN                    DROPS
+sgre0   berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
+
+sgre0 dropped 2 no-sa, 1 replay
+
+paris: no answer from 192.0.2.7
+";
+    assert_eq!(tables(&report()), expected);
+}
+
+#[test]
+fn programs_find_every_figure_and_the_report_survives_the_way() {
+    let json = serde_json::to_value(report()).unwrap();
+    let peer = &json["peers"][0];
+    assert_eq!(json["daemon"]["network-namespace"], 4_026_531_840_u64);
+    assert_eq!(peer["state"], "established");
+    assert_eq!(peer["remote-address"], "198.51.100.2");
+    assert_eq!(peer["ike"]["suite"], "aes256gcm16-prfsha384-x25519");
+    assert_eq!(peer["ike"]["spi-responder"], "0xffffffffffffffff");
+    assert_eq!(peer["children"][1]["spi-inbound"], "0xa1b2c3d4");
+    assert_eq!(peer["children"][1]["mode"], "transport");
+    assert_eq!(peer["children"][1]["encapsulation"], "none");
+    assert_eq!(peer["children"][1]["age-seconds"], 59);
+    assert_eq!(peer["tunnels"][0]["key"], 5001);
+    assert_eq!(peer["tunnels"][0]["outbound"]["bytes"], 588);
+    assert_eq!(peer["tunnels"][0]["drops"]["no-sa"], 2);
+    assert_eq!(
+        serde_json::from_value::<StatusReport>(json).unwrap(),
+        report()
+    );
+}
+
+#[test]
+fn ages_have_two_units() {
+    for (seconds, text) in [
+        (0, "0s"),
+        (59, "59s"),
+        (61, "1m 1s"),
+        (7300, "2h 1m"),
+        (90_000, "1d 1h"),
+    ] {
+        assert_eq!(age(seconds), text);
+    }
+}

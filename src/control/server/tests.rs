@@ -1,0 +1,170 @@
+//! A server and its clients in one process, each in a runtime directory of its own.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream as StdStream;
+
+use super::super::client::ClientError;
+use super::super::protocol::PeerState;
+use super::super::protocol::PeerStatus;
+use super::*;
+
+fn private_folder() -> tempfile::TempDir {
+    let mode = Permissions::from_mode(0o700);
+    tempfile::Builder::new()
+        .permissions(mode)
+        .tempdir()
+        .unwrap()
+}
+
+fn peer(name: &str) -> PeerStatus {
+    PeerStatus {
+        name: name.to_owned(),
+        state: PeerState::Connecting,
+        local_address: None,
+        remote_address: None,
+        ike: None,
+        children: vec![],
+        last_failure: None,
+        tunnels: vec![],
+    }
+}
+
+/// Answers as a daemon with one peer would; runs until the requests end.
+async fn daemon(mut calls: mpsc::Receiver<Call>) {
+    while let Some(Call { request, reply }) = calls.recv().await {
+        let response = match request {
+            Request::Status { name: None } => Response::Status {
+                peers: vec![peer("berlin")],
+            },
+            Request::Status { name: Some(name) } => {
+                let known = vec!["berlin".to_owned()];
+                Response::Refused(Refusal::UnknownPeer { name, known })
+            }
+            Request::Down { .. } => return,
+        };
+        reply.send(response).unwrap();
+    }
+}
+
+/// Runs `client` against a server in the directory.
+fn with_server(runtime_dir: &Path, client: impl FnOnce() + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = Server::bind(runtime_dir).unwrap();
+        let (calls, requests) = mpsc::channel(4);
+        let server = tokio::spawn(server.run(calls));
+        let daemon = tokio::spawn(daemon(requests));
+        tokio::task::spawn_blocking(client).await.unwrap();
+        daemon.abort();
+        server.await.unwrap();
+    });
+}
+
+#[test]
+fn a_request_reaches_the_daemon_and_its_answer_the_client() {
+    let folder = private_folder();
+    let runtime_dir = folder.path().join("run");
+    let path = runtime_dir.clone();
+    with_server(&runtime_dir, move || {
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&socket_path(&path))), (0o700, 0o600));
+        let mut client = Client::connect(&path).unwrap();
+        let report = client.status(None).unwrap();
+        assert_eq!(report.peers, [peer("berlin")]);
+        assert_eq!(report.daemon.pid, std::process::id());
+        let said = client.status(Some("paris")).unwrap_err().to_string();
+        assert_eq!(said, "no peer is called `paris` here; there is berlin");
+        let said = client.down(None).unwrap_err().to_string();
+        assert_eq!(said, "the daemon is shutting down");
+    });
+    assert!(
+        !runtime_dir.exists(),
+        "the directory that the server made is left behind"
+    );
+}
+
+#[test]
+fn without_a_daemon_the_client_says_so() {
+    let folder = private_folder();
+    let said = Client::connect(folder.path()).unwrap_err();
+    assert!(matches!(said, ClientError::NoDaemon { .. }), "{said}");
+}
+
+#[test]
+fn a_socket_of_a_dead_daemon_is_replaced() {
+    let folder = private_folder();
+    drop(std::os::unix::net::UnixListener::bind(socket_path(folder.path())).unwrap());
+    let said = Client::connect(folder.path()).unwrap_err();
+    assert!(matches!(said, ClientError::NoDaemon { .. }), "{said}");
+    let path = folder.path().to_owned();
+    with_server(folder.path(), move || {
+        Client::connect(&path).unwrap().status(None).unwrap();
+    });
+}
+
+#[test]
+fn a_daemon_that_lives_is_left_alone() {
+    let folder = private_folder();
+    let path = folder.path().to_owned();
+    with_server(folder.path(), move || {
+        let said = Server::bind(&path).unwrap_err().to_string();
+        let who = format!("process {}", std::process::id());
+        assert!(
+            said.contains(&who) && said.contains("already runs"),
+            "{said}"
+        );
+        Client::connect(&path).unwrap().status(None).unwrap();
+    });
+}
+
+#[test]
+fn a_directory_that_others_can_enter_is_refused() {
+    let folder = private_folder();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let said = Server::bind(folder.path()).unwrap_err();
+    assert!(matches!(said, BindError::Exposed(_)), "{said}");
+}
+
+#[test]
+fn requests_that_are_none_are_answered_and_harm_nobody() {
+    let folder = private_folder();
+    let path = folder.path().to_owned();
+    with_server(folder.path(), move || {
+        let ask = |line: &[u8]| {
+            let mut stream = StdStream::connect(socket_path(&path)).unwrap();
+            // A server that has read enough may close before everything is written.
+            let _ = stream.write_all(line);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let mut said = Vec::new();
+            let _ = stream.read_to_end(&mut said);
+            let said = String::from_utf8(said).unwrap();
+            said.split_once('\n').unwrap().1.to_owned()
+        };
+        assert!(ask(b"\xff\x00\n").contains("bad-request"));
+        assert!(ask(b"{\"request\":\"explode\"}\n").contains("bad-request"));
+        assert!(ask(b"{\"request\":\"down\",\"nane\":\"berlin\"}\n").contains("bad-request"));
+        assert_eq!(
+            ask(b"{\"request\":\"down\""),
+            "",
+            "an unfinished line is no request"
+        );
+        assert!(ask(&[b'x'; MAX_REQUEST_OCTETS]).contains("more than 65536 octets"));
+        Client::connect(&path).unwrap().status(None).unwrap();
+    });
+}
+
+#[test]
+fn idle_connections_do_not_keep_others_out_for_ever() {
+    let folder = private_folder();
+    let path = folder.path().to_owned();
+    with_server(folder.path(), move || {
+        let mut idle: Vec<_> = (0..MAX_CONNECTIONS)
+            .map(|_| StdStream::connect(socket_path(&path)).unwrap())
+            .collect();
+        idle.pop();
+        Client::connect(&path).unwrap().status(None).unwrap();
+    });
+}
