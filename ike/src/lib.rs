@@ -29,7 +29,6 @@ pub mod identity;
 mod keys;
 pub mod limits;
 mod nat;
-mod peer;
 pub mod proposal;
 mod retransmit;
 mod sa;

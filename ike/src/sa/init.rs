@@ -495,7 +495,7 @@ fn refuse_nat(path: Path, nat: Nat) -> Result<(), Failure> {
 
 /// D11, RFC 7296 §2.10: 16 to 256 octets, and at least half the key size of the PRF.
 fn check_nonce(nonce: &[u8], suite: IkeSuite) -> Result<(), PeerFault> {
-    let least = (suite.prf.octets() / 2).max(16);
+    let least = suite.prf.nonce_octets_min();
     if (least..=256).contains(&nonce.len()) {
         Ok(())
     } else {

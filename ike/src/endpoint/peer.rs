@@ -11,7 +11,7 @@ use crate::limits;
 
 /// What the caller wants of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Intent {
+pub(super) enum Intent {
     /// Answer it; do not call.
     Answer,
     /// Have an SA with it, and call again whenever that is gone.
@@ -21,23 +21,23 @@ pub(crate) enum Intent {
 }
 
 /// A peer of the configuration.
-pub(crate) struct Peer {
-    pub(crate) config: Arc<PeerConfig>,
+pub(super) struct Peer {
+    pub(super) config: Arc<PeerConfig>,
     /// From where it may call.
-    pub(crate) addresses: Vec<IpAddr>,
-    pub(crate) intent: Intent,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) intent: Intent,
     /// Failed attempts since the last SA.
-    pub(crate) failures: u32,
-    pub(crate) reconnect_at: Option<Instant>,
-    pub(crate) last_failure: Option<Failure>,
+    pub(super) failures: u32,
+    pub(super) reconnect_at: Option<Instant>,
+    pub(super) last_failure: Option<Failure>,
     /// [`Event::Disconnected`](crate::event::Event::Disconnected) was given since the last
     /// disconnect.
-    pub(crate) disconnect_told: bool,
+    pub(super) disconnect_told: bool,
     refusal_told_at: Option<Instant>,
 }
 
 impl Peer {
-    pub(crate) fn new(config: Arc<PeerConfig>) -> Self {
+    pub(super) fn new(config: Arc<PeerConfig>) -> Self {
         Self {
             addresses: config.remote.clone(),
             config,
@@ -51,7 +51,7 @@ impl Peer {
     }
 
     /// An SA stands.
-    pub(crate) fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         self.failures = 0;
         self.reconnect_at = None;
         self.last_failure = None;
@@ -59,7 +59,7 @@ impl Peer {
 
     /// Whether a refusal of the peer's attempt may be told: anybody can cause one, so once in a
     /// while is enough.
-    pub(crate) fn may_tell_refusal(&mut self, now: Instant) -> bool {
+    pub(super) fn may_tell_refusal(&mut self, now: Instant) -> bool {
         let silent = self
             .refusal_told_at
             .is_some_and(|told| now.saturating_duration_since(told) < limits::REFUSAL_NEWS);

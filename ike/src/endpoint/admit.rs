@@ -1,0 +1,163 @@
+//! IKE_SA_INIT requests from the network: nothing is kept before it has to be, and never more than
+//! the limits allow (RFC 7296 §2.6).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Endpoint;
+use super::peer::Intent;
+use crate::config::PeerId;
+use crate::error::Drop;
+use crate::event::Path;
+use crate::sa::init::{self, InitReceived};
+use crate::sa::payloads::Payloads;
+use crate::sa::{Core, IkeSa, State, Step};
+use crate::wire::{Datagram, ExchangeType, IkeSpi, Notify, NotifyType};
+
+impl Endpoint {
+    /// An IKE_SA_INIT request that no SA of ours has seen: nothing is kept before the cookie, if one
+    /// is asked for, is right (D9).
+    pub(super) fn on_initial_request(
+        &mut self,
+        now: Instant,
+        path: Path,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), Drop> {
+        let header = &datagram.header;
+        // D1, D7: message ID 0 in every IKE_SA_INIT.
+        if header.exchange != ExchangeType::IKE_SA_INIT || header.response || header.message_id != 0
+        {
+            return Err(Drop::UnknownSpi);
+        }
+        if header.initiator == IkeSpi::NONE {
+            return Err(Drop::Header);
+        }
+        if let Some(spi) = self.half_open.get(&(header.initiator, path.remote)) {
+            return self.repeat_init_reply(now, *spi, path, datagram);
+        }
+        let peer = self.peer_at(path).ok_or(Drop::UnknownPeer)?;
+        // Our own request, sent back to us: its AUTH would be ours too.
+        if self
+            .sas
+            .get(&header.initiator)
+            .is_some_and(|sa| sa.core.initiated)
+        {
+            return Err(Drop::Refused);
+        }
+        let payloads = match datagram.clear_payloads() {
+            Ok(payloads) => Payloads::new(payloads),
+            Err(error) => {
+                let refusal = init::Refusal::wire(error);
+                return self.refuse_init(now, path, peer, datagram, refusal);
+            }
+        };
+        self.check_cookie(now, path, datagram, &payloads)?;
+        self.make_room(now);
+
+        let responder_spi = self.unused_spi();
+        let Some(config) = self.peers.get(&peer).map(|peer| Arc::clone(&peer.config)) else {
+            return Err(Drop::UnknownPeer);
+        };
+        let core = Core {
+            peer: config,
+            initiator_spi: header.initiator,
+            responder_spi: IkeSpi::NONE,
+            initiated: false,
+            path,
+            begun: now,
+        };
+        let mut ctx = self.outside.context(now, false);
+        match InitReceived::answer(core, &mut ctx, responder_spi, datagram, &payloads) {
+            Ok(sa) => {
+                self.half_open
+                    .insert((header.initiator, path.remote), responder_spi);
+                self.sas.insert(responder_spi, sa);
+                Ok(())
+            }
+            Err(refusal) => self.refuse_init(now, path, peer, datagram, refusal),
+        }
+    }
+
+    fn repeat_init_reply(
+        &mut self,
+        now: Instant,
+        spi: IkeSpi,
+        path: Path,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), Drop> {
+        let Some(State::InitReceived(state)) = self.sas.get(&spi).map(|sa| &sa.state) else {
+            return Err(Drop::MessageId);
+        };
+        let mut ctx = self.outside.context(now, false);
+        if state.last.repeat(&mut ctx, path, datagram) {
+            Ok(())
+        } else {
+            Err(Drop::MessageId)
+        }
+    }
+
+    /// The peer that may call from there.
+    fn peer_at(&self, path: Path) -> Option<PeerId> {
+        self.peers
+            .iter()
+            .filter(|(_, peer)| peer.intent != Intent::Leave)
+            .find(|(_, peer)| peer.addresses.contains(&path.remote.ip()))
+            .map(|(id, _)| *id)
+    }
+
+    fn check_cookie(
+        &mut self,
+        now: Instant,
+        path: Path,
+        datagram: &Datagram<'_>,
+        payloads: &Payloads,
+    ) -> Result<(), Drop> {
+        if self.half_open.len() < self.half_open_limits.cookies_from {
+            return Ok(());
+        }
+        self.cookies.roll(self.outside.rng.as_mut(), now);
+        let nonce = payloads.nonce().map_err(|_| Drop::Malformed)?;
+        let (remote, spi) = (path.remote.ip(), datagram.header.initiator);
+        let returned = payloads.notify(NotifyType::COOKIE);
+        if returned.is_some_and(|notify| self.cookies.verify(&notify.data, nonce, remote, spi)) {
+            return Ok(());
+        }
+        let cookie = self.cookies.issue(nonce, remote, spi);
+        let notify = Notify::with_data(NotifyType::COOKIE, cookie);
+        let reply = init::stateless_reply(&datagram.header, notify);
+        self.outside.context(now, false).transmit(path, reply);
+        Err(Drop::Cookie)
+    }
+
+    /// Under the limit there is always room for one more: the oldest half-open SA gives way.
+    fn make_room(&mut self, now: Instant) {
+        if self.half_open.len() < self.half_open_limits.limit.max(1) {
+            return;
+        }
+        let oldest = self
+            .half_open
+            .values()
+            .min_by_key(|spi| self.sas.get(spi).and_then(IkeSa::deadline));
+        if let Some(spi) = oldest.copied() {
+            self.step(now, spi, |_, _| Step::end(None));
+        }
+    }
+
+    fn refuse_init(
+        &mut self,
+        now: Instant,
+        path: Path,
+        peer: PeerId,
+        datagram: &Datagram<'_>,
+        refusal: init::Refusal,
+    ) -> Result<(), Drop> {
+        if let Some(notify) = refusal.notify {
+            let reply = init::stateless_reply(&datagram.header, notify);
+            self.outside.context(now, false).transmit(path, reply);
+        }
+        if let Some(failure) = refusal.failure {
+            self.tell_refusal(now, peer, *failure);
+        }
+        Err(Drop::Refused)
+    }
+}

@@ -1,0 +1,352 @@
+//! The [`Endpoint`]: finds the SA of a datagram, keeps half-open state behind cookies and under its
+//! limits, weighs a peer's SAs against each other, and calls again when a wanted one is gone. How a
+//! single SA negotiates is in `sa`.
+
+mod admit;
+mod peer;
+mod settle;
+mod snapshot;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand_core::{CryptoRng, Rng};
+
+use self::peer::{Intent, Peer};
+use crate::config::{Config, HalfOpenLimits, PeerId};
+use crate::cookie::CookieJar;
+use crate::error::Drop;
+use crate::event::{
+    Command, CommandError, Deadline, Event, GoneReason, Output, Path, PeerSnapshot, Timer,
+};
+use crate::sa::init::{self, InitSent};
+use crate::sa::{Context, Core, IkeSa, News, Numbers, State, Step};
+use crate::wire::{Datagram, HeaderError, IkeSpi, Notify, NotifyType};
+
+/// All IKE SAs of one host. See the crate's documentation for how it is driven.
+pub struct Endpoint {
+    peers: BTreeMap<PeerId, Peer>,
+    half_open_limits: HalfOpenLimits,
+    cookies: CookieJar,
+    /// By our SPI.
+    sas: BTreeMap<IkeSpi, IkeSa>,
+    /// Our SPIs of SAs that wait for IKE_AUTH, by the initiator's SPI and address.
+    half_open: BTreeMap<(IkeSpi, SocketAddr), IkeSpi>,
+    outside: Outside,
+    drops: BTreeMap<Drop, u64>,
+}
+
+/// What a step of an SA reads from and writes to.
+struct Outside {
+    rng: Box<dyn CryptoRng + Send>,
+    numbers: Numbers,
+    output: VecDeque<Output>,
+}
+
+impl Outside {
+    fn context(&mut self, now: Instant, alone: bool) -> Context<'_> {
+        let Self {
+            rng,
+            numbers,
+            output,
+        } = self;
+        Context {
+            now,
+            alone,
+            rng: rng.as_mut(),
+            numbers,
+            output,
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint without SAs. The same configuration, seed of `rng` and inputs give the same
+    /// outputs (but for P-256 and P-384, whose private keys `ring` draws by itself).
+    pub fn new(config: Config, mut rng: Box<dyn CryptoRng + Send>, now: Instant) -> Self {
+        let cookies = CookieJar::new(rng.as_mut(), now);
+        let peers = config
+            .peers
+            .into_iter()
+            .map(|peer| (peer.id, Peer::new(Arc::new(peer))));
+        Self {
+            peers: peers.collect(),
+            half_open_limits: config.half_open,
+            cookies,
+            sas: BTreeMap::new(),
+            half_open: BTreeMap::new(),
+            outside: Outside {
+                rng,
+                numbers: Numbers::default(),
+                output: VecDeque::new(),
+            },
+            drops: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a datagram from the network. Whatever its bytes are, the answer is outputs and at most
+    /// one counted [`Drop`].
+    pub fn handle_datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        self.assert_drained();
+        let datagram = match Datagram::parse(bytes) {
+            Ok(datagram) => datagram,
+            Err(HeaderError::MajorVersion { header, .. }) => {
+                // D5: answered with our highest version; a response never is.
+                if !header.response {
+                    let reply = init::stateless_reply(
+                        &header,
+                        Notify::status(NotifyType::INVALID_MAJOR_VERSION),
+                    );
+                    self.outside.context(now, false).transmit(path, reply);
+                }
+                return self.count(Drop::MajorVersion);
+            }
+            Err(_) => return self.count(Drop::Header),
+        };
+        let header = &datagram.header;
+        let our_spi = if header.from_initiator {
+            header.responder
+        } else {
+            header.initiator
+        };
+        if our_spi == IkeSpi::NONE {
+            return match self.on_initial_request(now, path, &datagram) {
+                Ok(()) => {}
+                Err(reason) => self.count(reason),
+            };
+        }
+        if self.sas.contains_key(&our_spi) {
+            self.step(now, our_spi, |sa, ctx| sa.on_message(ctx, path, &datagram));
+        } else {
+            self.count(Drop::UnknownSpi);
+        }
+    }
+
+    /// Does what is due. Early, late and needless calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.assert_drained();
+        let is_due = |sa: &IkeSa| sa.deadline().is_some_and(|deadline| deadline.at <= now);
+        let due: Vec<_> = self
+            .sas
+            .iter()
+            .filter(|(_, sa)| is_due(sa))
+            .map(|(spi, _)| *spi)
+            .collect();
+        for spi in due {
+            self.step(now, spi, IkeSa::on_timeout);
+        }
+        for (id, peer) in &mut self.peers {
+            if peer.reconnect_at.take_if(|at| *at <= now).is_some() {
+                self.outside
+                    .output
+                    .push_back(Output::Event(Event::Reconnect { peer: *id }));
+            }
+        }
+    }
+
+    /// Does what the caller wants.
+    pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), CommandError> {
+        self.assert_drained();
+        match command {
+            Command::Connect { peer, path } => self.connect(now, peer, path),
+            Command::Locate {
+                peer: id,
+                addresses,
+            } => {
+                let peer = self
+                    .peers
+                    .get_mut(&id)
+                    .ok_or(CommandError::UnknownPeer(id))?;
+                peer.addresses = addresses;
+                Ok(())
+            }
+            Command::Disconnect { peer } => self.disconnect(now, peer),
+        }
+    }
+
+    /// The next output; [`Output::Idle`] when there is none. Every `handle_…` is followed by calls
+    /// of this until it is idle.
+    pub fn poll_output(&mut self) -> Output {
+        match self.outside.output.pop_front() {
+            Some(output) => output,
+            None => Output::Idle(self.deadline()),
+        }
+    }
+
+    /// What `status` shows: peers in the order of their ids.
+    pub fn snapshot(&self) -> Vec<PeerSnapshot> {
+        self.peers
+            .keys()
+            .filter_map(|id| self.peer_snapshot(*id))
+            .collect()
+    }
+
+    /// Datagrams that changed nothing, by reason.
+    pub fn drops(&self) -> impl Iterator<Item = (Drop, u64)> {
+        Drop::ALL
+            .iter()
+            .map(|reason| (*reason, self.drops.get(reason).copied().unwrap_or(0)))
+    }
+
+    /// Whether no SA is left in any state, half-open and closing ones included, nor any number of
+    /// one.
+    pub fn is_idle(&self) -> bool {
+        self.sas.is_empty() && self.half_open.is_empty() && self.outside.numbers.is_empty()
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let reconnects = self.peers.values().filter_map(|peer| peer.reconnect_at);
+        let reconnects = reconnects.map(|at| Deadline {
+            at,
+            why: Timer::Reconnect,
+        });
+        self.sas
+            .values()
+            .filter_map(IkeSa::deadline)
+            .chain(reconnects)
+            .min()
+    }
+
+    fn connect(&mut self, now: Instant, id: PeerId, path: Path) -> Result<(), CommandError> {
+        let peer = self
+            .peers
+            .get_mut(&id)
+            .ok_or(CommandError::UnknownPeer(id))?;
+        peer.intent = Intent::Keep;
+        peer.reconnect_at = None;
+        let config = Arc::clone(&peer.config);
+        let under_way = |sa: &IkeSa| {
+            matches!(
+                sa.state,
+                State::InitSent(_) | State::AuthSent(_) | State::Established(_)
+            )
+        };
+        if self.sas_of(id).any(|(_, sa)| under_way(sa)) {
+            return Ok(());
+        }
+        let spi = self.unused_spi();
+        let mut ctx = self.outside.context(now, true);
+        ctx.event(Event::Connecting { peer: id, path });
+        let core = Core {
+            peer: config,
+            initiator_spi: spi,
+            responder_spi: IkeSpi::NONE,
+            initiated: true,
+            path,
+            begun: now,
+        };
+        let step = InitSent::start(core, &mut ctx);
+        self.apply(now, id, spi, step);
+        Ok(())
+    }
+
+    fn disconnect(&mut self, now: Instant, id: PeerId) -> Result<(), CommandError> {
+        let peer = self
+            .peers
+            .get_mut(&id)
+            .ok_or(CommandError::UnknownPeer(id))?;
+        peer.intent = Intent::Leave;
+        peer.reconnect_at = None;
+        peer.disconnect_told = false;
+        for spi in self.spis_of(id) {
+            self.step(now, spi, |sa, ctx| match sa.state {
+                // Nobody but us knows of these.
+                State::InitSent(_) | State::InitReceived(_) => Step::end(None),
+                _ => sa.close(ctx, GoneReason::Disconnected),
+            });
+        }
+        self.tell_disconnected(id);
+        Ok(())
+    }
+
+    /// Takes an SA out, lets it step, and puts back what is left of it.
+    fn step(
+        &mut self,
+        now: Instant,
+        our_spi: IkeSpi,
+        step: impl FnOnce(IkeSa, &mut Context<'_>) -> Step,
+    ) {
+        let Some(sa) = self.sas.remove(&our_spi) else {
+            return;
+        };
+        let peer = sa.core.peer.id;
+        let half_open_key = (sa.core.initiator_spi, sa.core.path.remote);
+        // D39: not even one that is being set up by the peer, which would not survive it.
+        let alone = !self.sas_of(peer).any(|(_, other)| {
+            matches!(other.state, State::Established(_) | State::InitReceived(_))
+        });
+        let step = step(sa, &mut self.outside.context(now, alone));
+        let still_half_open = step
+            .sa
+            .as_ref()
+            .is_some_and(|sa| matches!(sa.state, State::InitReceived(_)));
+        if !still_half_open && self.half_open.get(&half_open_key) == Some(&our_spi) {
+            self.half_open.remove(&half_open_key);
+        }
+        self.apply(now, peer, our_spi, step);
+    }
+
+    fn apply(&mut self, now: Instant, peer: PeerId, our_spi: IkeSpi, step: Step) {
+        if let Some(sa) = step.sa {
+            self.sas.insert(our_spi, sa);
+        }
+        match step.news {
+            None => {}
+            Some(News::Dropped(reason)) => self.count(reason),
+            Some(News::Established { initial_contact }) => {
+                self.on_established(now, peer, our_spi, initial_contact);
+            }
+            Some(News::Failed(failure)) => self.on_failed(now, peer, failure),
+            Some(News::Refused(failure)) => self.tell_refusal(now, peer, failure),
+            Some(News::Down(why)) => self.on_down(now, peer, why),
+            Some(News::Alive { redundant }) => self.on_alive(now, peer, our_spi, redundant),
+        }
+        self.tell_disconnected(peer);
+    }
+
+    fn sas_of(&self, peer: PeerId) -> impl Iterator<Item = (IkeSpi, &IkeSa)> {
+        let mine = move |sa: &&IkeSa| sa.core.peer.id == peer;
+        self.sas
+            .iter()
+            .map(|(spi, sa)| (*spi, sa))
+            .filter(move |(_, sa)| mine(sa))
+    }
+
+    fn spis_of(&self, peer: PeerId) -> Vec<IkeSpi> {
+        self.sas_of(peer).map(|(spi, _)| spi).collect()
+    }
+
+    /// The peer's established SAs and since when they are, oldest first.
+    fn established(&self, peer: PeerId) -> Vec<(IkeSpi, Instant)> {
+        let live = self
+            .sas_of(peer)
+            .filter_map(|(spi, sa)| Some((spi, sa.live()?.details().since)));
+        let mut live: Vec<_> = live.collect();
+        live.sort_by_key(|(_, since)| *since);
+        live
+    }
+
+    fn unused_spi(&mut self) -> IkeSpi {
+        loop {
+            let spi = IkeSpi(self.outside.rng.next_u64());
+            if spi != IkeSpi::NONE && !self.sas.contains_key(&spi) {
+                return spi;
+            }
+        }
+    }
+
+    fn count(&mut self, reason: Drop) {
+        let counter = self.drops.entry(reason).or_default();
+        *counter = counter.saturating_add(1);
+    }
+
+    /// The contract: one mutation, then drain.
+    fn assert_drained(&self) {
+        debug_assert!(
+            self.outside.output.is_empty(),
+            "poll_output was not drained to Idle"
+        );
+    }
+}

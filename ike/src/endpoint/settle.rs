@@ -1,0 +1,205 @@
+//! What follows from the news of one SA for a peer's others, and for whether it is called again.
+
+use std::time::Instant;
+
+use rand_core::Rng;
+
+use super::Endpoint;
+use super::peer::Intent;
+use crate::config::{OnFailure, PeerId};
+use crate::error::Failure;
+use crate::event::{Event, GoneReason, Output};
+use crate::limits;
+use crate::retransmit::reconnect_wait;
+use crate::sa::{IkeSa, State, Step};
+use crate::wire::IkeSpi;
+
+impl Endpoint {
+    pub(super) fn on_established(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        spi: IkeSpi,
+        initial_contact: bool,
+    ) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.succeeded();
+        if peer.intent == Intent::Leave {
+            return self.step(now, spi, |sa, ctx| sa.close(ctx, GoneReason::Disconnected));
+        }
+        if initial_contact {
+            self.replace_older(now, id, spi);
+        }
+        // An attempt that the peer has not authenticated is not needed any more; the peer's half of
+        // it is half-open and expires.
+        for other in self.spis_of(id) {
+            self.step(now, other, |sa, _| match sa.state {
+                State::InitSent(_) => Step::end(None),
+                _ => Step {
+                    sa: Some(sa),
+                    news: None,
+                },
+            });
+        }
+        self.weigh(now, id);
+        self.evict(now, id);
+    }
+
+    /// INITIAL_CONTACT (D39): the peer has no other SA with us. SAs that were being set up when this
+    /// one began are none of those that it has forgotten.
+    fn replace_older(&mut self, now: Instant, peer: PeerId, newcomer: IkeSpi) {
+        let Some(begun) = self.sas.get(&newcomer).map(|sa| sa.core.begun) else {
+            return;
+        };
+        for (spi, since) in self.established(peer) {
+            if spi != newcomer && since < begun {
+                self.forget(now, spi, GoneReason::Replaced);
+            }
+        }
+    }
+
+    /// Two ends that initiated at once have two IKE SAs. Both reach the same verdict alone: the one
+    /// whose exchange holds the lowest nonce goes, taken down by its initiator (the rule of RFC 7296
+    /// §2.8.1). First the survivor has to answer, because a foreign peer may hold by another rule
+    /// and have taken that one down.
+    fn weigh(&mut self, now: Instant, peer: PeerId) {
+        let established = self.established(peer);
+        if established.len() < 2 {
+            return;
+        }
+        let nonce = |spi: &IkeSpi| {
+            self.sas
+                .get(spi)
+                .and_then(IkeSa::live)
+                .map(|l| l.lowest_nonce())
+        };
+        let lowest = established
+            .iter()
+            .map(|(spi, _)| *spi)
+            .min_by(|a, b| nonce(a).cmp(&nonce(b)));
+        let Some(redundant) = lowest else { return };
+        let survivor = established
+            .iter()
+            .map(|(spi, _)| *spi)
+            .rfind(|spi| *spi != redundant);
+        let ours = self.sas.get(&redundant).is_some_and(|sa| sa.core.initiated);
+        let (true, Some(survivor)) = (ours, survivor) else {
+            return;
+        };
+        self.step(now, survivor, |mut sa, ctx| {
+            if let State::Established(live) = &mut sa.state {
+                live.probe(&sa.core, ctx, redundant);
+            }
+            Step {
+                sa: Some(sa),
+                news: None,
+            }
+        });
+    }
+
+    pub(super) fn on_alive(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        survivor: IkeSpi,
+        redundant: IkeSpi,
+    ) {
+        let stands = |spi| self.sas.get(&spi).is_some_and(|sa| sa.live().is_some());
+        if stands(survivor) && stands(redundant) {
+            self.step(now, redundant, |sa, ctx| {
+                sa.close(ctx, GoneReason::Redundant)
+            });
+            self.weigh(now, peer);
+        }
+    }
+
+    /// SAs that a peer sets up one after the other, without ever deleting one, are bounded.
+    fn evict(&mut self, now: Instant, peer: PeerId) {
+        let established = self.established(peer);
+        let surplus = established.len().saturating_sub(limits::SAS_PER_PEER);
+        for (spi, _) in established.into_iter().take(surplus) {
+            self.forget(now, spi, GoneReason::Replaced);
+        }
+    }
+
+    /// Takes an SA down without a word to the peer, which has none of it.
+    fn forget(&mut self, now: Instant, spi: IkeSpi, why: GoneReason) {
+        self.step(now, spi, |sa, ctx| match sa.state {
+            State::Established(live) => live.forget(&sa.core, ctx, why),
+            state => Step::stay(sa.core, state),
+        });
+    }
+
+    pub(super) fn on_failed(&mut self, now: Instant, id: PeerId, failure: Failure) {
+        let stands = !self.established(id).is_empty();
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        // Crossing attempts: the other one has made it.
+        if stands || peer.intent != Intent::Keep {
+            return;
+        }
+        peer.failures = peer.failures.saturating_add(1);
+        peer.last_failure = Some(failure.clone());
+        let retry_in = match peer.config.on_failure {
+            OnFailure::Retry => Some(reconnect_wait(peer.failures, self.outside.rng.next_u32())),
+            OnFailure::Exit => {
+                peer.intent = Intent::Answer;
+                None
+            }
+        };
+        peer.reconnect_at = retry_in.map(|wait| now + wait);
+        let event = Event::AttemptFailed {
+            peer: id,
+            failure,
+            retry_in,
+        };
+        self.outside.output.push_back(Output::Event(event));
+    }
+
+    pub(super) fn on_down(&mut self, now: Instant, id: PeerId, why: GoneReason) {
+        let last = self.established(id).is_empty();
+        let event = Event::IkeDown {
+            peer: id,
+            why,
+            last,
+        };
+        self.outside.output.push_back(Output::Event(event));
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if last && peer.intent == Intent::Keep {
+            let wait = reconnect_wait(1, self.outside.rng.next_u32());
+            peer.reconnect_at = Some(now + wait);
+        }
+    }
+
+    pub(super) fn tell_refusal(&mut self, now: Instant, id: PeerId, failure: Failure) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if peer.may_tell_refusal(now) {
+            peer.last_failure = Some(failure.clone());
+            let event = Event::Refused { peer: id, failure };
+            self.outside.output.push_back(Output::Event(event));
+        }
+    }
+
+    /// Once after a disconnect: when nothing of the peer's is left that needs an exchange.
+    pub(super) fn tell_disconnected(&mut self, id: PeerId) {
+        let busy = self
+            .sas_of(id)
+            .any(|(_, sa)| !matches!(sa.state, State::Closed(_)));
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if peer.intent == Intent::Leave && !busy && !peer.disconnect_told {
+            peer.disconnect_told = true;
+            self.outside
+                .output
+                .push_back(Output::Event(Event::Disconnected { peer: id }));
+        }
+    }
+}
