@@ -82,6 +82,9 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
+/// Nobody reads more than this of one file.
+pub(super) const MAX_FINDINGS: usize = 50;
+
 /// Everything that was found in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -104,6 +107,13 @@ impl Report {
     /// `source` must hold no secret any more.
     pub(super) fn new(file: &Path, source: String, mut findings: Vec<Diagnostic>) -> Self {
         findings.sort_by_key(|finding| finding.span.as_ref().map(|span| (span.start, span.end)));
+        let others = findings.len().saturating_sub(MAX_FINDINGS);
+        if others > 0 {
+            findings.truncate(MAX_FINDINGS);
+            findings.push(Diagnostic::error(format!(
+                "there are {others} more like these"
+            )));
+        }
         Self {
             file: file.to_owned(),
             source,

@@ -7,9 +7,28 @@ use super::document::names_secret;
 
 /// The text without what lies in the spans.
 pub(super) fn spans(text: &str, secrets: &[Range<usize>]) -> String {
-    masked(text, |place| {
-        secrets.iter().any(|secret| secret.contains(&place))
-    })
+    let mut is_secret = vec![false; text.len()];
+    for span in secrets {
+        if let Some(octets) = is_secret.get_mut(span.clone()) {
+            octets.fill(true);
+        }
+    }
+    let mut shown = String::with_capacity(text.len());
+    for (place, character) in text.char_indices() {
+        let stand_in = match character {
+            '\n' => None,
+            _ if is_secret.get(place) == Some(&true) => Some('*'),
+            '\t' => None,
+            '\r' => Some(' '),
+            _ if character.is_control() => Some('?'),
+            _ => None,
+        };
+        match stand_in {
+            Some(stand_in) => shown.extend(std::iter::repeat_n(stand_in, character.len_utf8())),
+            None => shown.push(character),
+        }
+    }
+    shown
 }
 
 /// The text without what follows a word that announces a secret, up to the end of its line. For
@@ -40,21 +59,4 @@ fn secret_in_line(line: &str) -> Option<usize> {
                 .next();
             key.is_some_and(names_secret)
         })
-}
-
-fn masked(text: &str, is_secret: impl Fn(usize) -> bool) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for (place, character) in text.char_indices() {
-        match character {
-            '\n' => shown.push('\n'),
-            _ if is_secret(place) => (0..character.len_utf8()).for_each(|_| shown.push('*')),
-            '\t' => shown.push('\t'),
-            '\r' => shown.push(' '),
-            _ if character.is_control() => {
-                (0..character.len_utf8()).for_each(|_| shown.push('?'));
-            }
-            _ => shown.push(character),
-        }
-    }
-    shown
 }

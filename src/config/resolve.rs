@@ -12,7 +12,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::diagnostic::{Diagnostic, Report};
+use super::diagnostic::{Diagnostic, MAX_FINDINGS, Report};
 use super::document::{self, Text};
 use super::mask;
 use super::schema::File;
@@ -97,7 +97,7 @@ fn complete(
 fn syntax_errors(text: &str, faults: &[toml::de::Error]) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     let mut last_line = None;
-    for fault in faults {
+    for fault in faults.iter().take(MAX_FINDINGS) {
         let span = fault.span().unwrap_or(0..text.len());
         let line = text
             .get(..span.start)

@@ -20,8 +20,7 @@ const MAX_PSK_OCTETS: u64 = 4096;
 /// Shorter keys can be guessed by whoever poses as the peer once (RFC 7296 §2.15).
 const ADVISED_PSK_OCTETS: usize = 16;
 
-/// The text of a configuration file.
-#[derive(Debug)]
+/// The text of a configuration file. Not `Debug`: it may hold the key.
 pub(super) struct Source {
     /// The text; wiped when dropped, since it may hold the key.
     pub(super) text: Zeroizing<String>,

@@ -353,6 +353,14 @@ fn an_excerpt_points_at_the_place() {
     assert_eq!(read(&file).unwrap_err().render(Style::Plain), expected);
 }
 
+#[test]
+fn a_file_full_of_mistakes_ends_in_a_count() {
+    let file: String = (0..10_000).map(|n| format!("[a{n}]\npsk = 1\n")).collect();
+    let said = findings(&file);
+    assert_eq!(said.lines().count(), 51);
+    assert!(said.ends_with("there are 9953 more like these"), "{said}");
+}
+
 /// Text that looks enough like a configuration to get past the parser.
 fn plausible() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![

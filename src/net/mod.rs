@@ -14,4 +14,4 @@ mod sys;
 pub mod tun;
 
 #[cfg(test)]
-mod sandbox;
+pub(crate) mod sandbox;

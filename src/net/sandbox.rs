@@ -11,7 +11,7 @@ use super::tun::{Queue, Tun};
 /// Runs `test` on a thread of its own in a fresh network namespace with the loopback up, on a
 /// current-thread runtime; both end with it. Without the privilege it fails where `CI` is set, and
 /// says so and passes elsewhere.
-pub(super) fn run(test: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn run(test: impl Future<Output = ()> + Send + 'static) {
     let thread = std::thread::spawn(|| {
         if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
             assert!(

@@ -121,6 +121,19 @@ fn a_daemon_that_lives_is_left_alone() {
 }
 
 #[test]
+fn a_client_in_another_network_namespace_is_told_so() {
+    let folder = private_folder();
+    let path = folder.path().to_owned();
+    with_server(folder.path(), move || {
+        crate::net::sandbox::run(async move {
+            let said = Client::connect(&path).unwrap_err();
+            assert!(matches!(said, ClientError::OtherNamespace { .. }), "{said}");
+            assert!(said.to_string().contains("nsenter --net=/proc/"), "{said}");
+        });
+    });
+}
+
+#[test]
 fn a_directory_that_others_can_enter_is_refused() {
     let folder = private_folder();
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
