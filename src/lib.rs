@@ -4,5 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod dataplane;
+pub mod metrics;
 pub mod net;
 pub mod telemetry;

@@ -1,0 +1,128 @@
+//! Outbound packets on their way from the device to the wire, in one buffer that is allocated once.
+//!
+//! Packets lie one behind the other, each with room around it for its headers and its trailer, so
+//! that nothing is ever copied and a batch of small packets touches little memory. Each reading of
+//! the device finds room for the largest packet that IP knows.
+//!
+//! Not here: what is written around the passengers (`outbound`).
+
+use std::ops::Range;
+
+use secure_gre_esp::OutboundSa;
+
+use crate::net::esp::Outgoing;
+
+/// The most packets of one batch.
+pub const MAX_PACKETS: usize = 64;
+
+/// The longest passenger, in octets: what IP's length field can say.
+pub const MAX_PASSENGER: usize = u16::MAX as usize;
+
+/// Preallocated room for up to [`MAX_PACKETS`] packets.
+#[derive(Debug)]
+pub struct Batch {
+    buffer: Box<[u8]>,
+    /// Where the next frame begins.
+    end: usize,
+    pub(super) frames: Vec<Frame>,
+}
+
+/// One packet in the buffer.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// What there is of the packet: the passenger, then the GRE packet, then the ESP packet.
+    pub(super) range: Range<usize>,
+    /// Octets of the passenger.
+    pub(super) passenger_len: usize,
+    /// The outer TOS octet.
+    pub(super) tos: u8,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            buffer: vec![0; USUAL_FRAME * (MAX_PACKETS - 1) + MAX_FRAME].into_boxed_slice(),
+            end: 0,
+            frames: Vec::with_capacity(MAX_PACKETS),
+        }
+    }
+}
+
+impl Batch {
+    /// Forgets the packets.
+    pub fn clear(&mut self) {
+        self.end = 0;
+        self.frames.clear();
+    }
+
+    /// [`MAX_PASSENGER`] octets for the next passenger, or `None` when the batch is full.
+    pub fn vacant(&mut self) -> Option<&mut [u8]> {
+        if self.frames.len() == MAX_PACKETS {
+            return None;
+        }
+        let start = self.end + HEADROOM;
+        if start + MAX_PASSENGER + TAILROOM > self.buffer.len() {
+            return None;
+        }
+        self.buffer.get_mut(start..start + MAX_PASSENGER)
+    }
+
+    /// Takes the first `length` octets of [`vacant`](Self::vacant) as a passenger. Without a vacancy
+    /// nothing happens.
+    pub fn push(&mut self, length: usize) {
+        let start = self.end + HEADROOM;
+        let length = length.min(MAX_PASSENGER);
+        if self.vacant().is_none() {
+            return;
+        }
+        let range = start..start + length;
+        self.end = (range.end + TAILROOM).next_multiple_of(ALIGNMENT);
+        self.frames.push(Frame {
+            range,
+            passenger_len: length,
+            tos: 0,
+        });
+    }
+
+    /// How many packets there are.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Octets of all passengers together.
+    pub fn passenger_bytes(&self) -> usize {
+        self.frames.iter().map(|frame| frame.passenger_len).sum()
+    }
+
+    /// The packets as they go to the wire, in their order.
+    pub fn packets(&self) -> impl Iterator<Item = Outgoing<'_>> {
+        self.frames.iter().filter_map(|frame| {
+            let esp = self.buffer.get(frame.range.clone())?;
+            Some(Outgoing {
+                esp,
+                tos: frame.tos,
+            })
+        })
+    }
+
+    /// Hands each packet to `keep` with the whole buffer, and forgets those that it does not want.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut [u8], &mut Frame) -> bool) {
+        let Self { buffer, frames, .. } = self;
+        frames.retain_mut(|frame| keep(buffer, frame));
+    }
+}
+
+/// Before a passenger: ESP's header and the longest GRE header.
+const HEADROOM: usize = OutboundSa::HEADROOM + 16;
+/// Behind a passenger: padding, trailer and the longest ICV of any suite (RFC 4303 §2).
+const TAILROOM: usize = 64;
+/// Frames begin at the start of a cache line.
+const ALIGNMENT: usize = 64;
+/// A passenger of the usual MTU with its room.
+const USUAL_FRAME: usize = 2048;
+const MAX_FRAME: usize = (HEADROOM + MAX_PASSENGER + TAILROOM).next_multiple_of(ALIGNMENT);

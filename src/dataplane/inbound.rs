@@ -1,0 +1,173 @@
+//! From ESP packets to passengers, in place and without descriptors.
+//!
+//! Owns: the lookup of the SA by its SPI (RFC 4303 §2.1), the order of what is done to a packet
+//! (replay, ICV, replay again, GRE, ECN, MSS) and which payloads are believed: GRE only, as the
+//! selectors have it; dummies are taken without a word (RFC 4303 §2.6).
+//!
+//! Not here: receiving, writing to the device, and when an SA is to be removed.
+
+use secure_gre_esp as esp;
+use secure_gre_esp::{InboundSa, peek_spi};
+use secure_gre_gre as gre;
+
+use super::{LinkConfig, Note, SaId};
+use crate::metrics::{Drop, LinkDrop, Tally};
+
+/// The Next Header values that a peer may send (RFC 2784 §2, RFC 4303 §2.6).
+const GRE: u8 = 47;
+const NO_NEXT_HEADER: u8 = 59;
+
+/// What the daemon tells the inbound direction.
+#[derive(Debug)]
+pub enum Command {
+    /// Packets of this SA are opened.
+    Install {
+        /// Which pair.
+        id: SaId,
+        /// Its inbound half.
+        sa: Box<InboundSa>,
+        /// Whether the pair replaces none.
+        fresh: bool,
+    },
+    /// Packets of this one no more.
+    Remove(SaId),
+    /// The largest passenger, in octets.
+    SetMtu(u16),
+}
+
+/// One packet from the wire.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// From the SPI to the ICV.
+    pub esp: &'a mut [u8],
+    /// The outer TOS octet.
+    pub tos: u8,
+}
+
+/// The inbound half of a link. `N` takes its notes.
+#[derive(Debug)]
+pub struct Inbound<N> {
+    decapsulator: gre::Decapsulator,
+    mtu: u16,
+    mss_clamp: bool,
+    /// A handful at most, so that looking one after the other is the fastest way to find one.
+    sas: Vec<Installed>,
+    tally: Tally,
+    notify: N,
+}
+
+#[derive(Debug)]
+struct Installed {
+    id: SaId,
+    sa: Box<InboundSa>,
+    fresh: bool,
+    /// No authentic packet has come.
+    unused: bool,
+}
+
+impl<N: FnMut(Note)> Inbound<N> {
+    /// A link without SAs, through which nothing passes.
+    pub fn new(config: &LinkConfig, notify: N) -> Self {
+        Self {
+            decapsulator: gre::Decapsulator::new(config.gre),
+            mtu: config.mtu,
+            mss_clamp: config.mss_clamp,
+            sas: Vec::new(),
+            tally: Tally::default(),
+            notify,
+        }
+    }
+
+    /// Does what the daemon wants.
+    pub fn obey(&mut self, command: Command) {
+        match command {
+            Command::Install { id, sa, fresh } => self.sas.push(Installed {
+                id,
+                sa,
+                fresh,
+                unused: true,
+            }),
+            Command::Remove(id) => self.sas.retain(|installed| installed.id != id),
+            Command::SetMtu(mtu) => self.mtu = mtu,
+        }
+    }
+
+    /// Opens packets in their order and hands each passenger to `deliver`, which says whether the
+    /// device took it. What is not delivered is counted.
+    pub fn open<'a>(
+        &mut self,
+        arrivals: impl IntoIterator<Item = Arrival<'a>>,
+        mut deliver: impl FnMut(&mut [u8]) -> bool,
+    ) {
+        for arrival in arrivals {
+            self.tally.received += 1;
+            match self.accept(arrival) {
+                Ok(Accepted::Passenger(passenger)) => {
+                    if deliver(passenger) {
+                        self.tally.deliver(passenger.len());
+                    } else {
+                        self.tally.drop(LinkDrop::TunRefused, 1);
+                    }
+                }
+                Ok(Accepted::Dummy) => self.tally.consumed += 1,
+                Err(reason) => self.tally.drop(reason, 1),
+            }
+        }
+    }
+
+    /// What has been counted since the last publication. Who receives the packets adds those that
+    /// never got here.
+    pub const fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    fn accept<'b>(&mut self, arrival: Arrival<'b>) -> Result<Accepted<'b>, Drop> {
+        let Arrival { esp, tos } = arrival;
+        let payload = self.unprotect(esp)?;
+        match payload.next_header {
+            GRE => {}
+            NO_NEXT_HEADER => return Ok(Accepted::Dummy),
+            _ => return Err(LinkDrop::NotGre.into()),
+        }
+        let gre::Delivery { passenger, .. } = self.decapsulator.decapsulate(payload.bytes)?;
+        gre::tos::merge_ecn(tos, passenger)?;
+        if self.mss_clamp {
+            gre::mss::clamp(passenger, self.mtu);
+        }
+        Ok(Accepted::Passenger(passenger))
+    }
+
+    fn unprotect<'b>(&mut self, packet: &'b mut [u8]) -> Result<esp::Payload<'b>, esp::Drop> {
+        let spi = match peek_spi(packet) {
+            Some(spi) => spi,
+            None if packet.len() < size_of::<u32>() => return Err(esp::Drop::Truncated),
+            None => return Err(esp::Drop::UnknownSpi),
+        };
+        let installed = self.sas.iter_mut().find(|other| other.sa.spi() == spi);
+        let Installed {
+            id,
+            sa,
+            fresh,
+            unused,
+        } = installed.ok_or(esp::Drop::UnknownSpi)?;
+
+        let candidate = sa.candidate(packet)?;
+        let opened = sa.open(candidate, packet)?;
+        let payload = sa.commit(opened)?;
+        if std::mem::replace(unused, false) {
+            // With its first packet rather than with the SA, so that late packets of a past life of
+            // the peer's can't bring their sequence numbers back.
+            if *fresh {
+                self.decapsulator.restart();
+            }
+            (self.notify)(Note::FirstInbound { sa: *id });
+        }
+        Ok(payload)
+    }
+}
+
+/// What an authentic packet was.
+enum Accepted<'b> {
+    Passenger(&'b mut [u8]),
+    Dummy,
+}

@@ -1,0 +1,170 @@
+//! The packet path of one peer: GRE in ESP between a TUN device and the wire.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`outbound`] | passengers → MSS, MTU, TOS → GRE → ESP, without descriptors |
+//! | [`inbound`] | ESP → GRE → ECN, MSS → passengers, without descriptors |
+//! | [`batch`] | the buffer of outbound packets |
+//! | [`note`] | what the workers tell the daemon |
+//! | `too_big` | answers to passengers that do not fit, and how often they are given |
+//! | `worker` | the two threads: reading, writing, waiting, commands |
+//!
+//! A [`Link`] is the daemon's handle. Each direction is one thread that owns its half of the tunnel
+//! and its SAs, so that nothing on the path of a packet is shared, locked or allocated. SAs reach
+//! their thread over a channel, which the thread empties once per batch. The inbound thread does so
+//! between receiving a batch and opening it: whatever the daemon installed before it let the peer
+//! send is there when the packet is looked up.
+//!
+//! Packets leave protected or not at all: without an SA the device is read on, and what comes out
+//! is dropped and counted.
+//!
+//! Not here: IKE, devices and sockets (`net`), and when an SA is to be replaced or removed.
+
+pub mod batch;
+pub mod inbound;
+pub mod note;
+pub mod outbound;
+mod too_big;
+mod worker;
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use secure_gre_esp::{InboundSa, OutboundSa};
+use secure_gre_gre as gre;
+
+use crate::metrics::Tally;
+use crate::net::esp::Wire;
+use crate::net::tun::Queue;
+
+pub use note::{Direction, Note, WorkerError};
+
+/// Which pair of SAs, as the daemon numbers them; both SAs of a pair have the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SaId(pub u64);
+
+/// What both directions of a link do to packets.
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// Key, checksum and sequence numbers of the GRE headers.
+    pub gre: gre::Config,
+    /// Where the outer DSCP comes from.
+    pub tos: gre::tos::Policy,
+    /// The largest passenger, in octets; see [`Link::set_mtu`].
+    pub mtu: u16,
+    /// Whether the MSS of TCP connections is lowered to what `mtu` leaves.
+    pub mss_clamp: bool,
+    /// Source of the answers to IPv4 passengers that are too big: the far end's tunnel address.
+    /// `None`: no answers.
+    pub reply_v4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub reply_v6: Option<Ipv6Addr>,
+}
+
+/// The running packet path of one peer. Dropping it stops it.
+#[derive(Debug)]
+pub struct Link {
+    outbound: worker::Handle<outbound::Command>,
+    inbound: worker::Handle<inbound::Command>,
+}
+
+/// What the two directions have counted since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// From the device to the wire.
+    pub outbound: Tally,
+    /// From the wire to the device.
+    pub inbound: Tally,
+}
+
+impl Link {
+    /// Starts both directions, without SAs. `notify` is called on the workers' threads and must not
+    /// block; sending on an unbounded channel does, as notes are rare.
+    ///
+    /// # Errors
+    /// [`StartError`] where the process has no descriptor or thread left.
+    pub fn start<N>(
+        config: &LinkConfig,
+        queue: Arc<Queue>,
+        wire: Arc<Wire>,
+        notify: N,
+    ) -> Result<Self, StartError>
+    where
+        N: Fn(Note) + Clone + Send + 'static,
+    {
+        let outbound = worker::start_outbound(
+            config,
+            Arc::clone(&queue),
+            Arc::clone(&wire),
+            notify.clone(),
+        )?;
+        let inbound = worker::start_inbound(config, queue, wire, notify)?;
+        Ok(Self { outbound, inbound })
+    }
+
+    /// Packets of this SA are opened from here on; to be called before the peer may send them.
+    /// `fresh` says that the pair replaces none: the peer may have started anew, and its GRE
+    /// sequence numbers with it (RFC 2890 §2.2).
+    pub fn install_inbound(&self, id: SaId, sa: InboundSa, fresh: bool) {
+        let sa = Box::new(sa);
+        self.inbound
+            .send(inbound::Command::Install { id, sa, fresh });
+    }
+
+    /// This SA carries all packets from here on.
+    pub fn install_outbound(&self, id: SaId, sa: OutboundSa) {
+        let sa = Box::new(sa);
+        self.outbound.send(outbound::Command::Install { id, sa });
+    }
+
+    /// Packets of this inbound SA are refused from here on. The grace for those on their way is the
+    /// caller's.
+    pub fn remove_inbound(&self, id: SaId) {
+        self.inbound.send(inbound::Command::Remove(id));
+    }
+
+    /// This outbound SA carries nothing from here on. The newest of those left takes over; without
+    /// one, packets are dropped.
+    pub fn remove_outbound(&self, id: SaId) {
+        self.outbound.send(outbound::Command::Remove(id));
+    }
+
+    /// The largest passenger, in octets. Larger ones are dropped, their senders told. An increase
+    /// must reach the device later than this, a decrease may come before or after.
+    pub fn set_mtu(&self, mtu: u16) {
+        self.outbound.send(outbound::Command::SetMtu(mtu));
+        self.inbound.send(inbound::Command::SetMtu(mtu));
+    }
+
+    /// What has been counted so far.
+    pub fn counters(&self) -> LinkCounters {
+        LinkCounters {
+            outbound: self.outbound.counters().read(),
+            inbound: self.inbound.counters().read(),
+        }
+    }
+
+    /// Ends both threads, which drop their SAs, and returns the final counts.
+    pub fn stop(self) -> LinkCounters {
+        let Self {
+            mut outbound,
+            mut inbound,
+        } = self;
+        LinkCounters {
+            outbound: outbound.stop().read(),
+            inbound: inbound.stop().read(),
+        }
+    }
+}
+
+/// Why a link could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No descriptor for waking a worker.
+    #[error("can't make an eventfd for a packet worker: {0}; raise the limit of open files")]
+    Waker(#[source] io::Error),
+    /// No thread.
+    #[error("can't start the thread of a packet worker: {0}; raise the limit of threads")]
+    Thread(#[source] io::Error),
+}

@@ -1,0 +1,63 @@
+//! What the workers tell the daemon.
+//!
+//! Notes are rare: each is given once per SA, or when something has changed, and never per packet.
+
+use std::io;
+
+use super::SaId;
+
+/// News from a worker.
+#[derive(Debug)]
+pub enum Note {
+    /// Three quarters of the outbound SA's sequence numbers are used: time for a rekey.
+    SoftLimit {
+        /// Which pair.
+        sa: SaId,
+    },
+    /// The outbound SA has no sequence numbers left: packets are dropped until another takes over.
+    Exhausted {
+        /// Which pair.
+        sa: SaId,
+    },
+    /// The inbound SA has its first authentic packet, so the peer has the pair
+    /// (RFC 7296 §2.8).
+    FirstInbound {
+        /// Which pair.
+        sa: SaId,
+    },
+    /// The largest outer packet that the path takes has changed to so many octets.
+    PathMtu(u16),
+    /// One direction has ended and carries nothing until the link is started again.
+    WorkerFailed {
+        /// Which direction.
+        direction: Direction,
+        /// Why.
+        error: WorkerError,
+    },
+}
+
+/// A direction of a link, seen from this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the device to the wire.
+    Outbound,
+    /// From the wire to the device.
+    Inbound,
+}
+
+/// Why a worker could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The device is gone.
+    #[error("the tunnel device does not answer ({0}): was it deleted? start the tunnel again")]
+    Tun(#[source] io::Error),
+    /// The socket is unusable.
+    #[error("the ESP socket does not work any more: {0}; start the tunnel again")]
+    Wire(#[source] io::Error),
+    /// The kernel refuses to tell when there is work.
+    #[error("can't wait for packets: {0}")]
+    Wait(#[source] io::Error),
+    /// A defect of ours.
+    #[error("a packet worker panicked: this is a bug, please report it")]
+    Panicked,
+}

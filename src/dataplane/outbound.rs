@@ -1,0 +1,183 @@
+//! From passengers to ESP packets, in place and without descriptors.
+//!
+//! Owns: the order of what is done to a passenger (MTU verdict, MSS clamp, outer TOS, GRE, ESP) and
+//! which outbound SA carries it (RFC 7296 §2.8: the newest). Sequence numbers are reserved once per
+//! batch.
+//!
+//! Not here: reading the device, sending, and what the SAs were negotiated to be.
+
+use std::time::Instant;
+
+use secure_gre_esp::{Exhausted, OutboundSa};
+use secure_gre_gre as gre;
+
+use super::batch::{Batch, Frame};
+use super::too_big::Answers;
+use super::{LinkConfig, Note, SaId};
+use crate::metrics::{Drop, LinkDrop, Tally};
+
+/// The Next Header of what is inside ESP: GRE (RFC 2784 §2).
+const GRE: u8 = 47;
+
+/// What the daemon tells the outbound direction.
+#[derive(Debug)]
+pub enum Command {
+    /// This SA carries the packets.
+    Install {
+        /// Which pair.
+        id: SaId,
+        /// Its outbound half.
+        sa: Box<OutboundSa>,
+    },
+    /// This one no more.
+    Remove(SaId),
+    /// The largest passenger, in octets.
+    SetMtu(u16),
+}
+
+/// The outbound half of a link. `N` takes its notes.
+#[derive(Debug)]
+pub struct Outbound<N> {
+    encapsulator: gre::Encapsulator,
+    tos: gre::tos::Policy,
+    mtu: u16,
+    mss_clamp: bool,
+    answers: Answers,
+    /// Oldest first; the last one carries the packets.
+    sas: Vec<Installed>,
+    tally: Tally,
+    notify: N,
+}
+
+#[derive(Debug)]
+struct Installed {
+    id: SaId,
+    sa: Box<OutboundSa>,
+    soft_limit_told: bool,
+    exhaustion_told: bool,
+}
+
+impl<N: FnMut(Note)> Outbound<N> {
+    /// A link without SAs, through which nothing passes.
+    pub fn new(config: &LinkConfig, notify: N) -> Self {
+        Self {
+            encapsulator: gre::Encapsulator::new(config.gre),
+            tos: config.tos,
+            mtu: config.mtu,
+            mss_clamp: config.mss_clamp,
+            answers: Answers::new(config),
+            sas: Vec::new(),
+            tally: Tally::default(),
+            notify,
+        }
+    }
+
+    /// Does what the daemon wants.
+    pub fn obey(&mut self, command: Command) {
+        match command {
+            Command::Install { id, sa } => self.sas.push(Installed {
+                id,
+                sa,
+                soft_limit_told: false,
+                exhaustion_told: false,
+            }),
+            Command::Remove(id) => self.sas.retain(|installed| installed.id != id),
+            Command::SetMtu(mtu) => self.mtu = mtu,
+        }
+    }
+
+    /// Turns the passengers of `batch` into ESP packets and removes from it, counted, those that
+    /// may not leave. `reply` gets the packets that go back to the passengers' senders.
+    pub fn seal(&mut self, batch: &mut Batch, now: Instant, mut reply: impl FnMut(&[u8])) {
+        self.tally.received += batch.len() as u64;
+        if self.sas.is_empty() {
+            self.tally.drop(LinkDrop::NoSa, batch.len());
+            batch.clear();
+            return;
+        }
+        batch.retain(|buffer, frame| {
+            let outcome = self.encapsulate(buffer, frame, now, &mut reply);
+            outcome
+                .inspect_err(|&reason| self.tally.drop(reason, 1))
+                .is_ok()
+        });
+        self.protect(batch);
+    }
+
+    /// What has been counted since the last publication. Who sends the packets adds what became of
+    /// them.
+    pub const fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    /// Where the notes go.
+    pub const fn notify(&mut self) -> &mut N {
+        &mut self.notify
+    }
+
+    fn encapsulate(
+        &mut self,
+        buffer: &mut [u8],
+        frame: &mut Frame,
+        now: Instant,
+        mut reply: impl FnMut(&[u8]),
+    ) -> Result<(), Drop> {
+        let range = frame.range.clone();
+        let passenger = buffer.get_mut(range.clone()).ok_or(gre::Drop::NoHeadroom)?;
+        if passenger.len() > self.mtu.into() {
+            if let Some(answer) = self.answers.answer(passenger, self.mtu, now) {
+                reply(answer);
+            }
+            return Err(LinkDrop::TooBig.into());
+        }
+        if self.mss_clamp {
+            gre::mss::clamp(passenger, self.mtu);
+        }
+        frame.tos = gre::tos::outer_tos(self.tos, passenger);
+        frame.range = self.encapsulator.encapsulate(buffer, range)?;
+        Ok(())
+    }
+
+    /// Seals the GRE packets of `batch` with the newest SA.
+    fn protect(&mut self, batch: &mut Batch) {
+        let Some(Installed {
+            id,
+            sa,
+            soft_limit_told,
+            exhaustion_told,
+        }) = self.sas.last_mut()
+        else {
+            return;
+        };
+        let wanted = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let numbers = sa.reserve(wanted).or_else(|Exhausted { left, .. }| {
+            if !std::mem::replace(exhaustion_told, true) {
+                (self.notify)(Note::Exhausted { sa: *id });
+            }
+            // Fewer than were wanted, so it is a u32.
+            sa.reserve(u32::try_from(left).unwrap_or(0))
+        });
+        let at_soft_limit = numbers.as_ref().is_ok_and(|numbers| numbers.soft_limit());
+        if at_soft_limit && !std::mem::replace(soft_limit_told, true) {
+            (self.notify)(Note::SoftLimit { sa: *id });
+        }
+
+        let mut numbers = numbers.into_iter().flatten();
+        batch.retain(|buffer, frame| {
+            let sealed = numbers.next().ok_or(LinkDrop::Exhausted).and_then(|seq| {
+                sa.seal(seq, GRE, buffer, frame.range.clone())
+                    .map_err(|_| LinkDrop::NotSealed)
+            });
+            match sealed {
+                Ok(range) => {
+                    frame.range = range;
+                    true
+                }
+                Err(reason) => {
+                    self.tally.drop(reason, 1);
+                    false
+                }
+            }
+        });
+    }
+}
