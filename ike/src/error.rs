@@ -20,7 +20,8 @@ pub enum Drop {
     MajorVersion,
     /// No IKE SA has these SPIs (RFC 7296 §2.21.4).
     UnknownSpi,
-    /// IKE_SA_INIT from an address that no peer of the configuration has.
+    /// IKE_SA_INIT from an address that no peer of the configuration has, or IKE_AUTH from elsewhere
+    /// than its IKE_SA_INIT.
     UnknownPeer,
     /// IKE_SA_INIT without a valid cookie while cookies are asked for (RFC 7296 §2.6).
     Cookie,

@@ -67,3 +67,7 @@ pub const CLOSED: Duration = Duration::from_secs(60);
 /// Established IKE SAs with one peer. Two where both ends called, one more that is being replaced,
 /// one to spare.
 pub const SAS_PER_PEER: usize = 4;
+
+/// Ended IKE SAs with one peer that still repeat a DELETE or a last reply. Each costs the peer a key
+/// exchange, so an honest one has one or two; the oldest gives way.
+pub const ENDED_SAS_PER_PEER: usize = 16;

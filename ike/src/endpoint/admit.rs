@@ -52,7 +52,6 @@ impl Endpoint {
             }
         };
         self.check_cookie(now, path, datagram, &payloads)?;
-        self.make_room(now);
 
         let responder_spi = self.unused_spi();
         let Some(config) = self.peers.get(&peer).map(|peer| Arc::clone(&peer.config)) else {
@@ -69,6 +68,7 @@ impl Endpoint {
         let mut ctx = self.outside.context(now, false);
         match InitReceived::answer(core, &mut ctx, responder_spi, datagram, &payloads) {
             Ok(sa) => {
+                self.make_room(now);
                 self.half_open
                     .insert((header.initiator, path.remote), responder_spi);
                 self.sas.insert(responder_spi, sa);
@@ -97,7 +97,7 @@ impl Endpoint {
     }
 
     /// The peer that may call from there.
-    fn peer_at(&self, path: Path) -> Option<PeerId> {
+    pub(super) fn peer_at(&self, path: Path) -> Option<PeerId> {
         self.peers
             .iter()
             .filter(|(_, peer)| peer.intent != Intent::Leave)

@@ -93,8 +93,8 @@ impl Endpoint {
         let datagram = match Datagram::parse(bytes) {
             Ok(datagram) => datagram,
             Err(HeaderError::MajorVersion { header, .. }) => {
-                // D5: answered with our highest version; a response never is.
-                if !header.response {
+                // D5: answered with our highest version; a response or a stranger never is.
+                if !header.response && self.peer_at(path).is_some() {
                     let reply = init::stateless_reply(
                         &header,
                         Notify::status(NotifyType::INVALID_MAJOR_VERSION),
@@ -291,6 +291,7 @@ impl Endpoint {
     fn apply(&mut self, now: Instant, peer: PeerId, our_spi: IkeSpi, step: Step) {
         if let Some(sa) = step.sa {
             self.sas.insert(our_spi, sa);
+            self.bound_ended(peer);
         }
         match step.news {
             None => {}

@@ -47,16 +47,24 @@ impl Endpoint {
         self.evict(now, id);
     }
 
-    /// INITIAL_CONTACT (D39): the peer has no other SA with us. SAs that were being set up when this
-    /// one began are none of those that it has forgotten.
+    /// INITIAL_CONTACT (D39): whoever sent it has no other SA with us; one with another identity may.
+    /// SAs that were being set up when this one began are none of those that it has forgotten.
     fn replace_older(&mut self, now: Instant, peer: PeerId, newcomer: IkeSpi) {
+        let identities = |spi: &IkeSpi| {
+            let details = self.sas.get(spi)?.live()?.details();
+            Some((details.local_id.clone(), details.remote_id.clone()))
+        };
         let Some(begun) = self.sas.get(&newcomer).map(|sa| sa.core.begun) else {
             return;
         };
-        for (spi, since) in self.established(peer) {
-            if spi != newcomer && since < begun {
-                self.forget(now, spi, GoneReason::Replaced);
-            }
+        let who = identities(&newcomer);
+        let forgotten: Vec<_> = self
+            .established(peer)
+            .into_iter()
+            .filter(|(spi, since)| *spi != newcomer && *since < begun && identities(spi) == who)
+            .collect();
+        for (spi, _) in forgotten {
+            self.forget(now, spi, GoneReason::Replaced);
         }
     }
 
@@ -120,7 +128,21 @@ impl Endpoint {
         let established = self.established(peer);
         let surplus = established.len().saturating_sub(limits::SAS_PER_PEER);
         for (spi, _) in established.into_iter().take(surplus) {
-            self.forget(now, spi, GoneReason::Replaced);
+            self.step(now, spi, |sa, ctx| sa.close(ctx, GoneReason::Replaced));
+        }
+    }
+
+    /// So are those that have ended and only wait for a repetition.
+    pub(super) fn bound_ended(&mut self, peer: PeerId) {
+        let mut ended: Vec<_> = self
+            .sas_of(peer)
+            .filter(|(_, sa)| matches!(sa.state, State::Closing(_) | State::Closed(_)))
+            .map(|(spi, sa)| (sa.core.begun, spi))
+            .collect();
+        ended.sort();
+        let surplus = ended.len().saturating_sub(limits::ENDED_SAS_PER_PEER);
+        for (_, spi) in ended.into_iter().take(surplus) {
+            self.sas.remove(&spi);
         }
     }
 

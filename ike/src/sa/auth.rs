@@ -89,8 +89,8 @@ impl AuthSent {
         ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
     ) -> Step {
-        if !self.request.is_answered_by(datagram) {
-            return self.dropped(core, Drop::UnexpectedResponse);
+        if let Err(reason) = self.request.check_answer(datagram) {
+            return self.dropped(core, reason);
         }
         let payloads = match datagram.open(&self.protection.opening) {
             Ok(payloads) => Payloads::new(payloads),
@@ -216,7 +216,7 @@ impl AuthSent {
 }
 
 impl InitReceived {
-    /// As the responder: takes IKE_AUTH, or a repetition of IKE_SA_INIT.
+    /// As the responder: takes IKE_AUTH.
     pub(crate) fn on_message(
         self: Box<Self>,
         core: Core,
@@ -233,6 +233,9 @@ impl InitReceived {
         }
         if header.message_id != MESSAGE_ID {
             return self.dropped(core, Drop::MessageId);
+        }
+        if !same_hosts(core.path, path) {
+            return self.dropped(core, Drop::UnknownPeer);
         }
         let protection = Protection::new(&self.agreed, false);
         let payloads = match datagram.open(&protection.opening) {
@@ -474,6 +477,12 @@ fn authentication(value: &Secret) -> Payload {
         method,
         data: value.expose().to_vec(),
     })
+}
+
+/// No ICV covers the outer addresses; the NAT detection of IKE_SA_INIT vouched for them. A message
+/// that somebody relays from elsewhere must not move the SA there. Ports may change (D4).
+fn same_hosts(a: Path, b: Path) -> bool {
+    a.local.ip() == b.local.ip() && a.remote.ip() == b.remote.ip()
 }
 
 fn in_auth(fault: PeerFault) -> Failure {

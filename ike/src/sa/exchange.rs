@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Context, Core};
-use crate::error::Failure;
+use crate::error::{Drop, Failure};
 use crate::event::{Deadline, Path, Timer};
 use crate::wire::{Datagram, ExchangeType};
 
@@ -13,7 +13,10 @@ use crate::wire::{Datagram, ExchangeType};
 pub(crate) struct Request {
     pub(crate) message_id: u32,
     pub(crate) exchange: ExchangeType,
+    /// As it was sent last.
     datagram: Vec<u8>,
+    /// What takes its place with the next transmission.
+    next: Option<Vec<u8>>,
     sent: u32,
     first_sent: Instant,
     due: Instant,
@@ -42,6 +45,7 @@ impl Request {
             message_id,
             exchange,
             datagram,
+            next: None,
             sent: 1,
             first_sent: ctx.now,
             due,
@@ -63,26 +67,35 @@ impl Request {
 
     /// Puts other bytes in its place and sends them, counted as one more transmission.
     pub(crate) fn replace_and_send(&mut self, core: &Core, ctx: &mut Context<'_>, new: Vec<u8>) {
-        self.datagram = new;
+        self.next = Some(new);
         self.transmit(core, ctx);
     }
 
     /// Puts other bytes in its place, sent when the next transmission is due: a peer that answers
     /// everything with a new demand does not make us spin.
     pub(crate) fn replace(&mut self, new: Vec<u8>) {
-        self.datagram = new;
+        self.next = Some(new);
     }
 
     fn transmit(&mut self, core: &Core, ctx: &mut Context<'_>) {
+        if let Some(next) = self.next.take() {
+            self.datagram = next;
+        }
         self.sent = self.sent.saturating_add(1);
         self.due = ctx.now + core.peer.retransmit.wait_after(self.sent);
         ctx.transmit(core.path, self.datagram.clone());
     }
 
     /// Whether this is the response to it, going by the header alone.
-    pub(crate) fn is_answered_by(&self, datagram: &Datagram<'_>) -> bool {
+    pub(crate) fn check_answer(&self, datagram: &Datagram<'_>) -> Result<(), Drop> {
         let header = &datagram.header;
-        header.response && header.message_id == self.message_id && header.exchange == self.exchange
+        if !header.response {
+            Err(Drop::UnexpectedExchange)
+        } else if header.message_id != self.message_id || header.exchange != self.exchange {
+            Err(Drop::UnexpectedResponse)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) const fn deadline(&self) -> Deadline {
@@ -92,7 +105,7 @@ impl Request {
         }
     }
 
-    /// The bytes as they were sent last.
+    /// The bytes as they were sent last, which is what the peer can have answered (D18).
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.datagram
     }

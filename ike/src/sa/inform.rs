@@ -275,13 +275,11 @@ impl Live {
         let Some((task, request)) = self.request.take() else {
             return Err(Drop::UnexpectedResponse);
         };
-        let opened = if request.is_answered_by(datagram) {
-            datagram.open(&self.protection.opening)
-        } else {
+        if let Err(reason) = request.check_answer(datagram) {
             self.request = Some((task, request));
-            return Err(Drop::UnexpectedResponse);
-        };
-        match opened {
+            return Err(reason);
+        }
+        match datagram.open(&self.protection.opening) {
             Ok(_) => Ok(Ok(task)),
             Err(OpenError::Malformed(error)) => Ok(Err(error)),
             Err(OpenError::NotEncrypted | OpenError::Icv) => {

@@ -88,8 +88,8 @@ impl InitSent {
         ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
     ) -> Step {
-        if !self.request.is_answered_by(datagram) {
-            return self.dropped(core, Drop::UnexpectedResponse);
+        if let Err(reason) = self.request.check_answer(datagram) {
+            return self.dropped(core, reason);
         }
         let Ok(payloads) = datagram.clear_payloads().map(Payloads::new) else {
             return self.dropped(core, Drop::Malformed);
@@ -114,6 +114,10 @@ impl InitSent {
                 }
             };
             return self.suspect(core, ctx, failure);
+        }
+        // Only an error leaves it 0 (D7): an SA has two SPIs.
+        if datagram.header.responder == IkeSpi::NONE {
+            return self.dropped(core, Drop::Malformed);
         }
         match self.check(&core, &datagram.header, &payloads) {
             Ok(answer) => self.accept(core, ctx, datagram, answer),
@@ -195,6 +199,10 @@ impl InitSent {
                     "another group than that of our KE".to_owned(),
                 ));
             }
+            let group = self.key_exchange.group();
+            group
+                .check_public(&ke.data)
+                .map_err(|_| PeerFault::PublicValue)?;
             let nonce = payloads.nonce()?.to_vec();
             check_nonce(&nonce, suite)?;
             let nat = nat_of(header, core.path, payloads);
@@ -220,6 +228,8 @@ impl InitSent {
         datagram: &Datagram<'_>,
         answer: Answer,
     ) -> Step {
+        // The private key is spent: whoever forges a weak value could as well forge one of its own,
+        // and no genuine answer would help then either.
         let Ok(shared) = self.key_exchange.agree(&answer.public) else {
             let fault = PeerFault::PublicValue;
             return Step::end(Some(News::Failed(Failure::Fault {
@@ -243,8 +253,10 @@ impl InitSent {
     /// Remembers why an answer was of no use; the attempt fails with it unless a better one comes
     /// (D14).
     fn suspect(mut self: Box<Self>, core: Core, ctx: &Context<'_>, failure: Failure) -> Step {
-        self.suspicion
-            .get_or_insert((failure, ctx.now + limits::REFUSAL_WAIT));
+        if self.suspicion.is_some() {
+            return self.dropped(core, Drop::UnexpectedResponse);
+        }
+        self.suspicion = Some((failure, ctx.now + limits::REFUSAL_WAIT));
         Step::stay(core, State::InitSent(self))
     }
 
