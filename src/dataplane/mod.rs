@@ -168,3 +168,6 @@ pub enum StartError {
     #[error("can't start the thread of a packet worker: {0}; raise the limit of threads")]
     Thread(#[source] io::Error),
 }
+
+#[cfg(test)]
+mod tests;

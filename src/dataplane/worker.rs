@@ -331,3 +331,6 @@ const RECEIVE_SLOTS: NonZeroUsize = NonZeroUsize::new(MAX_BATCH).expect("64 is n
 /// The longest packet there can be. Not a power of two, so that the slots' first lines don't compete
 /// for the same lines of the cache; memory that no packet reaches is never touched.
 const RECEIVE_SLOT_SIZE: NonZeroUsize = NonZeroUsize::new((1 << 16) + 192).expect("not 0");
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ pub(crate) fn run(test: impl Future<Output = ()> + Send + 'static) {
 }
 
 /// A TUN device that is up, with these addresses. It goes with the queue.
-pub(super) async fn device(netlink: &Netlink, name: &str, addresses: &[&str]) -> (Queue, Link) {
+pub(crate) async fn device(netlink: &Netlink, name: &str, addresses: &[&str]) -> (Queue, Link) {
     let tun = Tun::create(name, NonZeroUsize::MIN).unwrap();
     let link = netlink.link_by_name(tun.name()).await.unwrap();
     netlink.bring_up(link.index, 1400).await.unwrap();
