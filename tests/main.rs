@@ -11,8 +11,12 @@
     reason = "a test may panic, also outside the functions that carry #[test]"
 )]
 
-#[expect(dead_code, reason = "what `up` needs stands here before `up` does")]
 mod lab;
 
 mod cli;
+mod fail_closed;
 mod guest_boots;
+mod lifecycle;
+mod mtu_edge;
+mod strongswan;
+mod two_daemons;

@@ -40,7 +40,8 @@ pub enum Command {
         /// From where to where; the remote port is 500.
         path: Path,
     },
-    /// The peer's name resolves to these addresses, from any of which it may call.
+    /// The peer's name resolves to these addresses, from any of which it may call; also after
+    /// [`Command::Disconnect`].
     Locate {
         /// Which peer.
         peer: PeerId,
@@ -202,6 +203,24 @@ pub enum Event {
         /// Whom we left.
         peer: PeerId,
     },
+}
+
+impl Event {
+    /// Whom it is about.
+    pub const fn peer(&self) -> PeerId {
+        match self {
+            Self::Connecting { peer, .. }
+            | Self::IkeUp { peer, .. }
+            | Self::ChildInbound { peer, .. }
+            | Self::ChildOutbound { peer, .. }
+            | Self::ChildGone { peer, .. }
+            | Self::IkeDown { peer, .. }
+            | Self::AttemptFailed { peer, .. }
+            | Self::Refused { peer, .. }
+            | Self::Reconnect { peer }
+            | Self::Disconnected { peer } => *peer,
+        }
+    }
 }
 
 /// Why an SA has ended.

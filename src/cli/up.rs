@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, fail, show};
 use crate::config::{self, Loaded};
-use crate::net::privilege;
+use crate::daemon::{self, UpError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -21,12 +21,15 @@ pub(super) fn run(arguments: &Arguments, runtime_dir: &Path) -> Exit {
         }
     };
     show(&warnings);
-    if let Err(problem) = privilege::check() {
-        return fail(Exit::Host, &problem);
+    match daemon::up(peer, runtime_dir) {
+        Ok(()) => Exit::Ok,
+        Err(problem) => fail(exit(&problem), &problem),
     }
-    let (name, runtime_dir) = (&peer.name, runtime_dir.display());
-    fail(
-        Exit::Failed,
-        &format!("this build has no daemon to serve {name} from {runtime_dir}"),
-    )
+}
+
+const fn exit(problem: &UpError) -> Exit {
+    match problem {
+        UpError::GaveUp { .. } => Exit::Failed,
+        _ => Exit::Host,
+    }
 }

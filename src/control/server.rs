@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::client::Client;
@@ -25,6 +26,9 @@ use super::socket_path;
 
 /// Connections that are served at once; others wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 16;
+
+/// How long the last answers may take to be read.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection on which nothing is asked, or an answer not taken, for this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,6 +114,7 @@ impl Server {
     /// Serves until the receiver of `calls` is gone, or the future is dropped.
     pub async fn run(self, calls: mpsc::Sender<Call>) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
         let greeting = Arc::new(self.daemon.clone());
         while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
             let accepted = tokio::select! {
@@ -126,12 +131,16 @@ impl Server {
             };
             let calls = calls.clone();
             let daemon = Arc::clone(&greeting);
-            tokio::spawn(async move {
+            while connections.try_join_next().is_some() {}
+            connections.spawn(async move {
                 // A caller that goes away has lost interest; nobody else wants to know.
                 let _ = serve(stream, &daemon, &calls).await;
                 drop(slot);
             });
         }
+        // Whoever waits for an answer gets it.
+        let answered = async { while connections.join_next().await.is_some() {} };
+        let _ = timeout(FAREWELL, answered).await;
     }
 }
 

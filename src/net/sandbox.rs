@@ -50,5 +50,5 @@ pub(crate) async fn device(netlink: &Netlink, name: &str, addresses: &[&str]) ->
         netlink.add_address(link.index, address).await.unwrap();
     }
     let link = netlink.link_by_index(link.index).await.unwrap();
-    (tun.into_queues().remove(0), link)
+    (tun.into_queues().0, link)
 }

@@ -22,7 +22,8 @@ const CLONE_DEVICE: &str = "/dev/net/tun";
 #[derive(Debug)]
 pub struct Tun {
     name: String,
-    queues: Vec<Queue>,
+    first: Queue,
+    others: Vec<Queue>,
 }
 
 impl Tun {
@@ -36,13 +37,12 @@ impl Tun {
         }
         // Exclusive, or we would attach to a device that someone else runs.
         let (first, name) = attach(name, flags | libc::IFF_TUN_EXCL)?;
-        let mut attached = vec![first];
-        for _ in 1..queues.get() {
-            attached.push(attach(&name, flags)?.0);
-        }
+        let others = (1..queues.get()).map(|_| Ok(attach(&name, flags)?.0));
+        let others = others.collect::<Result<_, TunError>>()?;
         Ok(Self {
             name,
-            queues: attached,
+            first,
+            others,
         })
     }
 
@@ -51,10 +51,10 @@ impl Tun {
         &self.name
     }
 
-    /// At least one; each packet of the kernel comes out of one of them. The device ends when the
-    /// last queue is dropped.
-    pub fn into_queues(self) -> Vec<Queue> {
-        self.queues
+    /// The first queue, and the others; each packet of the kernel comes out of one of them. The
+    /// device ends when the last queue is dropped.
+    pub fn into_queues(self) -> (Queue, Vec<Queue>) {
+        (self.first, self.others)
     }
 }
 

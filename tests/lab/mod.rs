@@ -21,6 +21,9 @@ pub(crate) mod strongswan;
 pub(crate) mod topology;
 pub(crate) mod traffic;
 
+pub(crate) use guest::Guest;
+pub(crate) use netns::Netns;
+pub(crate) use product::{Peer, Product};
 pub(crate) use require::require;
 pub(crate) use strongswan::Strongswan;
 pub(crate) use topology::Topology;

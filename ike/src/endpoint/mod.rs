@@ -160,6 +160,9 @@ impl Endpoint {
                     .get_mut(&id)
                     .ok_or(CommandError::UnknownPeer(id))?;
                 peer.addresses = addresses;
+                if peer.intent == Intent::Leave {
+                    peer.intent = Intent::Answer;
+                }
                 Ok(())
             }
             Command::Disconnect { peer } => self.disconnect(now, peer),

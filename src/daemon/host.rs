@@ -1,0 +1,252 @@
+//! What one tunnel puts on the host, and takes from it again: the device with its addresses, the
+//! usable routes, the `unreachable` routes that fail closed, and the route that pins the outer
+//! packets to their way.
+//!
+//! Fail closed (DESIGN §1): the `unreachable` routes stand before the device exists and until all
+//! else is gone; they outlive a crash, when device and usable routes vanish. They cover the routed
+//! prefixes and the tunnel's own subnets.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use super::journal::{Journal, JournalError};
+use crate::config::Tunnel;
+use crate::net::netlink::{Netlink, NetlinkError, Route, RouteInfo};
+use crate::net::prefix::Prefix;
+use crate::net::tun::{ANY_NAME, Queue, Tun, TunError};
+
+/// The host's side of one tunnel.
+#[derive(Debug)]
+pub(super) struct Host {
+    netlink: Netlink,
+    journal: Journal,
+    device: Device,
+    pinned: Option<Route>,
+}
+
+/// The network device, which lives as long as a queue of it does.
+#[derive(Debug)]
+struct Device {
+    name: String,
+    link: u32,
+    mtu: u16,
+    /// The routes into it, which stand while the tunnel carries packets.
+    usable: Vec<Route>,
+    usable_stand: bool,
+}
+
+/// Why the host does not take a tunnel.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The device.
+    #[error(transparent)]
+    Tun(#[from] TunError),
+    /// An address, a route, an MTU.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The record of what a crash would leave.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Outer packets would go into the tunnel.
+    #[error(
+        "the route to {peer} leads into the tunnel device {device}: outer packets would never \
+         leave; remove the route that covers {peer} (\"ip route get {peer}\" names the device)"
+    )]
+    Recursive {
+        /// The peer's outer address.
+        peer: IpAddr,
+        /// Our device.
+        device: String,
+    },
+}
+
+impl Host {
+    /// Makes the device, with `mtu` and addresses, behind its guards. Nothing is left if it fails.
+    pub(super) async fn raise(
+        netlink: &Netlink,
+        runtime_dir: &Path,
+        name: &str,
+        tunnel: &Tunnel,
+        mtu: u16,
+    ) -> Result<(Self, Queue), HostError> {
+        let mut journal = Journal::open(runtime_dir, name)?;
+        let guards = guards(tunnel);
+        // What a crashed run left, but for the guards that this one needs too.
+        journal.sweep(netlink, &guards).await?;
+        match guarded_device(netlink, &mut journal, tunnel, &guards, mtu).await {
+            Ok((device, queue)) => {
+                let netlink = netlink.clone();
+                let host = Self {
+                    netlink,
+                    journal,
+                    device,
+                    pinned: None,
+                };
+                Ok((host, queue))
+            }
+            Err(error) => {
+                journal.sweep(netlink, &[]).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the device anew after it was deleted behind our back; the guards have stayed.
+    pub(super) async fn replace_device(&mut self, tunnel: &Tunnel) -> Result<Queue, HostError> {
+        let (device, queue) = Device::make(&self.netlink, tunnel, self.device.mtu).await?;
+        self.device = device;
+        Ok(queue)
+    }
+
+    /// The device's name.
+    pub(super) fn device(&self) -> &str {
+        &self.device.name
+    }
+
+    /// The device's MTU, in octets.
+    pub(super) const fn mtu(&self) -> u16 {
+        self.device.mtu
+    }
+
+    /// Finds the way of outer packets to `peer` as if we were not there, and pins it (DESIGN §1,
+    /// never recursive).
+    pub(super) async fn pin(
+        &mut self,
+        peer: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Result<RouteInfo, HostError> {
+        self.unpin().await?;
+        let way = self.netlink.route_to(peer, source).await?;
+        if way.link == self.device.link {
+            let device = self.device.name.clone();
+            return Err(HostError::Recursive { peer, device });
+        }
+        let route = Route::pinned(peer, &way);
+        self.journal.add(&route)?;
+        match self.netlink.add_route(&route).await {
+            Ok(_) => self.pinned = Some(route),
+            // Someone else's route to this very host is as good, and it is the one just found.
+            Err(NetlinkError::ForeignRoute { .. }) => {}
+            Err(problem) => return Err(problem.into()),
+        }
+        Ok(way)
+    }
+
+    async fn unpin(&mut self) -> Result<(), HostError> {
+        if let Some(route) = self.pinned.take() {
+            self.netlink.delete_route(&route).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets the device's MTU, in octets.
+    pub(super) async fn set_mtu(&mut self, mtu: u16) -> Result<(), HostError> {
+        if mtu != self.device.mtu {
+            self.netlink.set_mtu(self.device.link, mtu.into()).await?;
+            self.device.mtu = mtu;
+        }
+        Ok(())
+    }
+
+    /// The tunnel carries packets: its routes are usable.
+    pub(super) async fn open(&mut self) -> Result<(), HostError> {
+        if !self.device.usable_stand {
+            self.device.usable_stand = true;
+            for route in &self.device.usable {
+                self.netlink.add_route(route).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tunnel carries nothing: its prefixes are unreachable.
+    pub(super) async fn close(&mut self) -> Result<(), HostError> {
+        if self.device.usable_stand {
+            self.device.usable_stand = false;
+            for route in &self.device.usable {
+                self.netlink.delete_route(route).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the host as it was. The device has ended with its last queue.
+    pub(super) async fn lower(mut self) -> Result<(), HostError> {
+        self.close().await?;
+        Ok(self.journal.sweep(&self.netlink, &[]).await?)
+    }
+}
+
+/// The guards first, then what they guard.
+async fn guarded_device(
+    netlink: &Netlink,
+    journal: &mut Journal,
+    tunnel: &Tunnel,
+    guards: &[Route],
+    mtu: u16,
+) -> Result<(Device, Queue), HostError> {
+    for guard in guards {
+        journal.add(guard)?;
+        netlink.add_route(guard).await?;
+    }
+    Device::make(netlink, tunnel, mtu).await
+}
+
+impl Device {
+    async fn make(
+        netlink: &Netlink,
+        tunnel: &Tunnel,
+        mtu: u16,
+    ) -> Result<(Self, Queue), HostError> {
+        let asked = tunnel.device.as_deref().unwrap_or(ANY_NAME);
+        let tun = Tun::create(asked, NonZeroUsize::MIN)?;
+        let name = tun.name().to_owned();
+        let link = netlink.link_by_name(&name).await?.index;
+        for address in &tunnel.addresses {
+            netlink.add_address(link, *address).await?;
+        }
+        netlink.bring_up(link, mtu.into()).await?;
+        let through = |prefix: &Prefix| Route::through(*prefix, link, tunnel.metric);
+        let usable = tunnel.routes.iter().map(through).collect();
+        let (queue, _) = tun.into_queues();
+        Ok((
+            Self {
+                name,
+                link,
+                mtu,
+                usable,
+                usable_stand: false,
+            },
+            queue,
+        ))
+    }
+}
+
+/// One `unreachable` route for each prefix that passengers are meant to take the tunnel to.
+fn guards(tunnel: &Tunnel) -> Vec<Route> {
+    // A lone address of our own needs none: nobody else is meant by it.
+    let subnets = tunnel
+        .addresses
+        .iter()
+        .filter(|address| **address != Prefix::host(address.addr()));
+    let mut prefixes: Vec<_> = tunnel
+        .routes
+        .iter()
+        .chain(subnets)
+        .map(Prefix::network)
+        .collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes.into_iter().map(Route::unreachable).collect()
+}
+
+/// Removes what a daemon that was killed left for `name`. `false`: there was nothing.
+pub async fn sweep(runtime_dir: &Path, name: &str) -> Result<bool, JournalError> {
+    let mut journal = Journal::open(runtime_dir, name)?;
+    let found = !journal.is_empty();
+    if found {
+        journal.sweep(&Netlink::connect()?, &[]).await?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,146 @@
+//! What was put on the host and survives us, on disk in the runtime directory before it is done:
+//! whoever comes after a crash can undo it, and nothing else.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::netlink::{Netlink, NetlinkError, Route};
+
+/// A route of ours, by what identifies it in the kernel's main table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    destination: String,
+    metric: u32,
+}
+
+impl Entry {
+    fn of(route: &Route) -> Self {
+        Self {
+            destination: route.destination.network().to_string(),
+            metric: route.metric,
+        }
+    }
+}
+
+/// The record of one peer's routes.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    entries: Vec<Entry>,
+}
+
+/// Why a record could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file can't be read, written or removed.
+    #[error("can't {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The record.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// What is in the file is not ours.
+    #[error("{} is damaged ({source}): remove it, and the routes of \"ip route show proto 47\"", path.display())]
+    Damaged {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A route can't be removed.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+impl Journal {
+    /// The record of the peer called `name`, empty if there is none.
+    pub(super) fn open(runtime_dir: &Path, name: &str) -> Result<Self, JournalError> {
+        let path = runtime_dir.join(format!("{name}.routes.json"));
+        let entries = match fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| JournalError::Damaged {
+                    path: path.clone(),
+                    source,
+                })?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => {
+                return Err(JournalError::Io {
+                    action: "read",
+                    path,
+                    source,
+                });
+            }
+        };
+        Ok(Self { path, entries })
+    }
+
+    /// Whether it names any route.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds a route that is about to be made.
+    pub(super) fn add(&mut self, route: &Route) -> Result<(), JournalError> {
+        let entry = Entry::of(route);
+        if self.entries.contains(&entry) {
+            return Ok(());
+        }
+        self.entries.push(entry);
+        self.write()
+    }
+
+    /// Removes every route that it names and that carries our mark, then itself. Routes in `keep`
+    /// stay on the host, so that nothing leaks while they are taken over.
+    pub(super) async fn sweep(
+        &mut self,
+        netlink: &Netlink,
+        keep: &[Route],
+    ) -> Result<(), JournalError> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let kept: Vec<_> = keep.iter().map(Entry::of).collect();
+        for route in netlink.list_own_routes().await? {
+            let entry = Entry::of(&route);
+            if self.entries.contains(&entry) && !kept.contains(&entry) {
+                netlink.delete_route(&route).await?;
+            }
+        }
+        self.entries.retain(|entry| kept.contains(entry));
+        self.write()
+    }
+
+    /// Through a second file and a rename: a crash leaves the old record or the new one.
+    fn write(&self) -> Result<(), JournalError> {
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| JournalError::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        if self.entries.is_empty() {
+            return match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(io("remove", &self.path)(error))
+                }
+                _ => Ok(()),
+            };
+        }
+        let json = serde_json::to_vec(&self.entries).map_err(|source| JournalError::Damaged {
+            path: self.path.clone(),
+            source,
+        })?;
+        let fresh = self.path.with_extension("new");
+        fs::write(&fresh, json).map_err(io("write", &fresh))?;
+        fs::rename(&fresh, &self.path).map_err(io("write", &self.path))
+    }
+}

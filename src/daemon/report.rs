@@ -1,0 +1,103 @@
+//! What `status` shows of a peer: the endpoint's snapshot and the data plane's counters, in the
+//! words of the control protocol.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use secure_gre_ike as ike;
+use secure_gre_ike::event::{ChildDetails, IkeDetails, PeerSnapshot};
+
+use super::tunnel::Tunnel;
+use crate::control::protocol::{
+    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PeerState, PeerStatus, Traffic,
+    TunnelStatus,
+};
+use crate::metrics::{Drop, Tally};
+
+/// One peer as it is at `now`.
+pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> PeerStatus {
+    let newest = snapshot.established.last();
+    let children = snapshot
+        .established
+        .iter()
+        .flat_map(|(_, children)| children);
+    let (local, remote) = tunnel.addresses().unzip();
+    PeerStatus {
+        name: tunnel.name().to_owned(),
+        state: state(snapshot.state),
+        local_address: local.map(IpAddr::V4),
+        remote_address: remote.map(IpAddr::V4),
+        ike: newest.map(|(details, _)| ike_sa(now, details)),
+        children: children.map(|details| child(now, details)).collect(),
+        last_failure: snapshot.last_failure.as_ref().map(ToString::to_string),
+        tunnels: vec![tunnel_status(tunnel)],
+    }
+}
+
+const fn state(state: ike::event::PeerState) -> PeerState {
+    match state {
+        ike::event::PeerState::Idle => PeerState::Idle,
+        ike::event::PeerState::Connecting => PeerState::Connecting,
+        ike::event::PeerState::Waiting => PeerState::Waiting,
+        ike::event::PeerState::Established => PeerState::Established,
+        ike::event::PeerState::Closing => PeerState::Closing,
+    }
+}
+
+fn ike_sa(now: Instant, details: &IkeDetails) -> IkeStatus {
+    IkeStatus {
+        suite: details.suite.to_string(),
+        initiator: details.initiated,
+        local_id: details.local_id.to_string(),
+        remote_id: details.remote_id.to_string(),
+        spi_initiator: IkeSpi(details.spi_initiator),
+        spi_responder: IkeSpi(details.spi_responder),
+        age_seconds: now.saturating_duration_since(details.since).as_secs(),
+    }
+}
+
+fn child(now: Instant, details: &ChildDetails) -> ChildStatus {
+    ChildStatus {
+        suite: details.suite.to_string(),
+        mode: Mode::Transport,
+        encapsulation: Encapsulation::None,
+        spi_inbound: EspSpi(details.inbound.0),
+        spi_outbound: EspSpi(details.outbound.0),
+        age_seconds: now.saturating_duration_since(details.since).as_secs(),
+    }
+}
+
+fn tunnel_status(tunnel: &Tunnel) -> TunnelStatus {
+    let (outbound, inbound) = match tunnel.counters() {
+        Some(counters) => (counters.outbound, counters.inbound),
+        None => <(Tally, Tally)>::default(),
+    };
+    let drops = outbound.drops().chain(inbound.drops());
+    let config = &tunnel.config().tunnel;
+    TunnelStatus {
+        device: tunnel.host().device().to_owned(),
+        addresses: config.addresses.iter().map(ToString::to_string).collect(),
+        key: config.gre.key,
+        mtu: tunnel.host().mtu(),
+        outbound: traffic(&outbound),
+        inbound: traffic(&inbound),
+        drops: sum_by_name(drops),
+    }
+}
+
+const fn traffic(tally: &Tally) -> Traffic {
+    Traffic {
+        packets: tally.delivered.packets,
+        bytes: tally.delivered.bytes,
+    }
+}
+
+/// Both directions share some reasons, such as those of GRE.
+fn sum_by_name(drops: impl Iterator<Item = (Drop, u64)>) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (reason, packets) in drops {
+        *sums.entry(reason.name().to_owned()).or_default() += packets;
+    }
+    sums
+}

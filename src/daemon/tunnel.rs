@@ -1,0 +1,464 @@
+//! One peer as the daemon serves it: its device on the host, its link in the data plane, its SAs.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secure_gre_esp as esp;
+use secure_gre_gre::mtu::Envelope;
+use secure_gre_ike::config::{OnFailure, PeerId};
+use secure_gre_ike::event::{ChildId, ChildKeys, GoneReason};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use super::host::{Host, HostError};
+use super::install;
+use super::locate::LocateError;
+use crate::config::{self, PeerAddress};
+use crate::dataplane::{Link, LinkConfig, LinkCounters, Note, SaId, StartError, WorkerError};
+use crate::net::esp::{Wire, WireError};
+use crate::net::netlink::Netlink;
+use crate::net::prefix::Prefix;
+use crate::net::tun::Queue;
+
+/// How long an inbound SA outlives its deletion: packets of it may still be on their way.
+const RETIRE_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a peer that cannot be located is left alone.
+const LOCATE_AGAIN: Duration = Duration::from_secs(5);
+
+/// News from a tunnel's packet workers.
+#[derive(Debug)]
+pub(super) struct TunnelNote {
+    pub(super) peer: PeerId,
+    pub(super) note: Note,
+}
+
+/// See the module.
+pub(super) struct Tunnel {
+    id: PeerId,
+    config: config::Peer,
+    host: Host,
+    /// `None` after the device was deleted behind our back.
+    queue: Option<Arc<Queue>>,
+    notes: mpsc::UnboundedSender<TunnelNote>,
+    /// From the moment that the way to the peer is known.
+    link: Option<Outer>,
+    /// Pairs that carry packets, newest last.
+    outbound: Vec<ChildId>,
+    /// Deleted pairs whose inbound SA may go at this time.
+    retiring: BTreeMap<ChildId, Instant>,
+    locate_at: Option<Instant>,
+    farewell_at: Option<Instant>,
+}
+
+/// The outer side: where the packets go, and who carries them.
+struct Outer {
+    local: Ipv4Addr,
+    remote: Ipv4Addr,
+    link: Link,
+}
+
+/// Why packets cannot get to the peer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReachError {
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Workers(#[from] StartError),
+    #[error("the route to {0} has no IPv4 source address; outer IPv6 is not in this version")]
+    Family(Ipv4Addr),
+}
+
+impl Tunnel {
+    /// Puts the tunnel's device on the host; packets wait until the way is known.
+    pub(super) async fn raise(
+        id: PeerId,
+        config: config::Peer,
+        netlink: &Netlink,
+        runtime_dir: &Path,
+        notes: mpsc::UnboundedSender<TunnelNote>,
+    ) -> Result<Self, HostError> {
+        let mtu = device_mtu(&config, LINK_MTU);
+        let (host, queue) =
+            Host::raise(netlink, runtime_dir, &config.name, &config.tunnel, mtu).await?;
+        let addresses: Vec<_> = config
+            .tunnel
+            .addresses
+            .iter()
+            .map(Prefix::to_string)
+            .collect();
+        info!(
+            "{}: device {} with {}, mtu {mtu}",
+            config.name,
+            host.device(),
+            addresses.join(", ")
+        );
+        Ok(Self {
+            id,
+            config,
+            host,
+            queue: Some(Arc::new(queue)),
+            notes,
+            link: None,
+            outbound: Vec::new(),
+            retiring: BTreeMap::new(),
+            locate_at: None,
+            farewell_at: None,
+        })
+    }
+
+    /// Takes the tunnel from the host. What could not be undone is said.
+    pub(super) async fn lower(mut self) {
+        self.link = None;
+        drop(self.queue);
+        match self.host.lower().await {
+            Ok(()) => info!("{}: down; the host is as it was", self.config.name),
+            Err(problem) => error!("{}: not everything was undone: {problem}", self.config.name),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    pub(super) fn config(&self) -> &config::Peer {
+        &self.config
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(super) fn address(&self) -> PeerAddress {
+        self.config.address.clone()
+    }
+
+    /// Our outer address and the peer's, once they are known.
+    pub(super) fn addresses(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        self.link.as_ref().map(|outer| (outer.local, outer.remote))
+    }
+
+    pub(super) fn counters(&self) -> Option<LinkCounters> {
+        self.link.as_ref().map(|outer| outer.link.counters())
+    }
+
+    /// Finds the way to the peer, pins it, and brings up what carries packets on it. Our outer
+    /// address is the answer.
+    pub(super) async fn reach(&mut self, remote: Ipv4Addr) -> Result<Ipv4Addr, ReachError> {
+        let way = self
+            .host
+            .pin(remote.into(), self.config.local.map(IpAddr::V4))
+            .await?;
+        let IpAddr::V4(local) = way.source else {
+            return Err(ReachError::Family(remote));
+        };
+        let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
+        self.set_path_mtu(path_mtu).await?;
+        if self.addresses() != Some((local, remote)) {
+            // The workers of the old way have to let go of the device first.
+            self.link = None;
+            let wire = Wire::native_v4(local, remote, self.config.tunnel.ttl)?;
+            let (notes, peer) = (self.notes.clone(), self.id);
+            let tell = move |note| {
+                // The loop is gone, and the link soon too.
+                let _ = notes.send(TunnelNote { peer, note });
+            };
+            let queue = self.queue().await?;
+            let link = Link::start(&self.link_config(), queue, Arc::new(wire), tell)?;
+            debug!(
+                "{}: packets go from {local} to {remote} by {}",
+                self.name(),
+                way.link_name
+            );
+            self.link = Some(Outer {
+                local,
+                remote,
+                link,
+            });
+        }
+        self.locate_at = None;
+        Ok(local)
+    }
+
+    /// The device's queue; of a new device where the old one is gone.
+    async fn queue(&mut self) -> Result<Arc<Queue>, HostError> {
+        if let Some(queue) = &self.queue {
+            return Ok(Arc::clone(queue));
+        }
+        let queue = Arc::new(self.host.replace_device(&self.config.tunnel).await?);
+        info!(
+            "{}: device {} is there again",
+            self.config.name,
+            self.host.device()
+        );
+        self.queue = Some(Arc::clone(&queue));
+        Ok(queue)
+    }
+
+    fn link_config(&self) -> LinkConfig {
+        let tunnel = &self.config.tunnel;
+        let (reply_v4, reply_v6) = match tunnel.peer_address {
+            Some(IpAddr::V4(address)) => (Some(address), None),
+            Some(IpAddr::V6(address)) => (None, Some(address)),
+            None => (None, None),
+        };
+        LinkConfig {
+            gre: tunnel.gre,
+            tos: tunnel.tos,
+            mtu: self.host.mtu(),
+            mss_clamp: tunnel.mss_clamp,
+            reply_v4,
+            reply_v6,
+        }
+    }
+
+    /// The way to the peer is not known. Said, and tried again.
+    pub(super) fn not_reached(&mut self, problem: &ReachError, now: Instant) -> Reaction {
+        warn!("{}: {problem}", self.name());
+        if self.config.on_failure == OnFailure::Exit {
+            return Reaction::GiveUp;
+        }
+        info!(
+            "{}: trying again in {} s",
+            self.name(),
+            LOCATE_AGAIN.as_secs()
+        );
+        self.locate_at = Some(now + LOCATE_AGAIN);
+        Reaction::None
+    }
+
+    pub(super) fn initiates(&self) -> bool {
+        self.config.initiate && self.farewell_at.is_none()
+    }
+
+    pub(super) fn install_inbound(&mut self, child: ChildId, keys: &ChildKeys) {
+        let Some(outer) = &self.link else { return };
+        match install::inbound(keys, self.config.replay_window_packets) {
+            Ok(sa) => outer
+                .link
+                .install_inbound(SaId(child.0), sa, self.outbound.is_empty()),
+            Err(problem) => error!("{}: inbound SA not installed: {problem}", self.name()),
+        }
+    }
+
+    pub(super) async fn install_outbound(&mut self, child: ChildId, keys: &ChildKeys) {
+        let Some(outer) = &self.link else { return };
+        match install::outbound(keys) {
+            Ok(sa) => outer.link.install_outbound(SaId(child.0), sa),
+            Err(problem) => {
+                return error!("{}: outbound SA not installed: {problem}", self.name());
+            }
+        }
+        self.outbound.push(child);
+        if self.outbound.len() == 1 {
+            self.carries(keys).await;
+        }
+    }
+
+    /// The first pair stands: routes lead into the tunnel.
+    async fn carries(&mut self, keys: &ChildKeys) {
+        if let Err(problem) = self.host.open().await {
+            error!("{}: the routes are not all usable: {problem}", self.name());
+        }
+        let routes: Vec<_> = self
+            .config
+            .tunnel
+            .routes
+            .iter()
+            .map(Prefix::to_string)
+            .collect();
+        let routes = if routes.is_empty() {
+            String::new()
+        } else {
+            format!(", routes {}", routes.join(", "))
+        };
+        info!(
+            "{}: tunnel up on {}: ESP {} in transport mode, mtu {}{routes}",
+            self.name(),
+            self.host.device(),
+            keys.suite,
+            self.host.mtu(),
+        );
+    }
+
+    /// A pair is gone: nothing is sent on it any more; what the peer has sent is still taken for a
+    /// while, unless we are leaving.
+    pub(super) async fn remove(&mut self, child: ChildId, why: GoneReason, now: Instant) {
+        let Some(outer) = &self.link else { return };
+        outer.link.remove_outbound(SaId(child.0));
+        if why == GoneReason::Disconnected {
+            outer.link.remove_inbound(SaId(child.0));
+        } else {
+            self.retiring.insert(child, now + RETIRE_AFTER);
+        }
+        self.outbound.retain(|id| *id != child);
+        if self.outbound.is_empty() {
+            if let Err(problem) = self.host.close().await {
+                error!("{}: the routes are not all closed: {problem}", self.name());
+            }
+            info!("{}: tunnel down: its routes are unreachable", self.name());
+        }
+    }
+
+    /// Lets go of inbound SAs whose time is over.
+    pub(super) fn retire_due(&mut self, now: Instant) {
+        let due: Vec<_> = self
+            .retiring
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(child, _)| *child)
+            .collect();
+        for child in due {
+            self.retiring.remove(&child);
+            if let Some(outer) = &self.link {
+                outer.link.remove_inbound(SaId(child.0));
+            }
+        }
+    }
+
+    /// Deals with news of the packet workers.
+    pub(super) async fn on_note(&mut self, note: Note, now: Instant) -> Reaction {
+        match note {
+            Note::PathMtu(mtu) => {
+                if let Err(problem) = self.set_path_mtu(mtu).await {
+                    error!("{}: {problem}", self.name());
+                }
+                Reaction::None
+            }
+            Note::Exhausted { .. } => {
+                warn!("{}: an SA has used up its sequence numbers", self.name());
+                Reaction::Renew
+            }
+            Note::SoftLimit { .. } => {
+                info!(
+                    "{}: an SA has used three quarters of its sequence numbers",
+                    self.name()
+                );
+                Reaction::None
+            }
+            Note::FirstInbound { sa } => {
+                debug!("{}: the peer sends on SA {}", self.name(), sa.0);
+                Reaction::None
+            }
+            Note::WorkerFailed { error, .. } => {
+                error!("{}: {error}", self.name());
+                self.link = None;
+                if matches!(error, WorkerError::Tun(_)) {
+                    self.queue = None;
+                }
+                self.locate_at = Some(now + LOCATE_AGAIN);
+                Reaction::Renew
+            }
+        }
+    }
+
+    /// News of the path's MTU: the device follows, within the bounds of [`device_mtu`].
+    async fn set_path_mtu(&mut self, path_mtu: u16) -> Result<(), HostError> {
+        let mtu = device_mtu(&self.config, path_mtu);
+        if let Some(outer) = &self.link {
+            outer.link.set_mtu(mtu);
+        }
+        if mtu != self.host.mtu() {
+            info!(
+                "{}: path MTU {path_mtu}, so the device's is {mtu}",
+                self.name()
+            );
+            self.host.set_mtu(mtu).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to leave; `false` if that has begun.
+    pub(super) fn part(&mut self, deadline: Instant) -> bool {
+        let first = self.farewell_at.is_none();
+        if first {
+            self.farewell_at = Some(deadline);
+            self.locate_at = None;
+        }
+        first
+    }
+
+    pub(super) fn is_parting(&self) -> bool {
+        self.farewell_at.is_some()
+    }
+
+    pub(super) fn locate_due(&mut self, now: Instant) -> bool {
+        self.locate_at.take_if(|at| *at <= now).is_some()
+    }
+
+    pub(super) fn farewell_due(&self, now: Instant) -> bool {
+        self.farewell_at.is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn next_alarm(&self) -> Option<Instant> {
+        let alarms = [self.locate_at, self.farewell_at];
+        alarms
+            .into_iter()
+            .flatten()
+            .chain(self.retiring.values().copied())
+            .min()
+    }
+}
+
+/// What news of a tunnel ask of the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaction {
+    None,
+    /// Set up new SAs.
+    Renew,
+    /// `on-failure = "exit"`.
+    GiveUp,
+}
+
+/// The MTU of a path before the route says otherwise: Ethernet's.
+const LINK_MTU: u16 = 1500;
+
+/// The least MTU that an IPv6 device may have (RFC 8200 §5), and IPv4's minimum reassembly size
+/// (RFC 791). Nobody's news of the path, which nothing authenticates, gets below it (D50).
+const LEAST_IPV6_MTU: u16 = 1280;
+const LEAST_IPV4_MTU: u16 = 576;
+
+/// The device's MTU for a path: the file's, or 1400; less if the path leaves less (DESIGN §5).
+fn device_mtu(config: &config::Peer, path_mtu: u16) -> u16 {
+    let tunnel = &config.tunnel;
+    let fits = envelope(config).passenger_mtu(path_mtu);
+    let wanted = tunnel.mtu.unwrap_or(secure_gre_gre::mtu::DEVICE_MTU);
+    let has_ipv6 = tunnel
+        .addresses
+        .iter()
+        .any(|address| address.addr().is_ipv6());
+    let least = if has_ipv6 {
+        LEAST_IPV6_MTU
+    } else {
+        LEAST_IPV4_MTU
+    };
+    wanted.min(fits).max(least.min(wanted))
+}
+
+/// What is put around a passenger, by the offered suite that needs the most room.
+fn envelope(config: &config::Peer) -> Envelope {
+    let gre_header = secure_gre_gre::Encapsulator::new(config.tunnel.gre).header_len();
+    let suites = config
+        .esp_proposals
+        .iter()
+        .flat_map(|proposal| proposal.encryptions());
+    let overheads = suites.map(|encryption| install::suite(*encryption).overhead());
+    let widest = overheads.max_by_key(|overhead| overhead.header + overhead.icv);
+    let esp = widest.unwrap_or(esp::Suite::Aes256Gcm16.overhead());
+    Envelope {
+        outer_ip: 20,
+        udp: 0,
+        esp_header: esp.header,
+        esp_icv: esp.icv,
+        esp_alignment: esp.alignment,
+        gre_header,
+        link: 0,
+    }
+}

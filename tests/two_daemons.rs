@@ -1,0 +1,102 @@
+//! Two daemons of ours in two namespaces.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::lab::{self, Peer, Product, Topology, capture, product, traffic};
+
+const RIGHT_V4: &str = "10.255.0.2";
+const RIGHT_V6: &str = "fd00:255::2";
+
+#[test]
+fn carry_all_passengers_both_ways() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let right = topology.add_right();
+    let capture = topology.capture();
+    let mut there = Product::start(&right, &Peer::right().responder());
+    there.wait_for_state("idle", Duration::from_secs(10));
+    let mut here = Product::start(&topology.left, &Peer::default());
+    here.wait_until_established();
+    there.wait_until_established();
+
+    for destination in [RIGHT_V4, RIGHT_V6] {
+        traffic::ping(&topology.left, destination, "-c 3").expect(destination);
+    }
+    for destination in [product::INNER_V4, product::INNER_V6] {
+        traffic::ping(&right, destination, "-c 3").expect(destination);
+    }
+
+    let left_socket = traffic::device_socket(&topology.left, product::DEVICE, product::INNER_V4);
+    let right_socket = traffic::device_socket(&right, product::DEVICE, RIGHT_V4);
+    for (from, to) in [(&left_socket, &right_socket), (&right_socket, &left_socket)] {
+        traffic::send_to_group(from);
+        assert!(
+            traffic::receive(to, Duration::from_secs(5)).is_some(),
+            "multicast"
+        );
+    }
+
+    let _server = traffic::serve_bulk(&right);
+    for direction in [traffic::Bulk::Upload, traffic::Bulk::Download] {
+        let octets = traffic::bulk_transfer(&topology.left, RIGHT_V4, direction);
+        assert!(
+            octets > 2_000_000,
+            "{direction:?}: {octets} octets in two seconds"
+        );
+    }
+    assert_one_common_sa(&here.status(), &there.status());
+
+    assert_eq!(here.interrupt().code, Some(0));
+    there.wait_for_state("idle", Duration::from_secs(10));
+    let packets = capture.stop();
+    assert_eq!(packets.in_clear(), None);
+    assert!(
+        packets.count_protocol(capture::ESP) > 1000,
+        "the passengers came over ESP"
+    );
+}
+
+/// D34 applied to set-up, DESIGN §3: the exchange with the lowest nonce gives way.
+#[test]
+fn that_call_each_other_at_once_keep_one_sa() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let right = topology.add_right();
+    let mut here = Product::start(&topology.left, &Peer::default());
+    let mut there = Product::start(&right, &Peer::right());
+    here.wait_until_established();
+    there.wait_until_established();
+
+    // The redundant one is gone soon, and the other stays.
+    lab::eventually("one SA on each side", Duration::from_secs(10), || {
+        let counts = [&here, &there].map(|product| children(&product.status()).len());
+        (counts == [1, 1]).then_some(())
+    });
+    let first = (here.status(), there.status());
+    assert_one_common_sa(&first.0, &first.1);
+    traffic::ping(&topology.left, RIGHT_V4, "-c 10").expect("ping");
+    let second = (here.status(), there.status());
+    assert_one_common_sa(&second.0, &second.1);
+    assert_eq!(
+        children(&first.0)[0]["spi-inbound"],
+        children(&second.0)[0]["spi-inbound"]
+    );
+}
+
+#[track_caller]
+fn assert_one_common_sa(here: &Value, there: &Value) {
+    let ([ours], [theirs]) = (children(here), children(there)) else {
+        panic!("not exactly one child each:\n{here}\n{there}");
+    };
+    assert_eq!(ours["spi-outbound"], theirs["spi-inbound"]);
+    assert_eq!(ours["spi-inbound"], theirs["spi-outbound"]);
+    assert_eq!(ours["suite"], theirs["suite"]);
+    assert_eq!(here["ike"]["spi-initiator"], there["ike"]["spi-initiator"]);
+    assert_ne!(here["ike"]["initiator"], there["ike"]["initiator"]);
+}
+
+fn children(status: &Value) -> &[Value] {
+    status["children"].as_array().unwrap()
+}
