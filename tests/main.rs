@@ -14,6 +14,7 @@
 mod lab;
 
 mod cli;
+mod examples;
 mod fail_closed;
 mod guest_boots;
 mod lifecycle;

@@ -234,7 +234,11 @@ impl Supervisor {
     }
 
     async fn on_located(&mut self, Located { peer, address }: Located) {
-        let Some(tunnel) = self.tunnels.get_mut(&peer).filter(|tunnel| !tunnel.is_parting()) else {
+        let Some(tunnel) = self
+            .tunnels
+            .get_mut(&peer)
+            .filter(|tunnel| !tunnel.is_parting())
+        else {
             return;
         };
         let now = Instant::now();

@@ -105,9 +105,14 @@ pub(crate) struct Product<'n> {
 impl<'n> Product<'n> {
     /// Starts `secure-gre up peer.toml` in a namespace. It may not be ready, or ever become so.
     pub(crate) fn start(netns: &'n Netns, peer: &Peer) -> Self {
+        Self::start_with(netns, &peer.render(), "lab.psk")
+    }
+
+    /// The same with the text of a `peer.toml`, and the name that it has for the key's file.
+    pub(crate) fn start_with(netns: &'n Netns, peer_toml: &str, psk_file: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("peer.toml"), peer.render()).unwrap();
-        let secret = folder.path().join("lab.psk");
+        fs::write(folder.path().join("peer.toml"), peer_toml).unwrap();
+        let secret = folder.path().join(psk_file);
         fs::write(&secret, PSK).unwrap();
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
         let mut command = netns.command(env!("CARGO_BIN_EXE_secure-gre"));

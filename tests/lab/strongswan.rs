@@ -50,14 +50,7 @@ impl Strongswan {
     /// Makes the GRE device, starts charon and loads this configuration.
     #[track_caller]
     pub(crate) fn start(&self, guest: &Guest) {
-        fs::write(guest.shared().join("strongswan.conf"), CHARON).unwrap();
-        fs::write(guest.shared().join("swanctl.conf"), self.render()).unwrap();
-        guest.expect(&gre_device());
-        guest.expect(
-            "mkdir -p /run/charon; charon-systemd >/dev/null 2>&1 &\n\
-             while ! [ -S /run/charon.vici ]; do sleep 0.05; done",
-        );
-        guest.expect("swanctl --load-all --noprompt --file /run/lab/swanctl.conf");
+        start_with(guest, &gre_device(), &self.render());
     }
 
     fn render(&self) -> String {
@@ -118,6 +111,19 @@ secrets {{
 "
         )
     }
+}
+
+/// Makes the GRE device by a script, starts charon and loads a `swanctl.conf`.
+#[track_caller]
+pub(crate) fn start_with(guest: &Guest, gre_device: &str, swanctl_conf: &str) {
+    fs::write(guest.shared().join("strongswan.conf"), CHARON).unwrap();
+    fs::write(guest.shared().join("swanctl.conf"), swanctl_conf).unwrap();
+    guest.expect(gre_device);
+    guest.expect(
+        "mkdir -p /run/charon; charon-systemd >/dev/null 2>&1 &\n\
+         while ! [ -S /run/charon.vici ]; do sleep 0.05; done",
+    );
+    guest.expect("swanctl --load-all --noprompt --file /run/lab/swanctl.conf");
 }
 
 /// One setting per line: charon reads more on one line as a single value.
