@@ -250,3 +250,6 @@ pub async fn sweep(runtime_dir: &Path, name: &str) -> Result<bool, JournalError>
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Each test has a network namespace of its own, with a veth as the underlay.
+
+use super::*;
+use crate::net::netlink::Target;
+use crate::net::sandbox;
+
+fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
+    let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    Tunnel {
+        device: Some("sgre0".to_owned()),
+        addresses: parse(addresses),
+        peer_address: None,
+        routes: parse(routes),
+        metric: 100,
+        gre: secure_gre_gre::Config::default(),
+        ttl: 64,
+        tos: secure_gre_gre::tos::Policy::Inherit,
+        mtu: None,
+        mss_clamp: true,
+    }
+}
+
+fn usual() -> Tunnel {
+    tunnel(&["10.255.0.1/30", "fd00:255::1/64"], &["10.20.0.0/16"])
+}
+
+/// Destinations of our routes: the unreachable ones, and those that lead somewhere.
+async fn own_routes(netlink: &Netlink) -> (Vec<String>, Vec<String>) {
+    let mut routes = netlink.list_own_routes().await.unwrap();
+    routes.sort_by_key(|route| route.destination);
+    let (refusing, leading): (Vec<_>, Vec<_>) = routes
+        .iter()
+        .partition(|route| route.target == Target::Unreachable);
+    let names = |routes: Vec<&Route>| routes.iter().map(|r| r.destination.to_string()).collect();
+    (names(refusing), names(leading))
+}
+
+const GUARDED: [&str; 3] = ["10.20.0.0/16", "10.255.0.0/30", "fd00:255::/64"];
+
+#[test]
+fn guards_stand_while_the_tunnel_carries_nothing_and_go_with_it() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let (mut host, queue) = raised.unwrap();
+        assert_eq!(own_routes(&netlink).await.0, GUARDED);
+        assert!(own_routes(&netlink).await.1.is_empty());
+
+        host.open().await.unwrap();
+        assert_eq!(own_routes(&netlink).await.0, GUARDED);
+        assert_eq!(own_routes(&netlink).await.1, ["10.20.0.0/16"]);
+        host.close().await.unwrap();
+        assert!(own_routes(&netlink).await.1.is_empty());
+
+        drop(queue);
+        host.lower().await.unwrap();
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "the record is gone too"
+        );
+    });
+}
+
+/// SIGKILL: the queue's end takes the device, nothing takes the guards.
+#[test]
+fn guards_outlive_a_crash_and_the_next_run_takes_them_over() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let (mut host, queue) = raised.unwrap();
+        host.open().await.unwrap();
+        drop((host, queue));
+        assert_eq!(own_routes(&netlink).await.0, GUARDED);
+        assert!(own_routes(&netlink).await.1.is_empty());
+
+        // The file was edited meanwhile: what only the old one had must not stay for ever.
+        let edited = tunnel(&["10.255.0.1/30"], &["10.30.0.0/16"]);
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &edited, 1400).await;
+        let (host, queue) = raised.unwrap();
+        assert_eq!(
+            own_routes(&netlink).await.0,
+            ["10.30.0.0/16", "10.255.0.0/30"]
+        );
+        drop(queue);
+        host.lower().await.unwrap();
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn what_a_killed_daemon_left_can_be_swept() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        drop(raised.unwrap());
+        assert!(!sweep(folder.path(), "paris").await.unwrap());
+        assert_eq!(own_routes(&netlink).await.0, GUARDED);
+        assert!(sweep(folder.path(), "berlin").await.unwrap());
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+        assert!(!sweep(folder.path(), "berlin").await.unwrap());
+    });
+}
+
+#[test]
+fn a_damaged_record_is_named_and_nothing_is_touched() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("berlin.routes.json"), "no json").unwrap();
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let problem = raised.unwrap_err().to_string();
+        assert!(
+            problem.contains("berlin.routes.json is damaged"),
+            "{problem}"
+        );
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn nothing_is_left_where_the_device_cannot_be_made() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let _taken = Tun::create("sgre0", NonZeroUsize::MIN).unwrap();
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        assert!(matches!(
+            raised,
+            Err(HostError::Tun(TunError::NameTaken { .. }))
+        ));
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+    });
+}
+
+/// DESIGN §1, never recursive.
+#[test]
+fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (_underlay, link) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let (mut host, queue) = raised.unwrap();
+        let peer: IpAddr = "192.0.2.2".parse().unwrap();
+        let way = host.pin(peer, None).await.unwrap();
+        assert_eq!(
+            (way.link, way.source.to_string().as_str()),
+            (link.index, "192.0.2.1")
+        );
+        assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
+        // Again, as at each attempt: the pinned route is no answer to where the way is.
+        host.pin(peer, None).await.unwrap();
+        assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
+
+        let behind: IpAddr = "10.255.0.2".parse().unwrap();
+        let refused = host.pin(behind, None).await.unwrap_err();
+        assert!(matches!(refused, HostError::Recursive { .. }), "{refused}");
+        assert!(own_routes(&netlink).await.1.is_empty());
+        drop(queue);
+        host.lower().await.unwrap();
+    });
+}
+
+#[test]
+fn a_deleted_device_is_made_again() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1380).await;
+        let (mut host, queue) = raised.unwrap();
+        host.open().await.unwrap();
+        drop(queue);
+        assert!(netlink.link_by_name("sgre0").await.is_err());
+        host.close().await.unwrap();
+
+        let queue = host.replace_device(&usual()).await.unwrap();
+        let link = netlink.link_by_name("sgre0").await.unwrap();
+        assert_eq!((link.mtu, link.up), (1380, true));
+        host.open().await.unwrap();
+        assert_eq!(own_routes(&netlink).await.1, ["10.20.0.0/16"]);
+        drop(queue);
+        host.lower().await.unwrap();
+    });
+}
