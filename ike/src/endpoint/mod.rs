@@ -305,7 +305,7 @@ impl Endpoint {
             Some(News::Failed(failure)) => self.on_failed(now, peer, failure),
             Some(News::Refused(failure)) => self.tell_refusal(now, peer, failure),
             Some(News::Down(why)) => self.on_down(now, peer, why),
-            Some(News::Alive { redundant }) => self.on_alive(now, peer, our_spi, redundant),
+            Some(News::Alive) => self.on_alive(now, peer, our_spi),
         }
         self.tell_disconnected(peer);
     }

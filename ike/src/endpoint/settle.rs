@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::event::{Event, GoneReason, Output};
 use crate::limits;
 use crate::retransmit::reconnect_wait;
-use crate::sa::{IkeSa, State, Step};
+use crate::sa::{State, Step};
 use crate::wire::IkeSpi;
 
 impl Endpoint {
@@ -68,54 +68,39 @@ impl Endpoint {
         }
     }
 
-    /// Two ends that initiated at once have two IKE SAs. Both reach the same verdict alone: the one
-    /// whose exchange holds the lowest nonce goes, taken down by its initiator (the rule of RFC 7296
-    /// §2.8.1). First the survivor has to answer, because a foreign peer may hold by another rule
-    /// and have taken that one down.
+    /// More than one SA stands: each has to show that the peer still has it. One of which it lost its
+    /// half (a reboot in the middle of a handshake) gets no answer and is forgotten; what follows
+    /// from an answer is in [`on_alive`](Self::on_alive).
     fn weigh(&mut self, now: Instant, peer: PeerId) {
         let established = self.established(peer);
         if established.len() < 2 {
             return;
         }
-        let nonce = |spi: &IkeSpi| {
-            self.sas
-                .get(spi)
-                .and_then(IkeSa::live)
-                .map(|l| l.lowest_nonce())
-        };
-        let lowest = established
-            .iter()
-            .map(|(spi, _)| *spi)
-            .min_by(|a, b| nonce(a).cmp(&nonce(b)));
-        let Some(redundant) = lowest else { return };
-        let survivor = established
-            .iter()
-            .map(|(spi, _)| *spi)
-            .rfind(|spi| *spi != redundant);
-        let ours = self.sas.get(&redundant).is_some_and(|sa| sa.core.initiated);
-        let (true, Some(survivor)) = (ours, survivor) else {
-            return;
-        };
-        self.step(now, survivor, |mut sa, ctx| {
-            if let State::Established(live) = &mut sa.state {
-                live.probe(&sa.core, ctx, redundant);
-            }
-            Step {
-                sa: Some(sa),
-                news: None,
-            }
-        });
+        for (spi, _) in established {
+            self.step(now, spi, |mut sa, ctx| {
+                if let State::Established(live) = &mut sa.state {
+                    live.probe(&sa.core, ctx);
+                }
+                Step {
+                    sa: Some(sa),
+                    news: None,
+                }
+            });
+        }
     }
 
-    pub(super) fn on_alive(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        survivor: IkeSpi,
-        redundant: IkeSpi,
-    ) {
-        let stands = |spi| self.sas.get(&spi).is_some_and(|sa| sa.live().is_some());
-        if stands(survivor) && stands(redundant) {
+    /// Two ends that initiated at once have two IKE SAs. Both reach the same verdict alone: the one
+    /// whose exchange holds the lowest nonce goes, taken down by its initiator (the rule of RFC 7296
+    /// §2.8.1). That waits for an answer on another, because a foreign peer may hold by another rule
+    /// and have taken that one down.
+    pub(super) fn on_alive(&mut self, now: Instant, peer: PeerId, alive: IkeSpi) {
+        let redundant = self
+            .sas_of(peer)
+            .filter_map(|(spi, sa)| Some((sa.live()?.lowest_nonce(), spi, sa.core.initiated)))
+            .min()
+            .filter(|(_, spi, ours)| *ours && *spi != alive)
+            .map(|(_, spi, _)| spi);
+        if let Some(redundant) = redundant {
             self.step(now, redundant, |sa, ctx| {
                 sa.close(ctx, GoneReason::Redundant)
             });

@@ -13,7 +13,7 @@ use crate::error::Drop;
 use crate::event::{Deadline, EspSpi, GoneReason, IkeDetails, Path};
 use crate::limits;
 use crate::wire::{
-    self, Datagram, Delete, ExchangeType, IkeSpi, Notify, NotifyType, OpenError, Payload, WireError,
+    self, Datagram, Delete, ExchangeType, Notify, NotifyType, OpenError, Payload, WireError,
 };
 
 /// An authenticated IKE SA and the CHILD_SAs under it.
@@ -38,8 +38,8 @@ pub(crate) struct Live {
 /// What a request of ours is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Task {
-    /// An empty INFORMATIONAL (RFC 7296 §2.4): if this SA is alive, that one is redundant.
-    Probe { redundant: IkeSpi },
+    /// An empty INFORMATIONAL: does the peer still have this SA (RFC 7296 §2.4)?
+    Probe,
     /// Delete the IKE SA, with an error if there was one.
     Delete { notify: Option<NotifyType> },
 }
@@ -47,7 +47,7 @@ enum Task {
 impl Task {
     fn payloads(self) -> Vec<Payload> {
         match self {
-            Self::Probe { .. } => Vec::new(),
+            Self::Probe => Vec::new(),
             Self::Delete { notify } => {
                 let notify = notify.map(|kind| Payload::Notify(Notify::status(kind)));
                 notify
@@ -133,10 +133,9 @@ impl Live {
             return match self.take_response(datagram) {
                 Err(reason) => self.dropped(core, reason),
                 Ok(Err(_malformed)) => self.fail(core, ctx),
-                Ok(Ok(Task::Probe { redundant })) => {
+                Ok(Ok(Task::Probe)) => {
                     self.send_next(&core, ctx);
-                    let news = News::Alive { redundant };
-                    Step::with(core, State::Established(self), news)
+                    Step::with(core, State::Established(self), News::Alive)
                 }
                 Ok(Ok(Task::Delete { .. })) => Step::end(None),
             };
@@ -170,7 +169,7 @@ impl Live {
         if datagram.header.response {
             return match self.take_response(datagram) {
                 Err(reason) => Step::with(core, State::Closing(self), News::Dropped(reason)),
-                Ok(Ok(Task::Probe { .. })) => {
+                Ok(Ok(Task::Probe)) => {
                     self.send_next(&core, ctx);
                     Step::stay(core, State::Closing(self))
                 }
@@ -237,15 +236,10 @@ impl Live {
         self.begin(core, ctx, Task::Delete { notify });
     }
 
-    /// Asks whether the peer still has this SA, in order to take the redundant one down.
-    pub(crate) fn probe(&mut self, core: &Core, ctx: &mut Context<'_>, redundant: IkeSpi) {
-        let task = Task::Probe { redundant };
-        let under_way = self
-            .request
-            .as_ref()
-            .is_some_and(|(current, _)| *current == task);
-        if !under_way && !self.queue.contains(&task) {
-            self.begin(core, ctx, task);
+    /// Asks whether the peer still has this SA.
+    pub(crate) fn probe(&mut self, core: &Core, ctx: &mut Context<'_>) {
+        if self.request.is_none() {
+            self.begin(core, ctx, Task::Probe);
         }
     }
 

@@ -214,8 +214,8 @@ pub(crate) enum News {
     Refused(Failure),
     /// An established SA is over, or over but for its DELETE exchange.
     Down(GoneReason),
-    /// The peer answered a liveness check that was sent to decide about this other SA.
-    Alive { redundant: IkeSpi },
+    /// The peer answered a liveness check.
+    Alive,
 }
 
 impl IkeSa {

@@ -5,8 +5,12 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test may panic, also outside the functions that carry #[test]"
 )]
+
+pub(crate) mod bench;
+pub(crate) mod puppet;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,7 +24,7 @@ use secure_gre_ike::config::{
 };
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{
-    ChildId, ChildKeys, Command, Event, GoneReason, Output, Path, PeerSnapshot,
+    ChildId, ChildKeys, Command, Event, GoneReason, IkeDetails, Output, Path, PeerSnapshot,
 };
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
@@ -32,6 +36,7 @@ pub(crate) const A: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub(crate) const B: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
 /// One end, with every choice that a test may want to make.
+#[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) psk: &'static str,
     pub(crate) ike: Vec<&'static str>,
@@ -40,6 +45,7 @@ pub(crate) struct Setup {
     pub(crate) local_id: Option<Identity>,
     pub(crate) remote_id: RemoteId,
     pub(crate) half_open: HalfOpenLimits,
+    pub(crate) retransmit: Retransmit,
     pub(crate) on_failure: OnFailure,
 }
 
@@ -53,13 +59,14 @@ impl Default for Setup {
             local_id: None,
             remote_id: RemoteId::Address,
             half_open: HalfOpenLimits::default(),
+            retransmit: Retransmit::default(),
             on_failure: OnFailure::Retry,
         }
     }
 }
 
 impl Setup {
-    fn config(&self, remote: IpAddr) -> Config {
+    pub(crate) fn config(&self, remote: IpAddr) -> Config {
         let esn = self.esn;
         let peer = PeerConfig {
             id: PEER,
@@ -77,7 +84,7 @@ impl Setup {
                 .iter()
                 .map(|text| EspProposal::parse(text, esn).unwrap())
                 .collect(),
-            retransmit: Retransmit::default(),
+            retransmit: self.retransmit,
             on_failure: self.on_failure,
         };
         Config {
@@ -99,7 +106,9 @@ pub(crate) struct Host {
     /// Installed SAs, in the order of their installation.
     pub(crate) inbound: BTreeMap<ChildId, ChildKeys>,
     pub(crate) outbound: Vec<(ChildId, ChildKeys)>,
+    pub(crate) details: Option<IkeDetails>,
     pub(crate) failures: Vec<Failure>,
+    pub(crate) retries: Vec<Option<Duration>>,
     pub(crate) refusals: Vec<Failure>,
     pub(crate) gone: Vec<GoneReason>,
     pub(crate) down: Vec<GoneReason>,
@@ -120,7 +129,9 @@ impl Host {
             deadline: None,
             inbound: BTreeMap::new(),
             outbound: Vec::new(),
+            details: None,
             failures: Vec::new(),
+            retries: Vec::new(),
             refusals: Vec::new(),
             gone: Vec::new(),
             down: Vec::new(),
@@ -158,6 +169,11 @@ impl Host {
             self.seed.wrapping_add(1000),
             now,
         );
+    }
+
+    /// Datagrams that changed nothing.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.endpoint.drops().map(|(_, count)| count).sum()
     }
 
     pub(crate) fn snapshot(&self) -> PeerSnapshot {
@@ -212,11 +228,16 @@ impl Host {
                 self.gone.push(why);
             }
             Event::IkeDown { why, .. } => self.down.push(why),
-            Event::AttemptFailed { failure, .. } => self.failures.push(failure),
+            Event::AttemptFailed {
+                failure, retry_in, ..
+            } => {
+                self.failures.push(failure);
+                self.retries.push(retry_in);
+            }
             Event::Refused { failure, .. } => self.refusals.push(failure),
             Event::Reconnect { .. } => return true,
             Event::Disconnected { .. } => self.disconnected += 1,
-            Event::IkeUp { .. } => {}
+            Event::IkeUp { details, .. } => self.details = Some(details),
         }
         false
     }
@@ -228,7 +249,9 @@ impl Node for Host {
             local: frame.destination,
             remote: frame.source,
         };
+        let before = self.dropped();
         self.endpoint.handle_datagram(now, path, &frame.bytes);
+        assert!(self.dropped() - before <= 1, "one datagram, two counters");
         self.drain(now);
     }
 
@@ -260,6 +283,16 @@ pub(crate) fn pair(seed: u64, a: Setup, b: Setup) -> Sim<Host> {
 
 pub(crate) fn default_pair(seed: u64) -> Sim<Host> {
     pair(seed, Setup::default(), Setup::default())
+}
+
+pub(crate) fn disconnect(sim: &mut Sim<Host>, host: IpAddr) {
+    let now = sim.now();
+    sim.node_mut(host).disconnect(now);
+}
+
+pub(crate) fn reboot(sim: &mut Sim<Host>, host: IpAddr) {
+    let now = sim.now();
+    sim.node_mut(host).reboot(now);
 }
 
 pub(crate) fn connect(sim: &mut Sim<Host>, host: IpAddr) {
@@ -297,3 +330,22 @@ pub(crate) fn nothing_left(host: &Host) -> bool {
 }
 
 pub(crate) const MINUTES: Duration = Duration::from_secs(60);
+
+/// Longer than any retransmission schedule and any wait for another attempt.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+/// Both sides let go of everything, and nothing stays behind: no SA in any state, no number, no key.
+pub(crate) fn leave_without_a_trace(sim: &mut Sim<Host>) {
+    for host in [A, B] {
+        disconnect(sim, host);
+    }
+    sim.run_until(LONG, |sim| {
+        [A, B].iter().all(|host| sim.node(*host).endpoint.is_idle())
+    })
+    .unwrap();
+    for host in [A, B] {
+        let host = sim.node(host);
+        assert!(nothing_left(host));
+        assert_eq!(host.disconnected, 1);
+    }
+}

@@ -1,0 +1,315 @@
+//! A peer that says what a test wants it to say: it holds the key, so its lies are authenticated.
+//! Built from the crate's codec and ciphers; the key schedule is written out a second time
+//! (RFC 7296 §2.14, §2.15).
+
+use std::net::IpAddr;
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha20Rng;
+use secure_gre_ike::algorithm::{Encryption, Group, Prf};
+use secure_gre_ike::crypto::cipher::{OpeningCipher, SealingCipher};
+use secure_gre_ike::crypto::kex::KeyExchange;
+use secure_gre_ike::event::EspSpi;
+use secure_gre_ike::identity::Identity;
+use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal, esp_offer, ike_offer};
+use secure_gre_ike::secret::Secret;
+use secure_gre_ike::wire::{
+    self, AuthMethod, Authentication, Datagram, ExchangeType, Header, Identification, IkeSpi,
+    Notify, NotifyType, Payload, Proposal, TrafficSelector,
+};
+
+use super::{A, B, Setup};
+
+const PRF: Prf = Prf::HmacSha256;
+const ENCRYPTION: Encryption = Encryption::Aes256Gcm16;
+/// What the puppet receives on.
+pub(crate) const INBOUND: EspSpi = EspSpi(0xc0ff_ee00);
+
+pub(crate) fn header_of(bytes: &[u8]) -> Header {
+    Datagram::parse(bytes).unwrap().header
+}
+
+pub(crate) fn clear(bytes: &[u8]) -> Vec<Payload> {
+    Datagram::parse(bytes).unwrap().clear_payloads().unwrap()
+}
+
+pub(crate) fn ike_proposals(text: &str) -> Vec<Proposal> {
+    ike_offer(&[IkeProposal::parse(text).unwrap()])
+}
+
+pub(crate) fn esp_proposals(text: &str, spi: EspSpi) -> Vec<Proposal> {
+    esp_offer(
+        &[EspProposal::parse(text, EsnPolicy::Require).unwrap()],
+        spi,
+    )
+}
+
+pub(crate) fn notify(kind: NotifyType) -> Payload {
+    Payload::Notify(Notify::status(kind))
+}
+
+pub(crate) fn selector(protocol: u8, start: IpAddr, end: IpAddr) -> TrafficSelector {
+    TrafficSelector {
+        ip_protocol: protocol,
+        start_port: 0,
+        end_port: u16::MAX,
+        start,
+        end,
+    }
+}
+
+fn nonce_of(payloads: &[Payload]) -> Vec<u8> {
+    payloads
+        .iter()
+        .find_map(|payload| match payload {
+            Payload::Nonce(nonce) => Some(nonce.clone()),
+            _ => None,
+        })
+        .unwrap()
+}
+
+fn public_of(payloads: &[Payload]) -> Vec<u8> {
+    payloads
+        .iter()
+        .find_map(|payload| match payload {
+            Payload::KeyExchange(ke) => Some(ke.data.clone()),
+            _ => None,
+        })
+        .unwrap()
+}
+
+/// Half of an exchange: key, nonce and SPI of the puppet.
+pub(crate) struct Half {
+    kex: Box<dyn KeyExchange>,
+    nonce: Vec<u8>,
+    spi: IkeSpi,
+}
+
+impl Half {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            kex: Group::Curve25519.generate(&mut ChaCha20Rng::seed_from_u64(seed)),
+            nonce: seed.to_be_bytes().repeat(4),
+            spi: IkeSpi(0xbeef_0000 + seed),
+        }
+    }
+
+    /// `SA KE Nonce`.
+    pub(crate) fn payloads(&self) -> Vec<Payload> {
+        vec![
+            Payload::SecurityAssociation(ike_proposals("aes256gcm16-prfsha256-x25519")),
+            Payload::KeyExchange(wire::KeyExchange {
+                group: self.kex.group().transform_id(),
+                data: self.kex.public().to_vec(),
+            }),
+            Payload::Nonce(self.nonce.clone()),
+        ]
+    }
+
+    /// An IKE_SA_INIT request.
+    pub(crate) fn request(&self, payloads: &[Payload]) -> Vec<u8> {
+        let header = Header {
+            initiator: self.spi,
+            responder: IkeSpi::NONE,
+            exchange: ExchangeType::IKE_SA_INIT,
+            from_initiator: true,
+            response: false,
+            message_id: 0,
+        };
+        wire::encode(&header, payloads)
+    }
+
+    /// The answer to an IKE_SA_INIT request.
+    pub(crate) fn response(&self, request: &[u8], payloads: &[Payload]) -> Vec<u8> {
+        let header = Header {
+            responder: self.spi,
+            from_initiator: false,
+            response: true,
+            ..header_of(request)
+        };
+        wire::encode(&header, payloads)
+    }
+
+    /// The puppet has called, and this is the answer.
+    pub(crate) fn called(self, request: Vec<u8>, response: Vec<u8>) -> Session {
+        Session::new(self, true, request, response)
+    }
+
+    /// The puppet has answered.
+    pub(crate) fn answered(self, request: Vec<u8>, response: Vec<u8>) -> Session {
+        Session::new(self, false, request, response)
+    }
+}
+
+/// An IKE SA of the puppet's.
+pub(crate) struct Session {
+    initiated: bool,
+    spis: (IkeSpi, IkeSpi),
+    sealing: SealingCipher,
+    opening: OpeningCipher,
+    sk_p: Secret,
+    first_message: Vec<u8>,
+    peer_nonce: Vec<u8>,
+    pub(crate) psk: String,
+    pub(crate) id: Identity,
+}
+
+impl Session {
+    fn new(half: Half, initiated: bool, request: Vec<u8>, response: Vec<u8>) -> Self {
+        let (ni, nr) = (nonce_of(&clear(&request)), nonce_of(&clear(&response)));
+        let theirs = if initiated { &response } else { &request };
+        let shared = half.kex.agree(&public_of(&clear(theirs))).unwrap();
+        let header = header_of(&response);
+        let spis = (header.initiator, header.responder);
+        let skeyseed = PRF.compute(&[&ni[..], &nr].concat(), &[shared.expose()]);
+        let (spi_i, spi_r) = (spis.0.0.to_be_bytes(), spis.1.0.to_be_bytes());
+        let [_, ei, er, pi, pr] = PRF.expand(
+            skeyseed.expose(),
+            &[&ni, &nr, &spi_i, &spi_r],
+            [32, 36, 36, 32, 32],
+        );
+        let (ours, theirs, sk_p) = if initiated {
+            (ei, er, pi)
+        } else {
+            (er, ei, pr)
+        };
+        Self {
+            initiated,
+            spis,
+            sealing: SealingCipher::new(ENCRYPTION, &ours),
+            opening: OpeningCipher::new(ENCRYPTION, &theirs),
+            sk_p,
+            first_message: if initiated { request } else { response },
+            peer_nonce: if initiated { nr } else { ni },
+            psk: Setup::default().psk.to_owned(),
+            id: Identity::Address(B),
+        }
+    }
+
+    pub(crate) fn header(&self, exchange: ExchangeType, id: u32, response: bool) -> Header {
+        Header {
+            initiator: self.spis.0,
+            responder: self.spis.1,
+            exchange,
+            from_initiator: self.initiated,
+            response,
+            message_id: id,
+        }
+    }
+
+    pub(crate) fn seal(&mut self, header: &Header, payloads: &[Payload]) -> Vec<u8> {
+        wire::seal(header, payloads, &mut self.sealing)
+    }
+
+    /// A request that is sealed.
+    pub(crate) fn request(&mut self, exchange: ExchangeType, id: u32, p: &[Payload]) -> Vec<u8> {
+        let header = self.header(exchange, id, false);
+        self.seal(&header, p)
+    }
+
+    /// A response that is sealed.
+    pub(crate) fn response(&mut self, exchange: ExchangeType, id: u32, p: &[Payload]) -> Vec<u8> {
+        let header = self.header(exchange, id, true);
+        self.seal(&header, p)
+    }
+
+    /// Seals octets that are no payloads of the codec's. The SK payload says that `first` is the
+    /// first of them.
+    pub(crate) fn seal_octets(&mut self, header: &Header, first: u8, inner: &[u8]) -> Vec<u8> {
+        let plaintext = [inner, &[0]].concat();
+        let body = 4 + self.sealing.sealed_octets(plaintext.len());
+        let mut message = wire::encode(header, &[]);
+        message[16] = 46;
+        message[24..28].copy_from_slice(&u32::try_from(28 + body).unwrap().to_be_bytes());
+        message.extend([first, 0]);
+        message.extend(u16::try_from(body).unwrap().to_be_bytes());
+        self.sealing.seal(&mut message, plaintext);
+        message
+    }
+
+    pub(crate) fn open(&self, bytes: &[u8]) -> Vec<Payload> {
+        Datagram::parse(bytes).unwrap().open(&self.opening).unwrap()
+    }
+
+    fn auth_value(&self, id: &Identification) -> Vec<u8> {
+        let key = PRF.compute(self.psk.as_bytes(), &[b"Key Pad for IKEv2"]);
+        let maced = PRF.compute(self.sk_p.expose(), &[&id.body]);
+        let parts = [&self.first_message[..], &self.peer_nonce, maced.expose()];
+        PRF.compute(key.expose(), &parts).expose().to_vec()
+    }
+
+    /// `ID AUTH N(USE_TRANSPORT_MODE) SA TSi TSr`, for either role.
+    pub(crate) fn auth_payloads(&self) -> Vec<Payload> {
+        let id = Identification::new(self.id.clone());
+        let data = self.auth_value(&id);
+        let method = AuthMethod::SHARED_KEY;
+        let (initiator, responder) = if self.initiated { (B, A) } else { (A, B) };
+        vec![
+            if self.initiated {
+                Payload::IdInitiator(id)
+            } else {
+                Payload::IdResponder(id)
+            },
+            Payload::Authentication(Authentication { method, data }),
+            notify(NotifyType::USE_TRANSPORT_MODE),
+            Payload::SecurityAssociation(esp_proposals("aes256gcm16", INBOUND)),
+            Payload::TsInitiator(vec![selector(47, initiator, initiator)]),
+            Payload::TsResponder(vec![selector(47, responder, responder)]),
+        ]
+    }
+}
+
+/// Replaces the payload of the same kind.
+pub(crate) fn put(payloads: &mut [Payload], new: Payload) {
+    let kind = std::mem::discriminant(&new);
+    let old = payloads
+        .iter_mut()
+        .find(|old| std::mem::discriminant(&**old) == kind);
+    *old.unwrap() = new;
+}
+
+/// Removes the payloads of the same kind as this one.
+pub(crate) fn without(mut payloads: Vec<Payload>, kind: &Payload) -> Vec<Payload> {
+    let kind = std::mem::discriminant(kind);
+    payloads.retain(|payload| std::mem::discriminant(payload) != kind);
+    payloads
+}
+
+use super::bench::Bench;
+
+/// The endpoint has called and the puppet has answered IKE_SA_INIT; with the IKE_AUTH request.
+pub(crate) fn half_way_as_responder(bench: &mut Bench, seed: u64) -> (Session, Vec<u8>) {
+    let [request] = bench.connect().try_into().unwrap();
+    let half = Half::new(seed);
+    let response = half.response(&request, &half.payloads());
+    let auth = bench.reply(&response);
+    (half.answered(request, response), auth)
+}
+
+/// The puppet has called and the endpoint has answered IKE_SA_INIT.
+pub(crate) fn half_way_as_initiator(bench: &mut Bench, seed: u64) -> Session {
+    let half = Half::new(seed);
+    let request = half.request(&half.payloads());
+    let response = bench.reply(&request);
+    half.called(request, response)
+}
+
+/// An SA that the endpoint has set up, with one pair.
+pub(crate) fn up_as_responder(bench: &mut Bench, seed: u64) -> Session {
+    let (mut session, _) = half_way_as_responder(bench, seed);
+    let payloads = session.auth_payloads();
+    let response = session.response(ExchangeType::IKE_AUTH, 1, &payloads);
+    assert_eq!(bench.receive(&response).len(), 0);
+    assert_eq!(bench.pairs(), 1);
+    session
+}
+
+/// An SA that the puppet has set up, with one pair.
+pub(crate) fn up_as_initiator(bench: &mut Bench, seed: u64) -> Session {
+    let mut session = half_way_as_initiator(bench, seed);
+    let payloads = session.auth_payloads();
+    let request = session.request(ExchangeType::IKE_AUTH, 1, &payloads);
+    bench.reply(&request);
+    assert_eq!(bench.pairs(), 1);
+    session
+}
