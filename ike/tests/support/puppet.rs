@@ -148,7 +148,10 @@ pub(crate) struct Session {
     sealing: SealingCipher,
     opening: OpeningCipher,
     sk_p: Secret,
+    peer_sk_p: Secret,
     first_message: Vec<u8>,
+    peer_message: Vec<u8>,
+    nonce: Vec<u8>,
     peer_nonce: Vec<u8>,
     pub(crate) psk: String,
     pub(crate) id: Identity,
@@ -168,19 +171,28 @@ impl Session {
             &[&ni, &nr, &spi_i, &spi_r],
             [32, 36, 36, 32, 32],
         );
-        let (ours, theirs, sk_p) = if initiated {
-            (ei, er, pi)
+        let (ours, theirs, sk_p, peer_sk_p) = if initiated {
+            (ei, er, pi, pr)
         } else {
-            (er, ei, pr)
+            (er, ei, pr, pi)
         };
+        let (first_message, peer_message) = if initiated {
+            (request, response)
+        } else {
+            (response, request)
+        };
+        let (nonce, peer_nonce) = if initiated { (ni, nr) } else { (nr, ni) };
         Self {
             initiated,
             spis,
             sealing: SealingCipher::new(ENCRYPTION, &ours),
             opening: OpeningCipher::new(ENCRYPTION, &theirs),
             sk_p,
-            first_message: if initiated { request } else { response },
-            peer_nonce: if initiated { nr } else { ni },
+            peer_sk_p,
+            first_message,
+            peer_message,
+            nonce,
+            peer_nonce,
             psk: Setup::default().psk.to_owned(),
             id: Identity::Address(B),
         }
@@ -229,6 +241,23 @@ impl Session {
 
     pub(crate) fn open(&self, bytes: &[u8]) -> Vec<Payload> {
         Datagram::parse(bytes).unwrap().open(&self.opening).unwrap()
+    }
+
+    /// Whether the AUTH of this IKE_AUTH request signs the IKE_SA_INIT request that the puppet has
+    /// answered.
+    pub(crate) fn vouches_for(&self, auth: &[u8]) -> bool {
+        let payloads = self.open(auth);
+        let id = payloads.iter().find_map(|payload| match payload {
+            Payload::IdInitiator(id) => Some(id),
+            _ => None,
+        });
+        let key = PRF.compute(self.psk.as_bytes(), &[b"Key Pad for IKEv2"]);
+        let maced = PRF.compute(self.peer_sk_p.expose(), &[&id.unwrap().body]);
+        let parts = [&self.peer_message[..], &self.nonce, maced.expose()];
+        let expected = PRF.compute(key.expose(), &parts);
+        payloads.iter().any(|payload| {
+            matches!(payload, Payload::Authentication(auth) if auth.data == expected.expose())
+        })
     }
 
     fn auth_value(&self, id: &Identification) -> Vec<u8> {
