@@ -1,7 +1,11 @@
 //! IKE_AUTH and IKE_SA_INIT messages of a scripted peer that lead to no pair, in both roles: what is
 //! wrong with them, what the peer hears and what our person hears.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 mod support;
 
@@ -219,7 +223,7 @@ fn requests_without_proof() {
                 p[1] = Payload::Authentication(Authentication {
                     method,
                     data: vec![],
-                })
+                });
             }),
         ),
         (
