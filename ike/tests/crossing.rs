@@ -8,9 +8,12 @@ mod support;
 use std::time::Duration;
 
 use secure_gre_ike::event::GoneReason;
+use secure_gre_ike::wire::{ExchangeType, NotifyType};
 use secure_gre_sim::{Quality, Sim};
+use support::bench::Bench;
+use support::puppet::{half_way_as_initiator, half_way_as_responder, notify, up_as_responder};
 use support::{
-    A, B, Host, LONG, MINUTES, connect, default_pair, leave_without_a_trace, nothing_left,
+    A, B, Host, LONG, MINUTES, Setup, connect, default_pair, leave_without_a_trace, nothing_left,
     one_working_pair, works,
 };
 
@@ -119,4 +122,32 @@ fn disconnect_in_the_middle_of_a_crossing() {
         leave_without_a_trace(&mut sim);
         assert!(nothing_left(sim.node(A)) && nothing_left(sim.node(B)));
     }
+}
+
+/// D39: an INITIAL_CONTACT that was on its way while another SA was set up is older than that one.
+#[test]
+fn a_late_initial_contact_spares_what_came_meanwhile() {
+    let mut bench = Bench::new(&Setup::default());
+    let mut session = half_way_as_initiator(&mut bench, 1);
+    bench.pass(Duration::from_millis(100));
+    up_as_responder(&mut bench, 2);
+    let mut payloads = session.auth_payloads();
+    payloads.push(notify(NotifyType::INITIAL_CONTACT));
+    bench.receive(&session.request(ExchangeType::IKE_AUTH, 1, &payloads));
+    assert_eq!(bench.pairs(), 2);
+    assert!(bench.gone.is_empty());
+}
+
+/// An attempt that fails while the peer's has made it is no news.
+#[test]
+fn a_failed_attempt_beside_a_standing_sa_is_not_told() {
+    let mut bench = Bench::new(&Setup::default());
+    let (mut ours, _) = half_way_as_responder(&mut bench, 1);
+    let mut theirs = half_way_as_initiator(&mut bench, 2);
+    let payloads = theirs.auth_payloads();
+    bench.receive(&theirs.request(ExchangeType::IKE_AUTH, 1, &payloads));
+    let refusal = [notify(NotifyType::AUTHENTICATION_FAILED)];
+    bench.receive(&ours.response(ExchangeType::IKE_AUTH, 1, &refusal));
+    assert!(bench.failures.is_empty());
+    assert_eq!(bench.pairs(), 1);
 }

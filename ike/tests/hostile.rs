@@ -457,6 +457,18 @@ fn an_answer_without_responder_spi_is_dropped() {
     );
 }
 
+/// RFC 7296 §3.1: the I flag says who speaks. An answer with our flag and our SPI on both sides is none.
+#[test]
+fn an_answer_in_our_name_is_dropped() {
+    let mut bench = fresh();
+    let [request] = bench.connect().try_into().unwrap();
+    let half = Half::new(1);
+    let mut response = half.response(&request, &half.payloads());
+    response.copy_within(0..8, 8);
+    response[19] |= 0x08;
+    bench.drops(&response, Drop::UnknownSpi);
+}
+
 #[test]
 fn datagrams_of_every_wrong_size() {
     let mut bench = fresh();

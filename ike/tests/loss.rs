@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use secure_gre_ike::wire::{ExchangeType, Header};
-use secure_gre_sim::{Fate, Frame, Quality, Sim, Verdict};
+use secure_gre_sim::{Frame, Quality, Sim, Verdict};
 use support::puppet::header_of;
 use support::{
     A, B, Host, LONG, MINUTES, connect, default_pair, leave_without_a_trace, one_working_pair,
@@ -192,7 +192,6 @@ fn one_pair_through_a_hostile_network() {
         sim.set_quality(Quality::PERFECT);
         sim.run_for(LONG).unwrap();
         assert!(one_working_pair(&sim), "seed {seed}");
-        assert!(sim.trace().count(Fate::Lost) > 0 || sim.trace().entries().len() < 60);
         leave_without_a_trace(&mut sim);
     }
 }
