@@ -14,7 +14,8 @@ use crate::wire::{ExchangeType, NotifyType, WireError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Drop {
-    /// Not an IKE message: too short, or its length field is wrong (RFC 7296 §3.1).
+    /// Not an IKE message: too short, or its length field is wrong (RFC 7296 §3.1); or an IKE_SA_INIT
+    /// that is longer than any honest one.
     Header,
     /// A higher major version; answered with INVALID_MAJOR_VERSION (RFC 7296 §2.5).
     MajorVersion,
@@ -124,8 +125,8 @@ impl Negotiation {
     }
 }
 
-/// Why a negotiation ended without an SA. `Display` is one line that begins with the field to look
-/// at; [`Failure::advice`] is what to do.
+/// Why a negotiation ended without an SA. `Display` is one line that begins with the field of the file
+/// to look at, where one is to blame; [`Failure::advice`] is what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// Nothing came back.

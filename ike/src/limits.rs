@@ -57,6 +57,11 @@ pub const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 /// At most one refusal of a peer's attempts is told in this time: anybody can cause them.
 pub const REFUSAL_NEWS: Duration = Duration::from_secs(5);
 
+/// The longest IKE_SA_INIT request that we answer, in octets. A half-open SA keeps the request, for
+/// repetitions and for AUTH; strongSwan's longest default is 1048 octets, and public values of up to
+/// [`KEY_EXCHANGE_OCTETS`] leave room for long lists.
+pub const INIT_OCTETS: usize = 8_192;
+
 /// How long an initiator may take from IKE_SA_INIT to IKE_AUTH.
 pub const HALF_OPEN: Duration = Duration::from_secs(30);
 

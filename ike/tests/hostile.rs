@@ -484,6 +484,10 @@ fn datagrams_of_every_wrong_size() {
     claims[..request.len()].copy_from_slice(&request);
     claims[24..28].copy_from_slice(&70_000u32.to_be_bytes());
     bench.drops(&claims, Drop::Header);
+    // Half-open SAs keep their request: nobody makes us keep 64 KiB of it.
+    let mut padded = half.payloads();
+    padded.extend((0..5).map(|_| Payload::VendorId(vec![0; 2_000])));
+    bench.drops(&half.request(&padded), Drop::Header);
     let mut no_spi = request.clone();
     no_spi[..8].fill(0);
     bench.drops(&no_spi, Drop::Header);

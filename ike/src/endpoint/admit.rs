@@ -9,6 +9,7 @@ use super::peer::Intent;
 use crate::config::PeerId;
 use crate::error::Drop;
 use crate::event::Path;
+use crate::limits;
 use crate::sa::init::{self, InitReceived};
 use crate::sa::payloads::Payloads;
 use crate::sa::{Core, IkeSa, State, Step};
@@ -29,7 +30,7 @@ impl Endpoint {
         {
             return Err(Drop::UnknownSpi);
         }
-        if header.initiator == IkeSpi::NONE {
+        if header.initiator == IkeSpi::NONE || datagram.octets().len() > limits::INIT_OCTETS {
             return Err(Drop::Header);
         }
         if let Some(spi) = self.half_open.get(&(header.initiator, path.remote)) {
