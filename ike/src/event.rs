@@ -54,6 +54,13 @@ pub enum Command {
         /// Whom to leave.
         peer: PeerId,
     },
+    /// Forget every SA with this peer without a word: the path that they ran on is gone. What is
+    /// wanted of the peer stays as it is; whoever has a new path sends [`Command::Connect`], whose
+    /// INITIAL_CONTACT (RFC 7296 §2.4) makes the peer forget them too.
+    Abandon {
+        /// Whose SAs.
+        peer: PeerId,
+    },
 }
 
 /// A command that does not fit; nothing was changed.
@@ -62,6 +69,9 @@ pub enum CommandError {
     /// No peer of the configuration has this id.
     #[error("no peer has the id {}", .0.0)]
     UnknownPeer(PeerId),
+    /// A peer of the configuration has this id already.
+    #[error("there is a peer with the id {} already", .0.0)]
+    DuplicatePeer(PeerId),
 }
 
 /// One step for the caller to perform; they are performed in the order in which they come.
@@ -240,6 +250,8 @@ pub enum GoneReason {
     PeerFault,
     /// The IKE SA under which the pair stood has lost its only pair, and is closed with it.
     Childless,
+    /// We were told that its path is gone.
+    Abandoned,
 }
 
 /// What an IKE SA was agreed to be. Plain data, for people and for `status`.

@@ -475,6 +475,7 @@ fn say_down(name: &str, why: GoneReason, last: bool) {
         GoneReason::Redundant => "both ends had called; the other one stays",
         GoneReason::PeerFault => "the peer broke the protocol",
         GoneReason::Childless => "the peer deleted its only CHILD_SA",
+        GoneReason::Abandoned => "its path is gone",
     };
     let left = if last {
         "; the tunnel carries nothing until the next one is up"

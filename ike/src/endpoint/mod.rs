@@ -15,7 +15,7 @@ use std::time::Instant;
 use rand_core::{CryptoRng, Rng};
 
 use self::peer::{Intent, Peer};
-use crate::config::{Config, HalfOpenLimits, PeerId};
+use crate::config::{Config, HalfOpenLimits, PeerConfig, PeerId};
 use crate::cookie::CookieJar;
 use crate::error::Drop;
 use crate::event::{
@@ -166,7 +166,41 @@ impl Endpoint {
                 Ok(())
             }
             Command::Disconnect { peer } => self.disconnect(now, peer),
+            Command::Abandon { peer } => {
+                if !self.peers.contains_key(&peer) {
+                    return Err(CommandError::UnknownPeer(peer));
+                }
+                self.abandon(now, peer);
+                Ok(())
+            }
         }
+    }
+
+    /// Serves one more peer.
+    pub fn add_peer(&mut self, config: PeerConfig) -> Result<(), CommandError> {
+        self.assert_drained();
+        let id = config.id;
+        if self.peers.contains_key(&id) {
+            return Err(CommandError::DuplicatePeer(id));
+        }
+        self.peers.insert(id, Peer::new(Arc::new(config)));
+        Ok(())
+    }
+
+    /// Forgets a peer and, without a word to it, whatever SAs are left with it; a farewell is
+    /// [`Command::Disconnect`]'s, before this. Its id is free again.
+    pub fn remove_peer(&mut self, now: Instant, id: PeerId) -> Result<(), CommandError> {
+        self.assert_drained();
+        self.peers
+            .remove(&id)
+            .ok_or(CommandError::UnknownPeer(id))?;
+        self.abandon(now, id);
+        Ok(())
+    }
+
+    /// Bounds unauthenticated state anew; what is there already is left to expire.
+    pub fn set_half_open_limits(&mut self, limits: HalfOpenLimits) {
+        self.half_open_limits = limits;
     }
 
     /// The next output; [`Output::Idle`] when there is none. Every `handle_…` is followed by calls
@@ -262,6 +296,12 @@ impl Endpoint {
         }
         self.tell_disconnected(id);
         Ok(())
+    }
+
+    fn abandon(&mut self, now: Instant, id: PeerId) {
+        for spi in self.spis_of(id) {
+            self.step(now, spi, IkeSa::abandon);
+        }
     }
 
     /// Takes an SA out, lets it step, and puts back what is left of it.

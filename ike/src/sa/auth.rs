@@ -210,6 +210,12 @@ impl AuthSent {
         }
     }
 
+    /// Ends without a word to the peer.
+    pub(crate) fn abandon(self: Box<Self>, ctx: &mut Context<'_>) -> Step {
+        ctx.numbers.release(self.inbound);
+        Step::end(None)
+    }
+
     fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
         Step::with(core, State::AuthSent(self), News::Dropped(reason))
     }

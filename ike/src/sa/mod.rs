@@ -265,6 +265,19 @@ impl IkeSa {
         }
     }
 
+    /// Ends without a word to the peer, in any state.
+    pub(crate) fn abandon(self, ctx: &mut Context<'_>) -> Step {
+        let Self { core, state } = self;
+        match state {
+            State::AuthSent(state) => state.abandon(ctx),
+            State::Established(live) => live.forget(&core, ctx, GoneReason::Abandoned),
+            // They hold no number of a CHILD_SA.
+            State::InitSent(_) | State::InitReceived(_) | State::Closing(_) | State::Closed(_) => {
+                Step::end(None)
+            }
+        }
+    }
+
     /// When it wants to be called again.
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         match &self.state {

@@ -185,7 +185,7 @@ impl Host {
     }
 
     /// Where a driver performs the outputs. In order, as it must.
-    fn drain(&mut self, now: Instant) {
+    pub(crate) fn drain(&mut self, now: Instant) {
         let mut reconnect = false;
         loop {
             match self.endpoint.poll_output() {
