@@ -85,6 +85,15 @@ impl Drop {
         esp.chain(gre).chain(link)
     }
 
+    /// Its place in [`Drop::all`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Esp(reason) => reason as usize,
+            Self::Gre(reason) => esp::Drop::ALL.len() + reason as usize,
+            Self::Link(reason) => esp::Drop::ALL.len() + gre::Drop::ALL.len() + reason as usize,
+        }
+    }
+
     /// The counter's name: unique, in snake case.
     pub const fn name(self) -> &'static str {
         match self {
@@ -154,22 +163,25 @@ impl Tally {
 
     /// Counts `packets` as dropped.
     pub fn drop(&mut self, reason: impl Into<Drop>, packets: usize) {
-        if packets == 0 {
-            return;
-        }
-        let reason = reason.into();
-        let mut counters = Drop::all().zip(&mut self.drops);
-        if let Some((_, counter)) = counters.find(|(other, _)| *other == reason) {
+        if let Some(counter) = self.drops.get_mut(reason.into().index()) {
             *counter += packets as u64;
         }
     }
 
     /// How many packets were dropped for `reason`.
     pub fn dropped(&self, reason: impl Into<Drop>) -> u64 {
-        let reason = reason.into();
-        self.drops()
-            .find_map(|(other, packets)| (other == reason).then_some(packets))
-            .unwrap_or(0)
+        self.drops.get(reason.into().index()).copied().unwrap_or(0)
+    }
+
+    /// Adds what another writer, or an earlier one, has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.delivered.packets += other.delivered.packets;
+        self.delivered.bytes += other.delivered.bytes;
+        self.consumed += other.consumed;
+        for (sum, packets) in self.drops.iter_mut().zip(other.drops) {
+            *sum += packets;
+        }
     }
 
     /// The reasons that have occurred, with how many packets each has cost.
@@ -258,6 +270,9 @@ mod tests {
             tally.drop(reason, 1);
         }
         assert_eq!(tally.drops, [1; Drop::COUNT]);
+        for (place, reason) in Drop::all().enumerate() {
+            assert_eq!(reason.index(), place, "{}", reason.name());
+        }
         let names: BTreeSet<_> = Drop::all().map(Drop::name).collect();
         assert_eq!(names.len(), Drop::COUNT);
     }

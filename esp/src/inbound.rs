@@ -5,8 +5,7 @@
 //! only then moves), and each step consumes what the step before made.
 //!
 //! Not here: the lookup of the SA, policy checks of the payload, and resynchronisation after the
-//! loss of 2^32 packets in a row (RFC 4303 Appendix A3): liveness checks of IKE replace such an SA
-//! long before.
+//! loss of 2^32 packets in a row (RFC 4303 Appendix A3): such an SA has to be replaced.
 
 use crate::aead::{Associated, Cipher};
 use crate::error::Drop;

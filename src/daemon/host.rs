@@ -33,7 +33,6 @@ struct Device {
     mtu: u16,
     /// The routes into it, which stand while the tunnel carries packets.
     usable: Vec<Route>,
-    usable_stand: bool,
 }
 
 /// Why the host does not take a tunnel.
@@ -86,7 +85,8 @@ impl Host {
                 Ok((host, queue))
             }
             Err(error) => {
-                journal.sweep(netlink, &[]).await?;
+                // What went wrong first is what to say.
+                let _ = journal.sweep(netlink, &[]).await;
                 Err(error)
             }
         }
@@ -136,6 +136,7 @@ impl Host {
     async fn unpin(&mut self) -> Result<(), HostError> {
         if let Some(route) = self.pinned.take() {
             self.netlink.delete_route(&route).await?;
+            self.journal.remove(&route)?;
         }
         Ok(())
     }
@@ -151,30 +152,34 @@ impl Host {
 
     /// The tunnel carries packets: its routes are usable.
     pub(super) async fn open(&mut self) -> Result<(), HostError> {
-        if !self.device.usable_stand {
-            self.device.usable_stand = true;
-            for route in &self.device.usable {
-                self.netlink.add_route(route).await?;
-            }
+        for route in &self.device.usable {
+            self.netlink.add_route(route).await?;
         }
         Ok(())
     }
 
     /// The tunnel carries nothing: its prefixes are unreachable.
     pub(super) async fn close(&mut self) -> Result<(), HostError> {
-        if self.device.usable_stand {
-            self.device.usable_stand = false;
-            for route in &self.device.usable {
-                self.netlink.delete_route(route).await?;
-            }
+        let mut outcome = Ok(());
+        for route in &self.device.usable {
+            outcome = outcome.and(self.netlink.delete_route(route).await);
         }
-        Ok(())
+        Ok(outcome?)
     }
 
     /// Leaves the host as it was. The device has ended with its last queue.
     pub(super) async fn lower(mut self) -> Result<(), HostError> {
-        self.close().await?;
-        Ok(self.journal.sweep(&self.netlink, &[]).await?)
+        let closed = self.close().await;
+        self.journal.sweep(&self.netlink, &[]).await?;
+        closed
+    }
+
+    /// Leaves the host as a crash would: nothing passes, and nothing leaves in clear, until somebody
+    /// says so.
+    pub(super) async fn abandon(mut self) -> Result<(), HostError> {
+        let closed = self.close().await;
+        self.unpin().await?;
+        closed
     }
 }
 
@@ -216,7 +221,6 @@ impl Device {
                 link,
                 mtu,
                 usable,
-                usable_stand: false,
             },
             queue,
         ))

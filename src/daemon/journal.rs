@@ -96,6 +96,13 @@ impl Journal {
         self.write()
     }
 
+    /// Takes out a route that is gone.
+    pub(super) fn remove(&mut self, route: &Route) -> Result<(), JournalError> {
+        let entry = Entry::of(route);
+        self.entries.retain(|other| *other != entry);
+        self.write()
+    }
+
     /// Removes every route that it names and that carries our mark, then itself. Routes in `keep`
     /// stay on the host, so that nothing leaks while they are taken over.
     pub(super) async fn sweep(

@@ -77,8 +77,11 @@ pub fn up(peer: config::Peer, runtime_dir: &Path) -> Result<(), UpError> {
         .enable_all()
         .build()
         .map_err(os("start the event loop"))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let mut supervisor = Supervisor::start(vec![peer], runtime_dir).await?;
         supervisor.run().await
-    })
+    });
+    // A resolver may be at work for seconds; nobody waits for its answer any more.
+    runtime.shutdown_background();
+    outcome
 }

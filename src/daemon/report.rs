@@ -13,6 +13,7 @@ use crate::control::protocol::{
     ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PeerState, PeerStatus, Traffic,
     TunnelStatus,
 };
+use crate::dataplane::LinkCounters;
 use crate::metrics::{Drop, Tally};
 
 /// One peer as it is at `now`.
@@ -69,10 +70,7 @@ fn child(now: Instant, details: &ChildDetails) -> ChildStatus {
 }
 
 fn tunnel_status(tunnel: &Tunnel) -> TunnelStatus {
-    let (outbound, inbound) = match tunnel.counters() {
-        Some(counters) => (counters.outbound, counters.inbound),
-        None => <(Tally, Tally)>::default(),
-    };
+    let LinkCounters { outbound, inbound } = tunnel.counters();
     let drops = outbound.drops().chain(inbound.drops());
     let config = &tunnel.config().tunnel;
     TunnelStatus {

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::UpError;
 use super::locate::{self, LocateError};
 use super::report;
-use super::tunnel::{ReachError, Reaction, Tunnel, TunnelNote};
+use super::tunnel::{ReachError, Reached, Reaction, Tunnel, TunnelNote};
 use crate::config;
 use crate::control::protocol::{PeerStatus, Refusal, Request, Response};
 use crate::control::server::{Call, Server};
@@ -148,11 +148,12 @@ impl Supervisor {
                 biased;
                 _ = interrupt.recv() => self.stop_all().await,
                 _ = terminate.recv() => self.stop_all().await,
-                arrival = self.sockets.receive(&mut buffer) => self.on_arrival(arrival).await,
                 Some(note) = self.notes.recv() => self.on_note(note).await,
                 Some(located) = self.located.recv() => self.on_located(located).await,
                 Some(call) = self.calls.recv() => self.on_call(call).await,
                 () = sleep_until(next) => self.on_alarm().await,
+                // Last: a flood of datagrams holds up nothing else.
+                arrival = self.sockets.receive(&mut buffer) => self.on_arrival(arrival).await,
             }
         }
         self.calls.close();
@@ -170,6 +171,8 @@ impl Supervisor {
 impl Supervisor {
     async fn on_arrival(&mut self, arrival: io::Result<Arrival<'_>>) {
         match arrival {
+            // IKE at another address of ours than packets go by would set up an SA that carries none.
+            Ok(Arrival::Message { path, .. }) if self.is_astray(path) => {}
             Ok(Arrival::Message { path, bytes }) => {
                 self.endpoint
                     .handle_datagram(Instant::now(), ike_path(path), bytes);
@@ -178,6 +181,11 @@ impl Supervisor {
             Ok(Arrival::Discarded(_)) => {}
             Err(error) => warn!("can't receive on the IKE ports: {error}"),
         }
+    }
+
+    fn is_astray(&self, path: OuterPath) -> bool {
+        let mut ways = self.tunnels.values().filter_map(Tunnel::addresses);
+        ways.any(|(local, remote)| path.remote.ip() == remote && path.local.ip() != local)
     }
 
     async fn on_alarm(&mut self) {
@@ -243,11 +251,12 @@ impl Supervisor {
         };
         let now = Instant::now();
         let reached = match address {
-            Ok(remote) => tunnel.reach(remote).await.map(|local| (local, remote)),
+            Ok(remote) => tunnel.reach(remote).await.map(|reached| (reached, remote)),
             Err(problem) => Err(ReachError::Locate(problem)),
         };
         let (local, remote) = match reached {
-            Ok(found) => found,
+            Ok((Reached::From(local), remote)) => (local, remote),
+            Ok((Reached::Elsewhere, _)) => return self.react(peer, Reaction::Renew).await,
             Err(problem) => {
                 let reaction = tunnel.not_reached(&problem, now);
                 return self.react(peer, reaction).await;
@@ -283,7 +292,11 @@ impl Supervisor {
     /// Undoes what was done for a peer, and forgets it.
     async fn finish(&mut self, peer: PeerId) {
         if let Some(tunnel) = self.tunnels.remove(&peer) {
-            tunnel.lower().await;
+            if self.gave_up.as_deref() == Some(tunnel.name()) {
+                tunnel.abandon().await;
+            } else {
+                tunnel.lower().await;
+            }
         }
         let gone = |farewell: &Farewell| {
             !self
@@ -427,6 +440,8 @@ impl Supervisor {
             }
             Event::Reconnect { .. } => self.to_locate.push(peer),
             Event::Disconnected { .. } if tunnel.is_parting() => self.departed.push(peer),
+            // A worker has failed: not before its time.
+            Event::Disconnected { .. } if tunnel.waits_to_be_located() => {}
             // Renewed: the old SAs are gone.
             Event::Disconnected { .. } => self.to_locate.push(peer),
         }

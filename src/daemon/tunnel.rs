@@ -46,6 +46,8 @@ pub(super) struct Tunnel {
     notes: mpsc::UnboundedSender<TunnelNote>,
     /// From the moment that the way to the peer is known.
     link: Option<Outer>,
+    /// What the links before it have counted.
+    past: LinkCounters,
     /// Pairs that carry packets, newest last.
     outbound: Vec<ChildId>,
     /// Deleted pairs whose inbound SA may go at this time.
@@ -107,6 +109,7 @@ impl Tunnel {
             queue: Some(Arc::new(queue)),
             notes,
             link: None,
+            past: LinkCounters::default(),
             outbound: Vec::new(),
             retiring: BTreeMap::new(),
             locate_at: None,
@@ -116,12 +119,25 @@ impl Tunnel {
 
     /// Takes the tunnel from the host. What could not be undone is said.
     pub(super) async fn lower(mut self) {
-        self.link = None;
+        self.unlink();
         drop(self.queue);
         match self.host.lower().await {
             Ok(()) => info!("{}: down; the host is as it was", self.config.name),
             Err(problem) => error!("{}: not everything was undone: {problem}", self.config.name),
         }
+    }
+
+    /// Gives the tunnel up: nothing is carried, and its routes stay unreachable.
+    pub(super) async fn abandon(mut self) {
+        self.unlink();
+        drop(self.queue);
+        let name = self.config.name;
+        if let Err(problem) = self.host.abandon().await {
+            error!("{name}: not everything was undone: {problem}");
+        }
+        warn!(
+            "{name}: its routes stay unreachable until `secure-gre down {name}`, or the next `up`"
+        );
     }
 
     pub(super) fn name(&self) -> &str {
@@ -145,13 +161,25 @@ impl Tunnel {
         self.link.as_ref().map(|outer| (outer.local, outer.remote))
     }
 
-    pub(super) fn counters(&self) -> Option<LinkCounters> {
-        self.link.as_ref().map(|outer| outer.link.counters())
+    /// Since the tunnel was raised.
+    pub(super) fn counters(&self) -> LinkCounters {
+        let mut counters = self.past.clone();
+        if let Some(outer) = &self.link {
+            counters.add(&outer.link.counters());
+        }
+        counters
     }
 
-    /// Finds the way to the peer, pins it, and brings up what carries packets on it. Our outer
-    /// address is the answer.
-    pub(super) async fn reach(&mut self, remote: Ipv4Addr) -> Result<Ipv4Addr, ReachError> {
+    /// Stops the packet workers; what they have counted is kept.
+    fn unlink(&mut self) {
+        if let Some(outer) = self.link.take() {
+            self.past.add(&outer.link.stop());
+        }
+    }
+
+    /// Finds the way to the peer, pins it, and brings up what carries packets on it.
+    pub(super) async fn reach(&mut self, remote: Ipv4Addr) -> Result<Reached, ReachError> {
+        let queue = self.queue().await?;
         let way = self
             .host
             .pin(remote.into(), self.config.local.map(IpAddr::V4))
@@ -162,15 +190,17 @@ impl Tunnel {
         let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
         self.set_path_mtu(path_mtu).await?;
         if self.addresses() != Some((local, remote)) {
+            if !self.outbound.is_empty() {
+                return Ok(Reached::Elsewhere);
+            }
             // The workers of the old way have to let go of the device first.
-            self.link = None;
+            self.unlink();
             let wire = Wire::native_v4(local, remote, self.config.tunnel.ttl)?;
             let (notes, peer) = (self.notes.clone(), self.id);
             let tell = move |note| {
                 // The loop is gone, and the link soon too.
                 let _ = notes.send(TunnelNote { peer, note });
             };
-            let queue = self.queue().await?;
             let link = Link::start(&self.link_config(), queue, Arc::new(wire), tell)?;
             debug!(
                 "{}: packets go from {local} to {remote} by {}",
@@ -184,7 +214,7 @@ impl Tunnel {
             });
         }
         self.locate_at = None;
-        Ok(local)
+        Ok(Reached::From(local))
     }
 
     /// The device's queue; of a new device where the old one is gone.
@@ -291,12 +321,13 @@ impl Tunnel {
     /// A pair is gone: nothing is sent on it any more; what the peer has sent is still taken for a
     /// while, unless we are leaving.
     pub(super) async fn remove(&mut self, child: ChildId, why: GoneReason, now: Instant) {
-        let Some(outer) = &self.link else { return };
-        outer.link.remove_outbound(SaId(child.0));
-        if why == GoneReason::Disconnected {
-            outer.link.remove_inbound(SaId(child.0));
-        } else {
-            self.retiring.insert(child, now + RETIRE_AFTER);
+        if let Some(outer) = &self.link {
+            outer.link.remove_outbound(SaId(child.0));
+            if why == GoneReason::Disconnected {
+                outer.link.remove_inbound(SaId(child.0));
+            } else {
+                self.retiring.insert(child, now + RETIRE_AFTER);
+            }
         }
         self.outbound.retain(|id| *id != child);
         if self.outbound.is_empty() {
@@ -349,7 +380,7 @@ impl Tunnel {
             }
             Note::WorkerFailed { error, .. } => {
                 error!("{}: {error}", self.name());
-                self.link = None;
+                self.unlink();
                 if matches!(error, WorkerError::Tun(_)) {
                     self.queue = None;
                 }
@@ -389,6 +420,11 @@ impl Tunnel {
         self.farewell_at.is_some()
     }
 
+    /// Whether it is to be located again in a while, so not at once.
+    pub(super) const fn waits_to_be_located(&self) -> bool {
+        self.locate_at.is_some()
+    }
+
     pub(super) fn locate_due(&mut self, now: Instant) -> bool {
         self.locate_at.take_if(|at| *at <= now).is_some()
     }
@@ -405,6 +441,15 @@ impl Tunnel {
             .chain(self.retiring.values().copied())
             .min()
     }
+}
+
+/// What [`Tunnel::reach`] has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Packets can pass, from this address of ours.
+    From(Ipv4Addr),
+    /// One of the outer addresses has changed, and SAs stand that are bound to the old ones.
+    Elsewhere,
 }
 
 /// What news of a tunnel ask of the supervisor.

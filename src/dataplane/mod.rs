@@ -70,12 +70,20 @@ pub struct Link {
 }
 
 /// What the two directions have counted since the start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkCounters {
     /// From the device to the wire.
     pub outbound: Tally,
     /// From the wire to the device.
     pub inbound: Tally,
+}
+
+impl LinkCounters {
+    /// Adds what another link has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.outbound.add(&other.outbound);
+        self.inbound.add(&other.inbound);
+    }
 }
 
 impl Link {
