@@ -3,8 +3,11 @@
 //! This room moves bytes and changes the host; it knows neither IKE messages nor SAs nor GRE. Each
 //! file owns one kernel interface, and all `unsafe` of the package is in `sys`.
 
+pub mod capture;
+pub mod echo;
 pub mod esp;
 pub mod ike;
+pub mod isolation;
 pub mod netlink;
 pub mod netns;
 pub mod poll;

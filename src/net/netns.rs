@@ -1,8 +1,13 @@
-//! Which network namespace we are in, so that a command can tell that a daemon lives in another.
+//! Network namespaces: which one we are in, so that a command can tell that a daemon lives in
+//! another, and new ones that live as long as someone holds them.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
+
+use nix::sched::{CloneFlags, setns, unshare};
 
 /// A network namespace, by its inode on the kernel's `nsfs`. Equal means the same namespace as long
 /// as both sides of the comparison are alive.
@@ -33,10 +38,65 @@ impl fmt::Display for NetworkNamespace {
     }
 }
 
+/// A network namespace without a name: it ends with this value, the sockets in it and the processes
+/// that run in it.
+#[derive(Debug)]
+pub struct OwnNamespace(File);
+
+impl OwnNamespace {
+    /// A new one; all that is in it is a loopback device that is down. Needs `CAP_SYS_ADMIN`.
+    pub fn new() -> io::Result<Self> {
+        on_a_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Ok(Self(File::open("/proc/thread-self/ns/net")?))
+        })
+    }
+
+    /// Runs `work` in it, on a thread of its own. Sockets that it makes and processes that it starts
+    /// stay there.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        on_a_thread(|| {
+            setns(&self.0, CloneFlags::CLONE_NEWNET)?;
+            Ok(work())
+        })
+    }
+}
+
+impl AsFd for OwnNamespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A namespace belongs to a thread, so that ours stays what it was.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(work);
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::sandbox;
+
+    #[test]
+    fn what_is_entered_is_the_new_one_and_the_caller_stays() {
+        sandbox::run(async {
+            let here = NetworkNamespace::current().unwrap();
+            let own = OwnNamespace::new().unwrap();
+            let there = own.enter(|| NetworkNamespace::current().unwrap()).unwrap();
+            assert_ne!(there, here);
+            assert_eq!(NetworkNamespace::current().unwrap(), here);
+            assert_eq!(
+                own.enter(|| NetworkNamespace::current().unwrap()).unwrap(),
+                there
+            );
+        });
+    }
 
     #[test]
     fn another_namespace_differs() {

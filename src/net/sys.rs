@@ -10,7 +10,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::{setsockopt_impl, sockopt_impl};
+use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 
 use super::esp::Outgoing;
 
@@ -25,6 +25,25 @@ sockopt_impl!(
     libc::IPPROTO_IP,
     libc::IP_MTU_DISCOVER,
     libc::c_int
+);
+
+sockopt_impl!(
+    /// `SO_ATTACH_FILTER`: a classic BPF program that says what a socket gets.
+    AttachFilter,
+    SetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_ATTACH_FILTER,
+    libc::sock_fprog
+);
+
+sockopt_impl!(
+    /// `PACKET_STATISTICS` of a packet socket: what its filter has let pass and what found no room.
+    /// The kernel begins to count anew at each reading.
+    PacketStatistics,
+    GetOnly,
+    libc::SOL_PACKET,
+    libc::PACKET_STATISTICS,
+    libc::tpacket_stats
 );
 
 nix::ioctl_readwrite_bad!(
@@ -189,4 +208,33 @@ pub(super) fn raw_socket(protocol: libc::c_int) -> Result<OwnedFd, Errno> {
     let fd = Errno::result(fd)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets a fresh packet socket hear the device with index `link`, frames of every protocol.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "constants and a size that fit"
+)]
+pub(super) fn bind_packet_socket(socket: BorrowedFd<'_>, link: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: a `sockaddr_ll` is integers, for which zero is valid.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = link;
+    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the kernel reads `length` octets of an address that is ours and outlives the call.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    Errno::result(bound).map(drop)
+}
+
+/// Gives a socket a filter. The kernel copies it.
+pub(super) fn attach_filter(
+    socket: BorrowedFd<'_>,
+    filter: &[libc::sock_filter],
+) -> Result<(), Errno> {
+    let program = libc::sock_fprog {
+        len: filter.len().try_into().map_err(|_| Errno::EINVAL)?,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    nix::sys::socket::setsockopt(&socket, AttachFilter, &program)
 }

@@ -1,12 +1,13 @@
 //! Links, addresses and routes of the host, by rtnetlink.
 //!
-//! The only folder that knows the `rtnetlink` crate: links and addresses here, routes in `route`.
-//! Every change can be repeated: adding what is there and removing what is gone both succeed, so that
+//! The only folder that knows the `rtnetlink` crate: links and addresses here, routes in `route`, pairs
+//! of devices in `veth`. Every change can be repeated: adding what is there and removing what is gone both succeed, so that
 //! cleaning up after a crash is the same code as cleaning up.
 
 mod route;
 #[cfg(test)]
 mod tests;
+mod veth;
 
 use std::io;
 use std::net::IpAddr;
@@ -175,6 +176,11 @@ pub enum NetlinkError {
         /// The address to be added.
         address: Prefix,
     },
+    /// The kernel was built without the driver, or the module is missing.
+    #[error(
+        "the kernel has no pairs of virtual Ethernet devices: load the driver with \"modprobe veth\""
+    )]
+    NoVeth,
     /// Anything else.
     #[error("can't {action}: {source}")]
     Refused {
