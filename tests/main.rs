@@ -14,6 +14,7 @@
 mod lab;
 
 mod cli;
+mod demo;
 mod examples;
 mod fail_closed;
 mod guest_boots;

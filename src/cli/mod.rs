@@ -2,6 +2,7 @@
 //! output, talk to standard error; [`Exit`] lists the exit codes.
 
 mod check;
+mod demo;
 mod down;
 mod exit;
 mod status;
@@ -31,6 +32,7 @@ A peer is a file:
   routes  = [\"10.20.0.0/16\"]
 
 Examples:
+  secure-gre demo                see it work, without a peer and without root
   secure-gre check peer.toml     what would be negotiated, or what is wrong with the file
   secure-gre up peer.toml        bring the tunnel up; Ctrl-C takes it down again
   secure-gre status --json       how it is doing, for programs
@@ -66,6 +68,8 @@ enum Command {
     Status(status::Arguments),
     /// Say what files mean, or what is wrong with them; changes nothing.
     Check(check::Arguments),
+    /// Show what it does, in about ten seconds, between two hosts made up for that; no root needed.
+    Demo(demo::Arguments),
 }
 
 /// Runs the program with the arguments of the process.
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Down(arguments) => down::run(arguments, runtime_dir),
         Command::Status(arguments) => status::run(arguments, runtime_dir),
         Command::Check(arguments) => check::run(arguments),
+        Command::Demo(arguments) => return demo::run(arguments),
     };
     exit.into()
 }

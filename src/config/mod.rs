@@ -22,6 +22,7 @@ use std::path::Path;
 
 pub use self::diagnostic::{Report, Style};
 pub use self::peer::{Peer, PeerAddress, Tunnel};
+pub use self::secret::generate_psk;
 
 /// A file that can be used.
 #[derive(Debug)]

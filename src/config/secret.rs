@@ -6,6 +6,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
+use rand::TryRng;
+use rand::rngs::SysRng;
 use secure_gre_ike::secret::Secret;
 use zeroize::Zeroizing;
 
@@ -98,6 +100,22 @@ pub(super) fn decode_psk(written: &[u8]) -> Result<Psk, Diagnostic> {
         .help("`openssl rand -base64 32` prints a good one; both ends need the same")
     });
     Ok(Psk { secret, warning })
+}
+
+/// A new random key of 32 octets, in the notation of a key file: `0s` and base64.
+///
+/// # Errors
+/// The kernel gives no random numbers.
+pub fn generate_psk() -> io::Result<Zeroizing<String>> {
+    let mut octets = Zeroizing::new([0; 32]);
+    SysRng
+        .try_fill_bytes(octets.as_mut_slice())
+        .map_err(io::Error::other)?;
+    // Room for all of it from the start: a growing string would leave unwiped copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(2 + BASE64.encode_len(octets.len())));
+    text.push_str("0s");
+    BASE64.encode_append(octets.as_slice(), &mut text);
+    Ok(text)
 }
 
 struct Content {
