@@ -5,8 +5,8 @@ use subtle::ConstantTimeEq;
 
 use super::child::{self, Fresh};
 use super::exchange::{Exchange, Repeat, Request};
-use super::inform::Live;
 use super::init::{Agreed, InitReceived};
+use super::live::Live;
 use super::payloads::Payloads;
 use super::{Closed, Context, Core, News, State, Step};
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};

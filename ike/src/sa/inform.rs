@@ -1,43 +1,15 @@
-//! An SA whose two ends are authenticated ([`Live`]): INFORMATIONAL both ways (RFC 7296 §1.4), with
-//! liveness checks, Delete and the protected errors, and the message IDs of both directions (§2.2,
-//! §2.3).
+//! INFORMATIONAL both ways (RFC 7296 §1.4): what our requests say and what the peer's lead to, with
+//! liveness checks, Delete and the protected errors. Message IDs and what becomes of the SA are
+//! `live`'s.
 
-use std::collections::VecDeque;
-
-use super::auth::Protection;
 use super::child::{self, Child};
-use super::exchange::{Exchange, Repeat, Request};
 use super::payloads::Payloads;
-use super::{Closed, Context, Core, News, State, Step};
-use crate::error::Drop;
-use crate::event::{Deadline, EspSpi, GoneReason, IkeDetails, Path};
-use crate::limits;
-use crate::wire::{
-    self, Datagram, Delete, ExchangeType, Notify, NotifyType, OpenError, Payload, WireError,
-};
-
-/// An authenticated IKE SA and the CHILD_SAs under it.
-pub(crate) struct Live {
-    protection: Protection,
-    details: IkeDetails,
-    /// The lowest nonce of its IKE_SA_INIT: decides between crossing SAs (RFC 7296 §2.8.1).
-    lowest_nonce: Vec<u8>,
-    children: Vec<Child>,
-    /// The message ID of our next request.
-    next_id: u32,
-    /// Our request in flight (window 1, D3) and what it is for.
-    request: Option<(Task, Request)>,
-    /// Requests that wait for that one's answer.
-    queue: VecDeque<Task>,
-    /// The message ID of the peer's next request.
-    expected_id: u32,
-    /// The peer's last request and our reply.
-    last: Option<Exchange>,
-}
+use crate::event::{EspSpi, GoneReason};
+use crate::wire::{Delete, ExchangeType, Notify, NotifyType, Payload, WireError};
 
 /// What a request of ours is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Task {
+pub(super) enum Task {
     /// An empty INFORMATIONAL: does the peer still have this SA (RFC 7296 §2.4)?
     Probe,
     /// Delete the IKE SA, with an error if there was one.
@@ -45,7 +17,8 @@ enum Task {
 }
 
 impl Task {
-    fn payloads(self) -> Vec<Payload> {
+    /// What the request says.
+    pub(super) fn payloads(self) -> Vec<Payload> {
         match self {
             Self::Probe => Vec::new(),
             Self::Delete { notify } => {
@@ -60,12 +33,13 @@ impl Task {
 }
 
 /// What an authenticated request of the peer's leads to.
-struct Reply {
-    payloads: Vec<Payload>,
-    effect: Effect,
+pub(super) struct Reply {
+    pub(super) payloads: Vec<Payload>,
+    pub(super) effect: Effect,
 }
 
-enum Effect {
+/// What else it does.
+pub(super) enum Effect {
     None,
     /// The pairs with these outbound SPIs are gone.
     ChildrenDeleted(Vec<EspSpi>),
@@ -73,271 +47,47 @@ enum Effect {
     Ended(GoneReason),
 }
 
-impl Live {
-    pub(crate) const fn new(
-        protection: Protection,
-        details: IkeDetails,
-        lowest_nonce: Vec<u8>,
-    ) -> Self {
-        Self {
-            protection,
-            details,
-            lowest_nonce,
-            children: Vec::new(),
-            next_id: 0,
-            request: None,
-            queue: VecDeque::new(),
-            expected_id: 0,
-            last: None,
-        }
-    }
-
-    /// Our requests up to this message ID are answered.
-    pub(crate) const fn after_own_requests(mut self, last_id: u32) -> Self {
-        self.next_id = last_id.wrapping_add(1);
-        self
-    }
-
-    /// The peer's requests up to this message ID are answered, the last one by `last`.
-    pub(crate) fn after_peer_requests(mut self, last_id: u32, last: Exchange) -> Self {
-        self.expected_id = last_id.wrapping_add(1);
-        self.last = Some(last);
-        self
-    }
-
-    pub(crate) fn with_child(mut self, child: Child) -> Self {
-        self.children.push(child);
-        self
-    }
-
-    pub(crate) const fn details(&self) -> &IkeDetails {
-        &self.details
-    }
-
-    pub(crate) fn children(&self) -> &[Child] {
-        &self.children
-    }
-
-    pub(crate) fn lowest_nonce(&self) -> &[u8] {
-        &self.lowest_nonce
-    }
-
-    pub(crate) fn on_message(
-        mut self: Box<Self>,
-        core: Core,
-        ctx: &mut Context<'_>,
-        path: Path,
-        datagram: &Datagram<'_>,
-    ) -> Step {
-        if datagram.header.response {
-            return match self.take_response(datagram) {
-                Err(reason) => self.dropped(core, reason),
-                Ok(Err(_malformed)) => self.fail(core, ctx),
-                Ok(Ok(Task::Probe)) => {
-                    self.send_next(&core, ctx);
-                    Step::with(core, State::Established(self), News::Alive)
-                }
-                Ok(Ok(Task::Delete { .. })) => Step::end(None),
-            };
-        }
-        match self.take_request(&core, ctx, path, datagram) {
-            Err(None) => Step::stay(core, State::Established(self)),
-            Err(Some(reason)) => self.dropped(core, reason),
-            Ok(Effect::None) => Step::stay(core, State::Established(self)),
-            Ok(Effect::Ended(why)) => self.end(core, ctx, why),
-            Ok(Effect::ChildrenDeleted(outbound)) => {
-                self.remove_children(&core, ctx, GoneReason::DeletedByPeer, |child| {
-                    outbound.contains(&child.outbound())
-                });
-                if self.children.is_empty() {
-                    self.close(core, ctx, GoneReason::Childless)
-                } else {
-                    Step::stay(core, State::Established(self))
-                }
-            }
-        }
-    }
-
-    /// Our DELETE is on its way: requests are still answered, nothing else happens.
-    pub(crate) fn on_message_while_closing(
-        mut self: Box<Self>,
-        core: Core,
-        ctx: &mut Context<'_>,
-        path: Path,
-        datagram: &Datagram<'_>,
-    ) -> Step {
-        if datagram.header.response {
-            return match self.take_response(datagram) {
-                Err(reason) => Step::with(core, State::Closing(self), News::Dropped(reason)),
-                Ok(Ok(Task::Probe)) => {
-                    self.send_next(&core, ctx);
-                    Step::stay(core, State::Closing(self))
-                }
-                Ok(_) => Step::end(None),
-            };
-        }
-        match self.take_request(&core, ctx, path, datagram) {
-            Err(Some(reason)) => Step::with(core, State::Closing(self), News::Dropped(reason)),
-            // The two DELETEs crossed (RFC 7296 §1.4.1); the peer may still want our reply again.
-            Ok(Effect::Ended(_)) => Step::stay_closed(core, ctx, self.last),
-            _ => Step::stay(core, State::Closing(self)),
-        }
-    }
-
-    pub(crate) fn on_timeout(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
-        match self.repeat_request(&core, ctx) {
-            Repeat::Waiting => Step::stay(core, State::Established(self)),
-            Repeat::Exhausted => self.forget(&core, ctx, GoneReason::NoAnswer),
-        }
-    }
-
-    pub(crate) fn repeat_request(&mut self, core: &Core, ctx: &mut Context<'_>) -> Repeat {
-        match &mut self.request {
-            Some((_, request)) => request.repeat(core, ctx),
-            None => Repeat::Waiting,
-        }
-    }
-
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
-        self.request.as_ref().map(|(_, request)| request.deadline())
-    }
-
-    /// Takes the CHILD_SAs down at once and the IKE SA by a DELETE exchange.
-    pub(crate) fn close(
-        mut self: Box<Self>,
-        core: Core,
-        ctx: &mut Context<'_>,
-        why: GoneReason,
-    ) -> Step {
-        self.remove_children(&core, ctx, why, |_| true);
-        self.send_delete(&core, ctx, None);
-        Step::with(core, State::Closing(self), News::Down(why))
-    }
-
-    /// Takes everything down without a word to a peer that has nothing of it.
-    pub(crate) fn forget(
-        mut self: Box<Self>,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        why: GoneReason,
-    ) -> Step {
-        self.remove_children(core, ctx, why, |_| true);
-        Step::end(Some(News::Down(why)))
-    }
-
-    /// Sends a DELETE of the IKE SA as soon as the window allows.
-    pub(crate) fn send_delete(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        notify: Option<NotifyType>,
-    ) {
-        self.queue.clear();
-        self.begin(core, ctx, Task::Delete { notify });
-    }
-
-    /// Asks whether the peer still has this SA.
-    pub(crate) fn probe(&mut self, core: &Core, ctx: &mut Context<'_>) {
-        if self.request.is_none() {
-            self.begin(core, ctx, Task::Probe);
-        }
-    }
-
-    fn begin(&mut self, core: &Core, ctx: &mut Context<'_>, task: Task) {
-        self.queue.push_back(task);
-        self.send_next(core, ctx);
-    }
-
-    fn send_next(&mut self, core: &Core, ctx: &mut Context<'_>) {
-        if self.request.is_some() {
-            return;
-        }
-        let Some(task) = self.queue.pop_front() else {
-            return;
-        };
-        let exchange = ExchangeType::INFORMATIONAL;
-        let header = core.header(exchange, self.next_id, false);
-        let message = wire::seal(&header, &task.payloads(), &mut self.protection.sealing);
-        let request = Request::send(core, ctx, exchange, self.next_id, message);
-        self.next_id = self.next_id.wrapping_add(1);
-        self.request = Some((task, request));
-    }
-
-    /// The task that this response completes. The outer error is a datagram to drop, the inner one
-    /// an authenticated response that does not parse.
-    fn take_response(&mut self, datagram: &Datagram<'_>) -> Result<Result<Task, WireError>, Drop> {
-        let Some((task, request)) = self.request.take() else {
-            return Err(Drop::UnexpectedResponse);
-        };
-        if let Err(reason) = request.check_answer(datagram) {
-            self.request = Some((task, request));
-            return Err(reason);
-        }
-        match datagram.open(&self.protection.opening) {
-            Ok(_) => Ok(Ok(task)),
-            Err(OpenError::Malformed(error)) => Ok(Err(error)),
-            Err(OpenError::NotEncrypted | OpenError::Icv) => {
-                self.request = Some((task, request));
-                Err(Drop::Unauthenticated)
-            }
-        }
-    }
-
-    /// Answers a request, once: a repetition gets the same reply (`Err(None)`), anything outside
-    /// the window none (D2, D3).
-    fn take_request(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        path: Path,
-        datagram: &Datagram<'_>,
-    ) -> Result<Effect, Option<Drop>> {
-        let header = &datagram.header;
-        if header.message_id != self.expected_id {
-            let repeated = self
-                .last
-                .as_ref()
-                .is_some_and(|last| last.repeat(ctx, path, datagram));
-            return Err(if repeated {
-                None
-            } else {
-                Some(Drop::MessageId)
-            });
-        }
-        let Reply { payloads, effect } = match datagram.open(&self.protection.opening) {
-            Err(OpenError::NotEncrypted | OpenError::Icv) => {
-                return Err(Some(Drop::Unauthenticated));
-            }
-            Err(OpenError::Malformed(error)) => reply_to_malformed(&error),
-            Ok(payloads) => self.reply_to(header.exchange, &Payloads::new(payloads)),
-        };
-        let header = core.header(header.exchange, header.message_id, true);
-        let reply = wire::seal(&header, &payloads, &mut self.protection.sealing);
-        ctx.transmit(path, reply.clone());
-        self.last = Some(Exchange {
-            request: datagram.octets().to_vec(),
-            reply,
-        });
-        self.expected_id = self.expected_id.wrapping_add(1);
-        Ok(effect)
-    }
-
-    fn reply_to(&self, exchange: ExchangeType, payloads: &Payloads) -> Reply {
+impl Reply {
+    /// To a request that parses, of an SA with these pairs.
+    pub(super) fn to(exchange: ExchangeType, payloads: &Payloads, children: &[Child]) -> Self {
         match exchange {
-            ExchangeType::INFORMATIONAL => self.reply_to_informational(payloads),
-            ExchangeType::CREATE_CHILD_SA => Reply {
-                payloads: child::refuse_another(),
-                effect: Effect::None,
-            },
+            ExchangeType::INFORMATIONAL => Self::to_informational(payloads, children),
+            ExchangeType::CREATE_CHILD_SA => Self::only(child::refuse_another()),
             // Authenticated, in order, and meaningless: the SA is not worth losing over it.
-            _ => Reply {
-                payloads: vec![Payload::Notify(Notify::status(NotifyType::INVALID_SYNTAX))],
-                effect: Effect::None,
+            _ => Self::only(vec![Payload::Notify(Notify::status(
+                NotifyType::INVALID_SYNTAX,
+            ))]),
+        }
+    }
+
+    /// D6: an unknown critical payload costs the exchange, a syntax error the SA (RFC 7296 §2.21.3).
+    pub(super) fn to_malformed(error: &WireError) -> Self {
+        let payloads = vec![Payload::Notify(Notify::for_wire_error(error))];
+        match error {
+            WireError::UnsupportedCritical(_) => Self::only(payloads),
+            _ => Self {
+                payloads,
+                effect: Effect::Ended(GoneReason::PeerFault),
             },
         }
     }
 
-    fn reply_to_informational(&self, payloads: &Payloads) -> Reply {
+    const fn only(payloads: Vec<Payload>) -> Self {
+        Self {
+            payloads,
+            effect: Effect::None,
+        }
+    }
+
+    /// D32: the reply to what ends the IKE SA is empty.
+    const fn ended(why: GoneReason) -> Self {
+        Self {
+            payloads: Vec::new(),
+            effect: Effect::Ended(why),
+        }
+    }
+
+    fn to_informational(payloads: &Payloads, children: &[Child]) -> Self {
         let fatal = [
             NotifyType::AUTHENTICATION_FAILED,
             NotifyType::INVALID_SYNTAX,
@@ -345,110 +95,32 @@ impl Live {
         let mut deleted = Vec::new();
         for payload in payloads.iter() {
             match payload {
-                // D32: the reply to the Delete of an IKE SA is empty.
-                Payload::Delete(Delete::Ike) => {
-                    let effect = Effect::Ended(GoneReason::DeletedByPeer);
-                    return Reply {
-                        payloads: Vec::new(),
-                        effect,
-                    };
-                }
+                Payload::Delete(Delete::Ike) => return Self::ended(GoneReason::DeletedByPeer),
                 Payload::Notify(notify) if fatal.contains(&notify.kind) => {
-                    let effect = Effect::Ended(GoneReason::PeerFault);
-                    return Reply {
-                        payloads: Vec::new(),
-                        effect,
-                    };
+                    return Self::ended(GoneReason::PeerFault);
                 }
                 Payload::Delete(Delete::Esp(spis)) => deleted.extend_from_slice(spis),
                 _ => {}
             }
         }
-        self.reply_to_child_delete(&deleted)
+        Self::to_child_delete(&deleted, children)
     }
 
     /// D32: the peer names what it receives on; our reply names the other directions, which are
     /// those that we receive on. Pairs that we do not have are not mentioned.
-    fn reply_to_child_delete(&self, deleted: &[EspSpi]) -> Reply {
+    fn to_child_delete(deleted: &[EspSpi], children: &[Child]) -> Self {
         let gone = || {
-            self.children
+            children
                 .iter()
                 .filter(|child| deleted.contains(&child.outbound()))
         };
         let inbound: Vec<_> = gone().map(Child::inbound).collect();
         if inbound.is_empty() {
-            return Reply {
-                payloads: Vec::new(),
-                effect: Effect::None,
-            };
+            return Self::only(Vec::new());
         }
-        Reply {
+        Self {
             payloads: vec![child::delete(inbound)],
             effect: Effect::ChildrenDeleted(gone().map(Child::outbound).collect()),
         }
-    }
-
-    /// Over, but for repeating the last reply.
-    fn end(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>, why: GoneReason) -> Step {
-        self.remove_children(&core, ctx, why, |_| true);
-        let step = Step::stay_closed(core, ctx, self.last);
-        Step {
-            news: Some(News::Down(why)),
-            ..step
-        }
-    }
-
-    /// An authenticated response that does not parse: the two ends disagree on the protocol.
-    fn fail(self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
-        self.close(core, ctx, GoneReason::PeerFault)
-    }
-
-    fn remove_children(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        why: GoneReason,
-        which: impl Fn(&Child) -> bool,
-    ) {
-        let (gone, kept) = std::mem::take(&mut self.children)
-            .into_iter()
-            .partition(which);
-        self.children = kept;
-        let gone: Vec<Child> = gone;
-        for child in gone {
-            child.remove(core, ctx, why);
-        }
-    }
-
-    fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
-        Step::with(core, State::Established(self), News::Dropped(reason))
-    }
-}
-
-impl Step {
-    /// Over; what is left of the SA repeats its last reply for a while (D2).
-    fn stay_closed(core: Core, ctx: &Context<'_>, last: Option<Exchange>) -> Self {
-        match last {
-            Some(last) => {
-                let closed = Closed {
-                    last,
-                    until: ctx.now + limits::CLOSED,
-                };
-                Self::stay(core, State::Closed(closed))
-            }
-            None => Self::end(None),
-        }
-    }
-}
-
-/// D6: an unknown critical payload costs the exchange, a syntax error the SA (RFC 7296 §2.21.3).
-fn reply_to_malformed(error: &WireError) -> Reply {
-    let effect = match error {
-        WireError::UnsupportedCritical(_) => Effect::None,
-        _ => Effect::Ended(GoneReason::PeerFault),
-    };
-    Reply {
-        payloads: vec![Payload::Notify(Notify::for_wire_error(error))],
-        effect,
     }
 }

@@ -6,14 +6,15 @@
 //! 1). The exchange in flight is data beside the state ([`exchange::Request`], window 1).
 //!
 //! One file per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`child`] the
-//! CHILD_SA inside it and CREATE_CHILD_SA, [`inform`] INFORMATIONAL. Which SA of a peer's stays is
-//! not decided here but in `endpoint`.
+//! CHILD_SA inside it and CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA
+//! that carries the last two. Which SA of a peer's stays is not decided here but in `endpoint`.
 
 pub(crate) mod auth;
 pub(crate) mod child;
 pub(crate) mod exchange;
-pub(crate) mod inform;
+mod inform;
 pub(crate) mod init;
+pub(crate) mod live;
 pub(crate) mod payloads;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -30,8 +31,8 @@ use crate::wire::{Datagram, ExchangeType, Header, IkeSpi};
 
 use auth::AuthSent;
 use exchange::Exchange;
-use inform::Live;
 use init::{InitReceived, InitSent};
+use live::Live;
 
 /// The outside of an SA while it takes a step.
 pub(crate) struct Context<'a> {
