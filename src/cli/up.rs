@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Exit, fail, show};
 use crate::config::{self, Loaded};
 use crate::daemon::{self, UpError};
+use crate::net::privilege;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -13,6 +14,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, runtime_dir: &Path) -> Exit {
+    // Before the file: who has forgotten sudo can't read the key either, and that is not the point.
+    if let Err(problem) = privilege::check() {
+        return fail(Exit::Host, &problem);
+    }
     let Loaded { peer, warnings } = match config::load(&arguments.file) {
         Ok(loaded) => loaded,
         Err(report) => {

@@ -21,6 +21,7 @@ use crate::net::tun::{ANY_NAME, Queue, Tun, TunError};
 pub(super) struct Host {
     netlink: Netlink,
     journal: Journal,
+    guards: Vec<Route>,
     device: Device,
     pinned: Option<Route>,
 }
@@ -47,6 +48,29 @@ pub enum HostError {
     /// The record of what a crash would leave.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// `peer.local` is no address of this host.
+    #[error(
+        "peer.local: packets to {peer} cannot leave from {local}, which is no address of this host; \
+         \"ip address\" shows the ones it has, and \"auto\" lets the kernel choose"
+    )]
+    ForeignSource {
+        /// The peer's outer address.
+        peer: IpAddr,
+        /// What the file calls ours.
+        local: IpAddr,
+    },
+    /// The tunnel's subnet lies on another device, to which its packets would go.
+    #[error(
+        "tunnel.address: the subnet {subnet} is on the device {device} too, and the kernel would send \
+         the tunnel's packets there; choose another subnet, or take it from {device} (\"ip address \
+         show dev {device}\")"
+    )]
+    SubnetTaken {
+        /// The tunnel's.
+        subnet: Prefix,
+        /// The other device.
+        device: String,
+    },
     /// Outer packets would go into the tunnel.
     #[error(
         "the route to {peer} leads into the tunnel device {device}: outer packets would never \
@@ -79,6 +103,7 @@ impl Host {
                 let host = Self {
                     netlink,
                     journal,
+                    guards,
                     device,
                     pinned: None,
                 };
@@ -117,7 +142,7 @@ impl Host {
         source: Option<IpAddr>,
     ) -> Result<RouteInfo, HostError> {
         self.unpin().await?;
-        let way = self.netlink.route_to(peer, source).await?;
+        let way = self.way_to(peer, source).await?;
         if way.link == self.device.link {
             let device = self.device.name.clone();
             return Err(HostError::Recursive { peer, device });
@@ -131,6 +156,18 @@ impl Host {
             Err(problem) => return Err(problem.into()),
         }
         Ok(way)
+    }
+
+    async fn way_to(&self, peer: IpAddr, source: Option<IpAddr>) -> Result<RouteInfo, HostError> {
+        let way = self.netlink.route_to(peer, source).await;
+        let (Err(NetlinkError::NoRoute { .. }), Some(local)) = (&way, source) else {
+            return Ok(way?);
+        };
+        // The kernel has one answer for both causes.
+        match self.netlink.route_to(peer, None).await {
+            Ok(_) => Err(HostError::ForeignSource { peer, local }),
+            Err(no_route) => Err(no_route.into()),
+        }
     }
 
     async fn unpin(&mut self) -> Result<(), HostError> {
@@ -152,19 +189,50 @@ impl Host {
 
     /// The tunnel carries packets: its routes are usable.
     pub(super) async fn open(&mut self) -> Result<(), HostError> {
-        for route in &self.device.usable {
-            self.netlink.add_route(route).await?;
-        }
-        Ok(())
+        Ok(self.device.add_usable(&self.netlink).await?)
     }
 
     /// The tunnel carries nothing: its prefixes are unreachable.
     pub(super) async fn close(&mut self) -> Result<(), HostError> {
-        let mut outcome = Ok(());
-        for route in &self.device.usable {
-            outcome = outcome.and(self.netlink.delete_route(route).await);
+        Ok(self.device.delete_usable(&self.netlink).await?)
+    }
+
+    /// Puts back what others have taken from the host, such as the addresses of a device that was set
+    /// down and up again; with the usable routes if the tunnel `carries` packets. What that was, in
+    /// words.
+    pub(super) async fn repair(
+        &self,
+        tunnel: &Tunnel,
+        carries: bool,
+    ) -> Result<Vec<String>, HostError> {
+        let own = self.netlink.list_own_routes().await?;
+        let device = self.netlink.link_by_name(&self.device.name).await;
+        // Whoever set it down may have meant it; one that is gone is made anew elsewhere.
+        let device_works = device.is_ok_and(|link| link.up && link.index == self.device.link);
+        let mut repaired = Vec::new();
+        if device_works {
+            for address in self.missing_addresses(tunnel).await? {
+                self.netlink.add_address(self.device.link, address).await?;
+                repaired.push(format!("the address {address}"));
+            }
         }
-        Ok(outcome?)
+        let usable = (device_works && carries).then_some(&self.device.usable);
+        let routes = self.guards.iter().chain(&self.pinned);
+        let routes = routes.chain(usable.into_iter().flatten());
+        for route in routes.filter(|route| !own.iter().any(|own| own.is_in_place_of(route))) {
+            self.netlink.add_route(route).await?;
+            repaired.push(format!("the route {}", route.destination));
+        }
+        Ok(repaired)
+    }
+
+    async fn missing_addresses(&self, tunnel: &Tunnel) -> Result<Vec<Prefix>, NetlinkError> {
+        let found = self.netlink.list_addresses().await?;
+        let missing = tunnel
+            .addresses
+            .iter()
+            .filter(|address| !found.contains(&(self.device.link, **address)));
+        Ok(missing.copied().collect())
     }
 
     /// Leaves the host as it was. The device has ended with its last queue.
@@ -204,6 +272,7 @@ impl Device {
         tunnel: &Tunnel,
         mtu: u16,
     ) -> Result<(Self, Queue), HostError> {
+        refuse_taken_subnets(netlink, tunnel).await?;
         let asked = tunnel.device.as_deref().unwrap_or(ANY_NAME);
         let tun = Tun::create(asked, NonZeroUsize::MIN)?;
         let name = tun.name().to_owned();
@@ -215,29 +284,59 @@ impl Device {
         let through = |prefix: &Prefix| Route::through(*prefix, link, tunnel.metric);
         let usable = tunnel.routes.iter().map(through).collect();
         let (queue, _) = tun.into_queues();
-        Ok((
-            Self {
-                name,
-                link,
-                mtu,
-                usable,
-            },
-            queue,
-        ))
+        let device = Self {
+            name,
+            link,
+            mtu,
+            usable,
+        };
+        // A route that cannot be made is told at once, not when the first SA stands. Nothing leaks:
+        // the device carries nothing yet.
+        device.add_usable(netlink).await?;
+        device.delete_usable(netlink).await?;
+        Ok((device, queue))
     }
+
+    async fn add_usable(&self, netlink: &Netlink) -> Result<(), NetlinkError> {
+        for route in &self.usable {
+            netlink.add_route(route).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_usable(&self, netlink: &Netlink) -> Result<(), NetlinkError> {
+        let mut outcome = Ok(());
+        for route in &self.usable {
+            outcome = outcome.and(netlink.delete_route(route).await);
+        }
+        outcome
+    }
+}
+
+/// The first of two connected routes wins, so that a subnet that is elsewhere would stay there.
+async fn refuse_taken_subnets(netlink: &Netlink, tunnel: &Tunnel) -> Result<(), HostError> {
+    let taken = netlink.list_addresses().await?;
+    for subnet in subnets(tunnel).map(Prefix::network) {
+        if let Some((link, _)) = taken.iter().find(|(_, taken)| taken.network() == subnet) {
+            let device = netlink.link_by_index(*link).await?.name;
+            return Err(HostError::SubnetTaken { subnet, device });
+        }
+    }
+    Ok(())
+}
+
+/// The subnets of the tunnel's addresses. A lone address has none: nobody else is meant by it.
+fn subnets(tunnel: &Tunnel) -> impl Iterator<Item = &Prefix> {
+    let addresses = tunnel.addresses.iter();
+    addresses.filter(|address| **address != Prefix::host(address.addr()))
 }
 
 /// One `unreachable` route for each prefix that passengers are meant to take the tunnel to.
 fn guards(tunnel: &Tunnel) -> Vec<Route> {
-    // A lone address of our own needs none: nobody else is meant by it.
-    let subnets = tunnel
-        .addresses
-        .iter()
-        .filter(|address| **address != Prefix::host(address.addr()));
     let mut prefixes: Vec<_> = tunnel
         .routes
         .iter()
-        .chain(subnets)
+        .chain(subnets(tunnel))
         .map(Prefix::network)
         .collect();
     prefixes.sort_unstable();
@@ -246,7 +345,7 @@ fn guards(tunnel: &Tunnel) -> Vec<Route> {
 }
 
 /// Removes what a daemon that was killed left for `name`. `false`: there was nothing.
-pub async fn sweep(runtime_dir: &Path, name: &str) -> Result<bool, JournalError> {
+pub(super) async fn sweep(runtime_dir: &Path, name: &str) -> Result<bool, JournalError> {
     let mut journal = Journal::open(runtime_dir, name)?;
     let found = !journal.is_empty();
     if found {

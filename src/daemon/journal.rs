@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::netlink::{Netlink, NetlinkError, Route};
 
+/// What follows the peer's name in the name of its record.
+const SUFFIX: &str = ".routes.json";
+
 /// A route of ours, by what identifies it in the kernel's main table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
@@ -61,7 +64,7 @@ pub enum JournalError {
 impl Journal {
     /// The record of the peer called `name`, empty if there is none.
     pub(super) fn open(runtime_dir: &Path, name: &str) -> Result<Self, JournalError> {
-        let path = runtime_dir.join(format!("{name}.routes.json"));
+        let path = runtime_dir.join(format!("{name}{SUFFIX}"));
         let entries = match fs::read(&path) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|source| JournalError::Damaged {
@@ -79,6 +82,27 @@ impl Journal {
             }
         };
         Ok(Self { path, entries })
+    }
+
+    /// The peers that have a record in this runtime directory, in the order of their names.
+    pub(super) fn peers(runtime_dir: &Path) -> Result<Vec<String>, JournalError> {
+        let failed = |source| JournalError::Io {
+            action: "read",
+            path: runtime_dir.to_owned(),
+            source,
+        };
+        let files = match fs::read_dir(runtime_dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            files => files.map_err(failed)?,
+        };
+        let mut peers = Vec::new();
+        for file in files {
+            let file = file.map_err(failed)?.file_name();
+            let peer = file.to_str().and_then(|file| file.strip_suffix(SUFFIX));
+            peers.extend(peer.map(str::to_owned));
+        }
+        peers.sort_unstable();
+        Ok(peers)
     }
 
     /// Whether it names any route.

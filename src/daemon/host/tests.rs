@@ -187,3 +187,101 @@ fn a_deleted_device_is_made_again() {
         host.lower().await.unwrap();
     });
 }
+
+#[test]
+fn what_others_take_from_the_host_is_put_back() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let (mut host, queue) = raised.unwrap();
+        host.open().await.unwrap();
+        assert!(host.repair(&usual(), true).await.unwrap().is_empty());
+        let before = own_routes(&netlink).await;
+
+        let link = netlink.link_by_name("sgre0").await.unwrap().index;
+        // Takes the routes through the device and its IPv6 addresses along.
+        netlink.set_down(link).await.unwrap();
+        let guard = Route::unreachable("10.20.0.0/16".parse().unwrap());
+        netlink.delete_route(&guard).await.unwrap();
+        assert_eq!(
+            host.repair(&usual(), true).await.unwrap(),
+            ["the route 10.20.0.0/16"],
+            "a device that is down stays so"
+        );
+        netlink.bring_up(link, 1400).await.unwrap();
+        let repaired = host.repair(&usual(), true).await.unwrap();
+        assert_eq!(
+            repaired,
+            ["the address fd00:255::1/64", "the route 10.20.0.0/16"]
+        );
+        assert_eq!(own_routes(&netlink).await, before);
+        drop(queue);
+        host.lower().await.unwrap();
+    });
+}
+
+#[test]
+fn a_route_of_others_in_our_place_is_told_before_anything_stands() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (_underlay, link) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
+        let theirs = format!("route add 10.20.0.0/16 dev {} metric 100", link.name);
+        let added = std::process::Command::new("ip")
+            .args(theirs.split(' '))
+            .status();
+        assert!(added.unwrap().success());
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let problem = raised.unwrap_err();
+        assert!(
+            matches!(
+                problem,
+                HostError::Netlink(NetlinkError::ForeignRoute { .. })
+            ),
+            "{problem}"
+        );
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+        assert!(netlink.link_by_name("sgre0").await.is_err());
+    });
+}
+
+#[test]
+fn a_subnet_that_another_device_has_is_refused() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (_other, _) = sandbox::device(&netlink, "lan0", &["10.255.0.2/30"]).await;
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let problem = raised.unwrap_err().to_string();
+        assert!(
+            problem.contains("10.255.0.0/30 is on the device lan0"),
+            "{problem}"
+        );
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+        let lone = tunnel(&["10.255.0.1/32"], &[]);
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &lone, 1400).await;
+        let (host, queue) = raised.unwrap();
+        drop(queue);
+        host.lower().await.unwrap();
+    });
+}
+
+#[test]
+fn an_address_that_is_not_ours_is_told_from_a_missing_route() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let (mut host, queue) = raised.unwrap();
+        let [near, far] = ["192.0.2.2", "203.0.113.9"].map(|peer| peer.parse().unwrap());
+        let foreign = Some("192.0.2.77".parse().unwrap());
+        let problem = host.pin(near, foreign).await.unwrap_err().to_string();
+        assert!(problem.starts_with("peer.local: "), "{problem}");
+        let problem = host.pin(far, foreign).await.unwrap_err().to_string();
+        assert!(problem.starts_with("no route to 203.0.113.9"), "{problem}");
+        drop(queue);
+        host.lower().await.unwrap();
+    });
+}

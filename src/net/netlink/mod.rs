@@ -115,6 +115,29 @@ impl Netlink {
         })
     }
 
+    /// The addresses of all devices, each with the index of its device.
+    pub async fn list_addresses(&self) -> Result<Vec<(u32, Prefix)>, NetlinkError> {
+        let mut addresses = Vec::new();
+        let mut answers = self.handle.address().get().execute().boxed();
+        while let Some(message) = answers
+            .try_next()
+            .await
+            .map_err(|error| refused("list the addresses".to_owned(), error))?
+        {
+            // On a point-to-point link, `Address` is the other end's, and the subnet is its.
+            let address = message
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    AddressAttribute::Address(address) => Some(*address),
+                    _ => None,
+                });
+            let prefix = address.and_then(|own| Prefix::new(own, message.header.prefix_len));
+            addresses.extend(prefix.map(|prefix| (message.header.index, prefix)));
+        }
+        Ok(addresses)
+    }
+
     /// Takes an address from a device.
     pub async fn remove_address(&self, link: u32, address: Prefix) -> Result<(), NetlinkError> {
         let mut message = AddressMessage::default();

@@ -249,6 +249,12 @@ impl Netlink {
 }
 
 impl Route {
+    /// Whether the kernel would take this one for `other`: the same destination, table and metric.
+    pub fn is_in_place_of(&self, other: &Self) -> bool {
+        let identity = |route: &Self| (route.destination.network(), route.table, route.metric);
+        identity(self) == identity(other)
+    }
+
     pub(super) fn message(&self) -> RouteMessage {
         let destination = self.destination.network();
         let mut message = RouteMessage::default();
