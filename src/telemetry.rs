@@ -11,7 +11,9 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The variable that chooses what is said.
 pub const FILTER_VARIABLE: &str = "SECURE_GRE_LOG";
@@ -26,10 +28,15 @@ pub fn start() -> Result<(), String> {
             .map_err(|fault| format!("{FILTER_VARIABLE}={text} is not a filter: {fault}"))?,
         Err(_) => EnvFilter::new("info"),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .event_format(PlainLine)
+        // They would go to standard error, whose failure they are about, and panic: a terminal that
+        // is gone ends no tunnel.
+        .log_internal_errors(false);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .try_init()
         .map_err(|fault| format!("messages are directed elsewhere already: {fault}"))
 }

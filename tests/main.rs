@@ -21,4 +21,5 @@ mod guest_boots;
 mod lifecycle;
 mod mtu_edge;
 mod strongswan;
+mod surviving;
 mod two_daemons;

@@ -1,5 +1,6 @@
 //! `secure-gre status`: how peers and their tunnels are doing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Exit, client_failure, fail, print, table};
@@ -52,6 +53,9 @@ fn tables(report: &StatusReport) -> String {
     }
     for line in report.peers.iter().flat_map(remarks) {
         text.push_str(&format!("\n{line}"));
+    }
+    if !report.drops.is_empty() {
+        text.push_str(&format!("\nIKE dropped {}\n", reasons(&report.drops)));
     }
     if !text.ends_with('\n') {
         text.push('\n');
@@ -124,14 +128,17 @@ fn remarks(peer: &PeerStatus) -> Vec<String> {
         .iter()
         .filter(|tunnel| !tunnel.drops.is_empty())
     {
-        let reasons = tunnel
-            .drops
-            .iter()
-            .map(|(reason, count)| format!("{count} {reason}"));
-        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        let reasons = reasons(&tunnel.drops);
         lines.push(format!("{} dropped {reasons}\n", tunnel.device));
     }
     lines
+}
+
+fn reasons(drops: &BTreeMap<String, u64>) -> String {
+    let reasons = drops
+        .iter()
+        .map(|(reason, count)| format!("{count} {reason}"));
+    reasons.collect::<Vec<_>>().join(", ")
 }
 
 fn none() -> String {

@@ -148,8 +148,9 @@ impl Client {
             name: name.map(ToOwned::to_owned),
         };
         match self.connection.ask(&request, ANSWER_TIMEOUT)? {
-            Response::Status { peers } => Ok(StatusReport {
+            Response::Status { peers, drops } => Ok(StatusReport {
                 daemon: self.daemon.clone(),
+                drops,
                 peers,
             }),
             other => Err(self.connection.unexpected(other)),

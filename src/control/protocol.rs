@@ -104,6 +104,8 @@ pub enum Response {
     Status {
         /// In the order of their names.
         peers: Vec<PeerStatus>,
+        /// As in [`StatusReport`].
+        drops: BTreeMap<String, u64>,
     },
     /// To [`Request::Down`]: these peers are gone.
     Down {
@@ -156,6 +158,9 @@ fn list(names: &[String]) -> String {
 pub struct StatusReport {
     /// Who reports.
     pub daemon: Daemon,
+    /// Datagrams on the IKE ports that changed nothing, of all peers and of strangers, by the reason;
+    /// reasons that never happened are absent.
+    pub drops: BTreeMap<String, u64>,
     /// In the order of their names.
     pub peers: Vec<PeerStatus>,
 }

@@ -171,6 +171,10 @@ impl RuntimeDir {
         };
         let lock = File::open(path).map_err(failed("open the runtime directory", path))?;
         let metadata = lock.metadata().map_err(failed("look at", path))?;
+        if !metadata.is_dir() {
+            let fault = io::ErrorKind::NotADirectory.into();
+            return Err(failed("use as the runtime directory", path)(fault));
+        }
         if metadata.uid() != own_uid() || metadata.mode() & 0o077 != 0 {
             return Err(BindError::Exposed(path.to_owned()));
         }

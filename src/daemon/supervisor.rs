@@ -3,12 +3,14 @@
 //! datagram that lets the peer use it.
 
 use std::collections::BTreeMap;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal as NixSignal;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use secure_gre_ike as ike;
@@ -30,6 +32,7 @@ use crate::control::protocol::{PeerStatus, Refusal, Request, Response};
 use crate::control::server::{Call, Server};
 use crate::net::ike::{Arrival, IkeSockets, Path as OuterPath};
 use crate::net::netlink::Netlink;
+use crate::net::signals;
 
 /// The longest UDP payload.
 const DATAGRAM_OCTETS: usize = 65_535;
@@ -57,9 +60,11 @@ pub(super) struct Supervisor {
     departed: Vec<PeerId>,
     /// When the endpoint wants to be called.
     deadline: Option<Instant>,
-    interrupts: [Signal; 2],
+    ends: Vec<Signal>,
     /// `down`s that are answered when these peers are gone.
     farewells: Vec<Farewell>,
+    /// Datagrams on the IKE ports that were no IKE messages, by the reason.
+    discards: BTreeMap<&'static str, u64>,
     gave_up: Option<String>,
 }
 
@@ -85,10 +90,7 @@ impl Supervisor {
         let server = Server::bind(runtime_dir)?;
         let sockets = IkeSockets::bind()?;
         let netlink = Netlink::connect()?;
-        let interrupts = [
-            signal(SignalKind::interrupt()).map_err(os("watch for Ctrl-C"))?,
-            signal(SignalKind::terminate()).map_err(os("watch for SIGTERM"))?,
-        ];
+        let ends = end_signals().map_err(os("watch for signals"))?;
         let (call_sender, calls) = mpsc::channel(CALLS);
         let (note_sender, notes) = mpsc::unbounded_channel();
         let (located_sender, located) = mpsc::channel(CALLS);
@@ -131,8 +133,9 @@ impl Supervisor {
             to_locate,
             departed: Vec::new(),
             deadline: None,
-            interrupts,
+            ends,
             farewells: Vec::new(),
+            discards: BTreeMap::new(),
             gave_up: None,
         })
     }
@@ -143,11 +146,9 @@ impl Supervisor {
         self.drain().await;
         while !self.tunnels.is_empty() {
             let next = self.next_alarm();
-            let [interrupt, terminate] = &mut self.interrupts;
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => self.stop_all().await,
-                _ = terminate.recv() => self.stop_all().await,
+                () = any(&mut self.ends) => self.stop_all().await,
                 Some(note) = self.notes.recv() => self.on_note(note).await,
                 Some(located) = self.located.recv() => self.on_located(located).await,
                 Some(call) = self.calls.recv() => self.on_call(call).await,
@@ -178,7 +179,7 @@ impl Supervisor {
                     .handle_datagram(Instant::now(), ike_path(path), bytes);
                 self.drain().await;
             }
-            Ok(Arrival::Discarded(_)) => {}
+            Ok(Arrival::Discarded(why)) => *self.discards.entry(why.name()).or_default() += 1,
             Err(error) => warn!("can't receive on the IKE ports: {error}"),
         }
     }
@@ -195,6 +196,7 @@ impl Supervisor {
         let mut overdue = Vec::new();
         for (id, tunnel) in &mut self.tunnels {
             tunnel.retire_due(now);
+            tunnel.repair_due(now).await;
             if tunnel.locate_due(now) {
                 self.to_locate.push(*id);
             }
@@ -228,6 +230,7 @@ impl Supervisor {
                 reply,
                 Response::Status {
                     peers: self.report(&ids),
+                    drops: self.drops(),
                 },
             ),
             Request::Down { .. } => {
@@ -264,9 +267,14 @@ impl Supervisor {
         };
         let addresses = vec![remote.into()];
         self.command(now, Command::Locate { peer, addresses }).await;
-        if self.tunnels.get(&peer).is_some_and(Tunnel::initiates) {
+        let Some(tunnel) = self.tunnels.get(&peer) else {
+            return;
+        };
+        if tunnel.initiates() {
             let path = ike_path(locate::ike_path(local.into(), remote.into()));
             self.command(now, Command::Connect { peer, path }).await;
+        } else {
+            tunnel.say_waiting();
         }
     }
 
@@ -420,23 +428,18 @@ impl Supervisor {
                 tunnel.install_outbound(child, &keys).await;
             }
             Event::ChildGone { child, why, .. } => tunnel.remove(child, why, Instant::now()).await,
-            Event::IkeDown { why, last, .. } => say_down(&name, why, last),
+            Event::IkeDown { why, last, .. } => say_down(&name, why, last && !tunnel.is_parting()),
             Event::AttemptFailed {
                 failure, retry_in, ..
             } => {
-                warn!("{name}: {failure}");
-                warn!("{name}: to mend it: {}", failure.advice());
-                match retry_in {
-                    Some(wait) => info!("{name}: trying again in {:.0} s", wait.as_secs_f64()),
-                    None => {
-                        self.gave_up = Some(name);
-                        self.departed.push(peer);
-                    }
+                tunnel.attempt_failed(failure, retry_in);
+                if retry_in.is_none() {
+                    self.gave_up = Some(name);
+                    self.departed.push(peer);
                 }
             }
             Event::Refused { failure, .. } => {
-                warn!("{name}: refused the peer's attempt: {failure}");
-                warn!("{name}: to mend it: {}", failure.advice());
+                tunnel.attempt_refused(&failure, Instant::now());
             }
             Event::Reconnect { .. } => self.to_locate.push(peer),
             Event::Disconnected { .. } if tunnel.is_parting() => self.departed.push(peer),
@@ -468,6 +471,15 @@ impl Supervisor {
         tunnels.chain(self.deadline).min()
     }
 
+    /// Datagrams that changed nothing, by the reason.
+    fn drops(&self) -> BTreeMap<String, u64> {
+        let drops = self.endpoint.drops();
+        let drops = drops.map(|(reason, count)| (reason.name(), count));
+        let discards = self.discards.iter().map(|(name, count)| (*name, *count));
+        let all = drops.chain(discards).filter(|(_, count)| *count > 0);
+        all.map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
     fn report(&self, ids: &[PeerId]) -> Vec<PeerStatus> {
         let now = Instant::now();
         let snapshots = self.endpoint.snapshot().into_iter();
@@ -481,7 +493,8 @@ impl Supervisor {
     }
 }
 
-fn say_down(name: &str, why: GoneReason, last: bool) {
+/// `idle`: the tunnel waits for the next one.
+fn say_down(name: &str, why: GoneReason, idle: bool) {
     let reason = match why {
         GoneReason::DeletedByPeer => "the peer deleted it",
         GoneReason::Disconnected => "we deleted it",
@@ -492,12 +505,34 @@ fn say_down(name: &str, why: GoneReason, last: bool) {
         GoneReason::Childless => "the peer deleted its only CHILD_SA",
         GoneReason::Abandoned => "its path is gone",
     };
-    let left = if last {
+    let left = if idle {
         "; the tunnel carries nothing until the next one is up"
     } else {
         ""
     };
     info!("{name}: IKE SA down: {reason}{left}");
+}
+
+/// What asks a program to end: Ctrl-C, SIGTERM, and SIGHUP when the terminal is closed, unless it
+/// was started with `nohup`.
+fn end_signals() -> io::Result<Vec<Signal>> {
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    if !signals::is_ignored(NixSignal::SIGHUP)? {
+        kinds.push(SignalKind::hangup());
+    }
+    kinds.into_iter().map(signal).collect()
+}
+
+async fn any(signals: &mut [Signal]) {
+    poll_fn(|context| {
+        let mut polls = signals.iter_mut().map(|signal| signal.poll_recv(context));
+        if polls.any(|poll| poll.is_ready()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 fn answer(reply: oneshot::Sender<Response>, response: Response) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use secure_gre_esp as esp;
 use secure_gre_gre::mtu::Envelope;
 use secure_gre_ike::config::{OnFailure, PeerId};
+use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{ChildId, ChildKeys, GoneReason};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
@@ -26,8 +27,16 @@ use crate::net::tun::Queue;
 /// How long an inbound SA outlives its deletion: packets of it may still be on their way.
 const RETIRE_AFTER: Duration = Duration::from_secs(5);
 
-/// How long a peer that cannot be located is left alone.
-const LOCATE_AGAIN: Duration = Duration::from_secs(5);
+/// How often it is made sure that nobody has taken from the host what we put there.
+const REPAIR_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a refusal is said.
+const REFUSALS_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a peer that cannot be located, or whose packets nobody carries, is left alone: at first,
+/// and at most, after failures that have each doubled it.
+const LOCATE_AGAIN: Duration = Duration::from_secs(1);
+const LOCATE_AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// News from a tunnel's packet workers.
 #[derive(Debug)]
@@ -53,7 +62,14 @@ pub(super) struct Tunnel {
     /// Deleted pairs whose inbound SA may go at this time.
     retiring: BTreeMap<ChildId, Instant>,
     locate_at: Option<Instant>,
+    /// How long to wait after the next failure to locate it.
+    locate_wait: Duration,
+    /// The failure that was last said, so that its advice is given once.
+    advised: Option<Failure>,
+    /// When a refusal of the peer's attempt may be said again.
+    refusals_from: Option<Instant>,
     farewell_at: Option<Instant>,
+    repair_at: Instant,
 }
 
 /// The outer side: where the packets go, and who carries them.
@@ -113,7 +129,11 @@ impl Tunnel {
             outbound: Vec::new(),
             retiring: BTreeMap::new(),
             locate_at: None,
+            locate_wait: LOCATE_AGAIN,
+            advised: None,
+            refusals_from: None,
             farewell_at: None,
+            repair_at: Instant::now() + REPAIR_EVERY,
         })
     }
 
@@ -214,6 +234,7 @@ impl Tunnel {
             });
         }
         self.locate_at = None;
+        self.locate_wait = LOCATE_AGAIN;
         Ok(Reached::From(local))
     }
 
@@ -251,17 +272,49 @@ impl Tunnel {
 
     /// The way to the peer is not known. Said, and tried again.
     pub(super) fn not_reached(&mut self, problem: &ReachError, now: Instant) -> Reaction {
-        warn!("{}: {problem}", self.name());
         if self.config.on_failure == OnFailure::Exit {
+            warn!("{}: {problem}", self.name());
             return Reaction::GiveUp;
         }
-        info!(
-            "{}: trying again in {} s",
+        let wait = self.locate_wait;
+        warn!(
+            "{}: {problem}; trying again in {} s",
             self.name(),
-            LOCATE_AGAIN.as_secs()
+            wait.as_secs()
         );
-        self.locate_at = Some(now + LOCATE_AGAIN);
+        self.locate_at = Some(now + wait);
+        self.locate_wait = (wait * 2).min(LOCATE_AGAIN_MAX);
         Reaction::None
+    }
+
+    /// Says why an attempt failed, and how to mend it unless that was said the last time.
+    pub(super) fn attempt_failed(&mut self, failure: Failure, retry_in: Option<Duration>) {
+        let retry = retry_in.map_or(String::new(), |wait| {
+            format!("; trying again in {:.0} s", wait.as_secs_f64().max(1.0))
+        });
+        warn!("{}: {failure}{retry}", self.name());
+        if self.advised.as_ref() != Some(&failure) {
+            warn!("{}: to mend it: {}", self.name(), failure.advice());
+            self.advised = Some(failure);
+        }
+    }
+
+    /// Says why the peer's attempt was refused. Nothing authenticates such attempts, so that not each
+    /// of them gets its line.
+    pub(super) fn attempt_refused(&mut self, failure: &Failure, now: Instant) {
+        if self.refusals_from.is_some_and(|from| now < from) {
+            return;
+        }
+        self.refusals_from = Some(now + REFUSALS_EVERY);
+        warn!("{}: refused the peer's attempt: {failure}", self.name());
+        warn!("{}: to mend it: {}", self.name(), failure.advice());
+    }
+
+    /// Says that the next step is the peer's.
+    pub(super) fn say_waiting(&self) {
+        if let Some((_, remote)) = self.addresses() {
+            info!("{}: waiting for {remote} to call", self.name());
+        }
     }
 
     pub(super) fn initiates(&self) -> bool {
@@ -287,6 +340,7 @@ impl Tunnel {
             }
         }
         self.outbound.push(child);
+        self.advised = None;
         if self.outbound.len() == 1 {
             self.carries(keys).await;
         }
@@ -321,6 +375,7 @@ impl Tunnel {
     /// A pair is gone: nothing is sent on it any more; what the peer has sent is still taken for a
     /// while, unless we are leaving.
     pub(super) async fn remove(&mut self, child: ChildId, why: GoneReason, now: Instant) {
+        // Without a link, the pair went with its workers.
         if let Some(outer) = &self.link {
             outer.link.remove_outbound(SaId(child.0));
             if why == GoneReason::Disconnected {
@@ -329,12 +384,34 @@ impl Tunnel {
                 self.retiring.insert(child, now + RETIRE_AFTER);
             }
         }
+        let carried = !self.outbound.is_empty();
         self.outbound.retain(|id| *id != child);
-        if self.outbound.is_empty() {
+        if carried && self.outbound.is_empty() {
             if let Err(problem) = self.host.close().await {
                 error!("{}: the routes are not all closed: {problem}", self.name());
             }
             info!("{}: tunnel down: its routes are unreachable", self.name());
+        }
+    }
+
+    /// Puts back on the host what others have taken from it, when it is time to look.
+    pub(super) async fn repair_due(&mut self, now: Instant) {
+        if now < self.repair_at || self.is_parting() {
+            return;
+        }
+        self.repair_at = now + REPAIR_EVERY;
+        let carries = !self.outbound.is_empty();
+        match self.host.repair(&self.config.tunnel, carries).await {
+            Ok(repaired) if repaired.is_empty() => {}
+            Ok(repaired) => warn!(
+                "{}: someone had removed {}; put back",
+                self.config.name,
+                repaired.join(", ")
+            ),
+            Err(problem) => {
+                self.repair_at = now + LOCATE_AGAIN_MAX;
+                warn!("{}: {problem}", self.config.name);
+            }
         }
     }
 
@@ -434,7 +511,8 @@ impl Tunnel {
     }
 
     pub(super) fn next_alarm(&self) -> Option<Instant> {
-        let alarms = [self.locate_at, self.farewell_at];
+        let repair_at = Some(self.repair_at).filter(|_| !self.is_parting());
+        let alarms = [self.locate_at, self.farewell_at, repair_at];
         alarms
             .into_iter()
             .flatten()

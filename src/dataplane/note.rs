@@ -49,10 +49,10 @@ pub enum Direction {
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The device is gone.
-    #[error("the tunnel device does not answer ({0}): was it deleted? start the tunnel again")]
+    #[error("the tunnel device does not answer ({0}): was it deleted?")]
     Tun(#[source] io::Error),
     /// The socket is unusable.
-    #[error("the ESP socket does not work any more: {0}; start the tunnel again")]
+    #[error("the ESP socket does not work any more: {0}")]
     Wire(#[source] io::Error),
     /// The kernel refuses to tell when there is work.
     #[error("can't wait for packets: {0}")]

@@ -117,13 +117,26 @@ pub enum Discard {
     NotUnicast,
 }
 
+impl Discard {
+    /// The counter's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NatKeepalive => "nat_keepalive",
+            Self::Runt => "udp_runt",
+            Self::EspInUdp => "udp_esp",
+            Self::Truncated => "udp_truncated",
+            Self::NotUnicast => "udp_not_unicast",
+        }
+    }
+}
+
 /// Why the ports can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another IKE daemon runs here.
     #[error(
         "UDP port {port} is in use: \"ss -lunp 'sport = :{port}'\" shows by whom, commonly another IKE \
-         daemon such as strongSwan (charon) or Libreswan (pluto); stop it"
+         daemon such as strongSwan (charon) or Libreswan (pluto), or another secure-gre; stop it"
     )]
     PortInUse {
         /// 500 or 4500.

@@ -13,6 +13,7 @@ pub mod netns;
 pub mod poll;
 pub mod prefix;
 pub mod privilege;
+pub mod signals;
 mod sys;
 pub mod tun;
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -81,7 +82,7 @@ impl Peer {
         }
     }
 
-    fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let Self {
             address,
             initiate,
@@ -110,6 +111,16 @@ impl<'n> Product<'n> {
 
     /// The same with the text of a `peer.toml`, and the name that it has for the key's file.
     pub(crate) fn start_with(netns: &'n Netns, peer_toml: &str, psk_file: &str) -> Self {
+        let (folder, command) = Self::prepare(netns, peer_toml, psk_file);
+        Self {
+            netns,
+            up: Process::spawn(command),
+            folder,
+        }
+    }
+
+    /// The command of `start_with`, for a test that starts it its own way, and the folder that it needs.
+    pub(crate) fn prepare(netns: &Netns, peer_toml: &str, psk_file: &str) -> (TempDir, Command) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("peer.toml"), peer_toml).unwrap();
         let secret = folder.path().join(psk_file);
@@ -118,11 +129,7 @@ impl<'n> Product<'n> {
         let mut command = netns.command(env!("CARGO_BIN_EXE_secure-gre"));
         command.arg("up").arg(folder.path().join("peer.toml"));
         command.arg("--runtime-dir").arg(folder.path().join("run"));
-        Self {
-            netns,
-            up: Process::spawn(command),
-            folder,
-        }
+        (folder, command)
     }
 
     /// Waits until `status` calls the peer established.
@@ -173,6 +180,15 @@ impl<'n> Product<'n> {
             .arg("--runtime-dir")
             .arg(self.runtime());
         process::run(command, COMMAND_TIMEOUT)
+    }
+
+    /// Kills it and waits for its end; its files stay.
+    #[track_caller]
+    pub(crate) fn crash(&mut self) {
+        self.up.signal(Signal::SIGKILL);
+        eventually("the end", COMMAND_TIMEOUT, || {
+            (!self.up.is_running()).then_some(())
+        });
     }
 
     /// Presses Ctrl-C and waits for the end.

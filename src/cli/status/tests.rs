@@ -1,7 +1,5 @@
 //! What a report looks like to a person and to a program.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::control::protocol::{
     ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PROTOCOL_VERSION,
@@ -68,6 +66,7 @@ fn report() -> StatusReport {
     };
     StatusReport {
         daemon,
+        drops: BTreeMap::from([("ike_unknown_peer".to_owned(), 4)]),
         peers: vec![up, waiting],
     }
 }
@@ -86,6 +85,8 @@ sgre0   berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
 sgre0 dropped 2 no-sa, 1 replay
 
 paris: no answer from 192.0.2.7
+
+IKE dropped 4 ike_unknown_peer
 ";
     assert_eq!(tables(&report()), expected);
 }
@@ -95,6 +96,7 @@ fn programs_find_every_figure_and_the_report_survives_the_way() {
     let json = serde_json::to_value(report()).unwrap();
     let peer = &json["peers"][0];
     assert_eq!(json["daemon"]["network-namespace"], 4_026_531_840_u64);
+    assert_eq!(json["drops"]["ike_unknown_peer"], 4);
     assert_eq!(peer["state"], "established");
     assert_eq!(peer["remote-address"], "198.51.100.2");
     assert_eq!(peer["ike"]["suite"], "aes256gcm16-prfsha384-x25519");

@@ -1,5 +1,6 @@
 //! A server and its clients in one process, each in a runtime directory of its own.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as StdStream;
 
@@ -35,6 +36,7 @@ async fn daemon(mut calls: mpsc::Receiver<Call>) {
         let response = match request {
             Request::Status { name: None } => Response::Status {
                 peers: vec![peer("berlin")],
+                drops: BTreeMap::from([("ike_header".to_owned(), 3)]),
             },
             Request::Status { name: Some(name) } => {
                 let known = vec!["berlin".to_owned()];
@@ -74,6 +76,7 @@ fn a_request_reaches_the_daemon_and_its_answer_the_client() {
         let mut client = Client::connect(&path).unwrap();
         let report = client.status(None).unwrap();
         assert_eq!(report.peers, [peer("berlin")]);
+        assert_eq!(report.drops["ike_header"], 3);
         assert_eq!(report.daemon.pid, std::process::id());
         let said = client.status(Some("paris")).unwrap_err().to_string();
         assert_eq!(said, "no peer is called `paris` here; there is berlin");
