@@ -13,11 +13,14 @@
 
 mod lab;
 
+mod background;
 mod cli;
+mod daemon_folder;
 mod demo;
 mod examples;
 mod fail_closed;
 mod guest_boots;
+mod hand_over;
 mod lifecycle;
 mod mtu_edge;
 mod strongswan;

@@ -2,6 +2,7 @@
 //! output, talk to standard error; [`Exit`] lists the exit codes.
 
 mod check;
+mod daemon;
 mod demo;
 mod down;
 mod exit;
@@ -19,6 +20,8 @@ use clap::{Parser, Subcommand};
 pub use self::exit::Exit;
 use crate::config::{Report, Style};
 use crate::control::client::ClientError;
+use crate::control::protocol::Refusal;
+use crate::daemon::UpError;
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -35,6 +38,10 @@ Examples:
   secure-gre demo                see it work, without a peer and without root
   secure-gre check peer.toml     what would be negotiated, or what is wrong with the file
   secure-gre up peer.toml        bring the tunnel up; Ctrl-C takes it down again
+  secure-gre up --background peer.toml
+                                 return when the tunnel carries packets
+  secure-gre daemon /etc/secure-gre
+                                 every peer of a folder, as a service
   secure-gre status --json       how it is doing, for programs
 
 Environment:
@@ -62,6 +69,8 @@ struct Arguments {
 enum Command {
     /// Bring a tunnel up and keep it up until Ctrl-C.
     Up(up::Arguments),
+    /// Serve every peer file of a folder until told to stop.
+    Daemon(daemon::Arguments),
     /// Take a peer down, or all of them.
     Down(down::Arguments),
     /// Show how peers and their tunnels are doing.
@@ -75,12 +84,14 @@ enum Command {
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(problem) = telemetry::start() {
-        return fail(Exit::Usage, &problem).into();
-    }
+    let listeners = match telemetry::start() {
+        Ok(listeners) => listeners,
+        Err(problem) => return fail(Exit::Usage, &problem).into(),
+    };
     let runtime_dir = &arguments.runtime_dir;
     let exit = match &arguments.command {
-        Command::Up(arguments) => up::run(arguments, runtime_dir),
+        Command::Up(arguments) => up::run(arguments, runtime_dir, listeners),
+        Command::Daemon(arguments) => daemon::run(arguments, runtime_dir, listeners),
         Command::Down(arguments) => down::run(arguments, runtime_dir),
         Command::Status(arguments) => status::run(arguments, runtime_dir),
         Command::Check(arguments) => check::run(arguments),
@@ -99,10 +110,22 @@ fn fail(exit: Exit, problem: &impl Display) -> Exit {
 fn client_failure(error: &ClientError) -> Exit {
     let exit = match error {
         ClientError::NoDaemon { .. } | ClientError::OtherNamespace { .. } => Exit::NoDaemon,
-        ClientError::NotPermitted { .. } => Exit::Host,
+        ClientError::NotPermitted { .. } | ClientError::Refused(Refusal::NotServed { .. }) => {
+            Exit::Host
+        }
+        ClientError::Refused(Refusal::BadFile { .. }) => Exit::Usage,
         _ => Exit::Failed,
     };
     fail(exit, error)
+}
+
+/// What the end of a daemon is for whoever called us.
+fn daemon_failure(problem: &UpError) -> Exit {
+    let exit = match problem {
+        UpError::GaveUp(_) => Exit::Failed,
+        _ => Exit::Host,
+    };
+    fail(exit, problem)
 }
 
 /// Shows what was found in a file, if anything was.

@@ -1,19 +1,30 @@
-//! `secure-gre up`: a tunnel that stays up until Ctrl-C.
+//! `secure-gre up`: a tunnel, here until Ctrl-C or in the background; in a daemon that runs, if one
+//! does.
 
 use std::path::{Path, PathBuf};
 
-use super::{Exit, fail, show};
+use nix::sys::signal::{SigSet, Signal};
+use tracing::{error, info, warn};
+
+use super::daemon::Started;
+use super::{Exit, client_failure, daemon_failure, fail, print, show};
 use crate::config::{self, Loaded};
-use crate::daemon::{self, UpError};
+use crate::control::client::{Client, ClientError, Outcome};
+use crate::control::protocol::{Level, Until};
+use crate::daemon;
 use crate::net::privilege;
+use crate::telemetry::Listeners;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    /// Return when the tunnel carries packets, or fail with the reason and leave nothing.
+    #[arg(long)]
+    background: bool,
     /// The peer's file.
     file: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments, runtime_dir: &Path) -> Exit {
+pub(super) fn run(arguments: &Arguments, runtime_dir: &Path, listeners: Listeners) -> Exit {
     // Before the file: who has forgotten sudo can't read the key either, and that is not the point.
     if let Err(problem) = privilege::check() {
         return fail(Exit::Host, &problem);
@@ -26,15 +37,71 @@ pub(super) fn run(arguments: &Arguments, runtime_dir: &Path) -> Exit {
         }
     };
     show(&warnings);
-    match daemon::up(peer, runtime_dir) {
-        Ok(()) => Exit::Ok,
-        Err(problem) => fail(exit(&problem), &problem),
+    match (Client::connect(runtime_dir), arguments.background) {
+        (Ok(client), true) => in_background(client, &arguments.file),
+        (Ok(client), false) => in_foreground(client, &arguments.file, &peer.name, runtime_dir),
+        (Err(ClientError::NoDaemon { .. }), true) => start_daemon(&arguments.file, runtime_dir),
+        (Err(ClientError::NoDaemon { .. }), false) => {
+            match daemon::up(peer, runtime_dir, listeners) {
+                Ok(()) => Exit::Ok,
+                Err(problem) => daemon_failure(&problem),
+            }
+        }
+        (Err(error), _) => client_failure(&error),
     }
 }
 
-const fn exit(problem: &UpError) -> Exit {
-    match problem {
-        UpError::GaveUp { .. } => Exit::Failed,
-        _ => Exit::Host,
+fn start_daemon(file: &Path, runtime_dir: &Path) -> Exit {
+    let (started, client) = match Started::start(runtime_dir) {
+        Ok(started) => started,
+        Err(exit) => return exit,
+    };
+    let exit = in_background(client, file);
+    if exit != Exit::Ok {
+        // It ends with its only tunnel, and only then is nothing left.
+        started.wait();
     }
+    exit
+}
+
+fn in_background(mut client: Client, file: &Path) -> Exit {
+    match hand_over(&mut client, file, Until::Carries) {
+        Ok(Outcome::Up(name)) => print(&format!("{name} is up\n")),
+        Ok(Outcome::Down) => fail(Exit::Failed, &"someone took the peer down"),
+        Ok(Outcome::Failed(problem)) => fail(Exit::Failed, &problem),
+        Err(error) => client_failure(&error),
+    }
+}
+
+/// Shows what the daemon says of the peer until the peer is gone, which Ctrl-C brings about.
+fn in_foreground(mut client: Client, file: &Path, name: &str, runtime_dir: &Path) -> Exit {
+    // Blocked in every thread, so that the one that waits for them gets them.
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    if let Err(errno) = signals.thread_block() {
+        return fail(Exit::Host, &format!("can't watch for Ctrl-C: {errno}"));
+    }
+    let (name, runtime_dir) = (name.to_owned(), runtime_dir.to_owned());
+    std::thread::spawn(move || {
+        let _ = signals.wait();
+        let down = Client::connect(&runtime_dir).and_then(|mut client| client.down(Some(&name)));
+        if let Err(error) = down {
+            // Our hanging up does it too.
+            std::process::exit(client_failure(&error) as i32);
+        }
+    });
+    match hand_over(&mut client, file, Until::Gone) {
+        Ok(Outcome::Up(_) | Outcome::Down) => Exit::Ok,
+        Ok(Outcome::Failed(problem)) => fail(Exit::Failed, &problem),
+        Err(error) => client_failure(&error),
+    }
+}
+
+/// The daemon works elsewhere, and would look for a relative path there.
+fn hand_over(client: &mut Client, file: &Path, until: Until) -> Result<Outcome, ClientError> {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    client.up(&file, until, |level, text| match level {
+        Level::Info => info!("{text}"),
+        Level::Warning => warn!("{text}"),
+        Level::Error => error!("{text}"),
+    })
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::protocol::{
-    Daemon, Greeting, MAX_RESPONSE_OCTETS, PROTOCOL_VERSION, Refusal, Request, Response,
-    StatusReport,
+    Daemon, Greeting, Level, MAX_RESPONSE_OCTETS, PROTOCOL_VERSION, Refusal, Request, Response,
+    StatusReport, Until,
 };
 use super::socket_path;
 use crate::net::netns::NetworkNamespace;
@@ -20,6 +20,17 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Taking a peer down ends when the peer has answered or its retransmissions are over.
 const DOWN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How `up` ended at the daemon's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The tunnel carries packets.
+    Up(String),
+    /// The peer is gone again, as someone asked for.
+    Down,
+    /// It failed and is gone again; the reason.
+    Failed(String),
+}
 
 /// A connection to the daemon of a runtime directory, in our network namespace.
 #[derive(Debug)]
@@ -125,7 +136,7 @@ impl Client {
             socket,
             stream: BufReader::new(stream),
         };
-        match connection.receive(ANSWER_TIMEOUT)? {
+        match connection.receive(Some(ANSWER_TIMEOUT))? {
             Greeting::Refused(refusal) => Err(refusal.into()),
             Greeting::Welcome(daemon) if daemon.protocol != PROTOCOL_VERSION => {
                 Err(ClientError::OtherVersion(daemon))
@@ -170,6 +181,30 @@ impl Client {
             other => Err(self.connection.unexpected(other)),
         }
     }
+
+    /// Hands a peer's file over, and gives what is said of the peer to `hear`, however long it
+    /// takes until the peer carries packets or is gone again.
+    ///
+    /// # Errors
+    /// The daemon does not take it, or ends.
+    pub fn up(
+        &mut self,
+        file: &Path,
+        until: Until,
+        mut hear: impl FnMut(Level, &str),
+    ) -> Result<Outcome, ClientError> {
+        let file = file.to_owned();
+        self.connection.send(&Request::Up { file, until })?;
+        loop {
+            match self.connection.receive(None)? {
+                Response::Said { level, text } => hear(level, &text),
+                Response::Up { name } => return Ok(Outcome::Up(name)),
+                Response::Down { .. } => return Ok(Outcome::Down),
+                Response::Failed { problem } => return Ok(Outcome::Failed(problem)),
+                other => return Err(self.connection.unexpected(other)),
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -180,31 +215,45 @@ struct Connection {
 
 impl Connection {
     fn ask(&mut self, request: &Request, timeout: Duration) -> Result<Response, ClientError> {
+        self.send(request)?;
+        self.receive(Some(timeout))
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), ClientError> {
         let mut line = serde_json::to_vec(request).map_err(|fault| self.nonsense(fault))?;
         line.push(b'\n');
         let stream = self.stream.get_mut();
         stream
             .set_write_timeout(Some(ANSWER_TIMEOUT))
             .and_then(|()| stream.write_all(&line))
-            .map_err(|source| self.io(source))?;
-        self.receive(timeout)
+            .map_err(|source| self.io(source))
     }
 
-    fn receive<T: DeserializeOwned>(&mut self, timeout: Duration) -> Result<T, ClientError> {
+    /// `None`: however long it takes.
+    fn receive<T: DeserializeOwned>(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Result<T, ClientError> {
         let line = self.read_line(timeout)?;
         serde_json::from_slice(&line).map_err(|fault| self.nonsense(fault))
     }
 
     /// The deadline is the whole line's, however slowly its octets arrive.
-    fn read_line(&mut self, timeout: Duration) -> Result<Vec<u8>, ClientError> {
-        let deadline = Instant::now() + timeout;
+    fn read_line(&mut self, timeout: Option<Duration>) -> Result<Vec<u8>, ClientError> {
+        let deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
         let mut line = Vec::new();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ClientError::Timeout(timeout));
-            }
-            let read = self.stream.get_ref().set_read_timeout(Some(left));
+            let left = match deadline {
+                None => None,
+                Some((deadline, timeout)) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(ClientError::Timeout(timeout));
+                    }
+                    Some(left)
+                }
+            };
+            let read = self.stream.get_ref().set_read_timeout(left);
             let room = (MAX_RESPONSE_OCTETS - line.len()) as u64;
             let read = read.and_then(|()| {
                 let octets = self.stream.fill_buf()?;
@@ -216,7 +265,8 @@ impl Connection {
             match read {
                 Ok(0) => return Err(self.nonsense("it closed the connection")),
                 Ok(octets) => self.stream.consume(octets),
-                Err(fault) if is_timeout(&fault) => return Err(ClientError::Timeout(timeout)),
+                // The deadline above decides.
+                Err(fault) if is_timeout(&fault) => {}
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
                 Err(fault) => return Err(self.io(fault)),
             }

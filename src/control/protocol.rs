@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,26 @@ pub enum Request {
         /// The peer's name; `None`: all.
         name: Option<String>,
     },
+    /// Serve the peer of a file, which the daemon reads itself: keys never cross the socket. What
+    /// is said of the peer meanwhile comes as [`Response::Said`]. A caller who hangs up before the
+    /// last answer takes the peer down.
+    Up {
+        /// The file's absolute path.
+        file: PathBuf,
+        /// Until when the caller stays.
+        until: Until,
+    },
+}
+
+/// What the last answer to [`Request::Up`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// The tunnel carries packets ([`Response::Up`]); a first failure is the last, and takes the
+    /// peer down again.
+    Carries,
+    /// The peer is gone again ([`Response::Down`]).
+    Gone,
 }
 
 /// What the daemon answers.
@@ -112,8 +133,44 @@ pub enum Response {
         /// Their names.
         names: Vec<String>,
     },
+    /// To [`Request::Up`]: a message about the peer; others follow.
+    Said {
+        /// How grave it is.
+        level: Level,
+        /// The line.
+        text: String,
+    },
+    /// To [`Request::Up`]: the peer's tunnel carries packets.
+    Up {
+        /// The peer's name.
+        name: String,
+    },
+    /// To [`Request::Up`]: the peer was served, that failed, and it is gone again.
+    Failed {
+        /// The reason.
+        problem: String,
+    },
     /// Nothing was done.
     Refused(Refusal),
+}
+
+impl Response {
+    /// Whether no other answer to the same request follows.
+    pub const fn is_last(&self) -> bool {
+        !matches!(self, Self::Said { .. })
+    }
+}
+
+/// How grave a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// A change of state.
+    Info,
+    /// Someone may have to act.
+    Warning,
+    /// Something is broken.
+    Error,
 }
 
 /// Why a request was not carried out.
@@ -133,6 +190,18 @@ pub enum Refusal {
         name: String,
         /// The names that exist.
         known: Vec<String>,
+    },
+    /// The file can't be used.
+    #[error("{report}")]
+    BadFile {
+        /// What is wrong with it, with excerpts.
+        report: String,
+    },
+    /// The file can be used, but not beside what is served, or not on this host.
+    #[error("{problem}")]
+    NotServed {
+        /// The reason.
+        problem: String,
     },
     /// The daemon is about to end and takes no more requests.
     #[error("the daemon is shutting down")]

@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -24,8 +24,12 @@ use super::client::Client;
 use super::protocol::{Daemon, Greeting, MAX_REQUEST_OCTETS, Refusal, Request, Response};
 use super::socket_path;
 
-/// Connections that are served at once; others wait in the listener's queue.
-const MAX_CONNECTIONS: usize = 16;
+/// Connections that are served at once; others wait in the listener's queue. Every `up` that stays
+/// in the foreground has one.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Answers that may wait for a slow reader; messages beyond that are lost to it.
+const WAITING_ANSWERS: usize = 256;
 
 /// How long the last answers may take to be read.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -38,8 +42,25 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Call {
     /// What is asked.
     pub request: Request,
-    /// Where the answer goes. Dropped unused, it answers [`Refusal::ShuttingDown`].
-    pub reply: oneshot::Sender<Response>,
+    /// Where the answers go.
+    pub reply: Reply,
+}
+
+/// Where the answers to a request go. If all of its clones are dropped before the last answer, that
+/// is [`Refusal::ShuttingDown`].
+#[derive(Debug, Clone)]
+pub struct Reply(mpsc::Sender<Response>);
+
+impl Reply {
+    /// Gives an answer. A caller who has hung up, or reads too slowly, does not get it.
+    pub fn send(&self, response: Response) {
+        let _ = self.0.try_send(response);
+    }
+
+    /// Returns when the caller has hung up, or has its last answer.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
 }
 
 /// The listening control socket. Dropping it removes the socket.
@@ -242,17 +263,16 @@ async fn serve(stream: UnixStream, daemon: &Daemon, calls: &mpsc::Sender<Call>) 
     send(&mut to, &Greeting::Welcome(daemon.clone())).await?;
     let mut from = BufReader::new(from);
     while let Some(line) = timeout(IDLE_TIMEOUT, read_request(&mut from)).await?? {
-        let response = match line {
+        match line {
             Line::Whole(line) => match serde_json::from_slice(&line) {
-                Ok(request) => answer(request, calls).await,
-                Err(fault) => bad_request(fault),
+                Ok(request) => answer(request, calls, &mut from, &mut to).await?,
+                Err(fault) => send(&mut to, &bad_request(fault)).await?,
             },
             Line::TooLong => {
                 let problem = format!("it has more than {MAX_REQUEST_OCTETS} octets");
                 return send(&mut to, &bad_request(problem)).await;
             }
-        };
-        send(&mut to, &response).await?;
+        }
     }
     Ok(())
 }
@@ -276,13 +296,39 @@ async fn read_request(from: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<
     })
 }
 
-async fn answer(request: Request, calls: &mpsc::Sender<Call>) -> Response {
-    let (reply, response) = oneshot::channel();
-    // Both fail only when the daemon has stopped listening to its own socket.
-    let asked = calls.send(Call { request, reply }).await.is_ok();
-    match response.await {
-        Ok(response) if asked => response,
-        _ => Response::Refused(Refusal::ShuttingDown),
+/// Carries out one request, up to its last answer.
+async fn answer(
+    request: Request,
+    calls: &mpsc::Sender<Call>,
+    from: &mut BufReader<OwnedReadHalf>,
+    to: &mut OwnedWriteHalf,
+) -> io::Result<()> {
+    // Other requests are over so soon that nobody need wait for a hang-up, which may also be a
+    // caller who has asked all that it wants.
+    let may_hang_up = matches!(request, Request::Up { .. });
+    let (reply, mut responses) = mpsc::channel(WAITING_ANSWERS);
+    let reply = Reply(reply);
+    // Fails only when the daemon has stopped listening to its own socket.
+    let _ = calls.send(Call { request, reply }).await;
+    loop {
+        let response = tokio::select! {
+            response = responses.recv() => response,
+            () = hung_up(from), if may_hang_up => return Ok(()),
+        };
+        let response = response.unwrap_or(Response::Refused(Refusal::ShuttingDown));
+        send(to, &response).await?;
+        if response.is_last() {
+            return Ok(());
+        }
+    }
+}
+
+/// Returns when the caller has closed its end.
+async fn hung_up(from: &mut BufReader<OwnedReadHalf>) {
+    match from.fill_buf().await {
+        Ok([]) | Err(_) => {}
+        // The next request, for later.
+        Ok(_) => std::future::pending().await,
     }
 }
 

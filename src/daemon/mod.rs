@@ -2,7 +2,7 @@
 //! datagrams, time and commands, and whose events it turns into SAs, devices and routes. It never
 //! touches a data packet; it tells the data plane which SAs there are.
 //!
-//! - [`supervisor`]: the loop, and what each event leads to
+//! - [`supervisor`]: the loop, what each event leads to, and what commands ask for
 //! - [`tunnel`]: one peer with its device, its data plane and its SAs
 //! - [`host`], [`journal`]: what a tunnel changes on the host, and how that is undone
 //! - [`locate`]: where the peer is and which way leads there
@@ -18,16 +18,20 @@ mod supervisor;
 mod tunnel;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
 
 pub use self::host::HostError;
 use self::journal::Journal;
 pub use self::journal::JournalError;
-use self::supervisor::Supervisor;
-use crate::config;
+use self::supervisor::{Life, Supervisor};
+use crate::config::{self, PeerAddress};
 use crate::control::server::{self, Server};
 use crate::net::ike::BindError;
 use crate::net::netlink::NetlinkError;
+use crate::telemetry::Listeners;
 
 /// Why there is no daemon, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +45,9 @@ pub enum UpError {
     /// The kernel's routing socket.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
-    /// A tunnel's device, addresses or routes.
-    #[error("{name}: {source}")]
-    Host {
-        /// The peer.
-        name: String,
-        /// What the host refused.
-        source: HostError,
-    },
+    /// Nothing that was to be served can be.
+    #[error(transparent)]
+    Add(#[from] AddError),
     /// Threads, sockets, signals.
     #[error("can't {action}: {source}")]
     Os {
@@ -58,23 +57,121 @@ pub enum UpError {
         source: io::Error,
     },
     /// `on-failure = "exit"`, and an attempt failed; the reason was said.
-    #[error("{name}: gave up, as peer.ike.on-failure = \"exit\" asks for")]
-    GaveUp {
+    #[error("{0}")]
+    GaveUp(String),
+}
+
+/// Why one more peer is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// A tunnel's device, addresses or routes.
+    #[error("{name}: {source}")]
+    Host {
         /// The peer.
         name: String,
+        /// What the host refused.
+        source: HostError,
+    },
+    /// Another peer has what can be one peer's only.
+    #[error("{}: {what} of {} already; one of the two files has to change", .file.display(), .other.display())]
+    Clash {
+        /// The file that is not served.
+        file: PathBuf,
+        /// The file that is.
+        other: PathBuf,
+        /// What both have.
+        what: Clash,
     },
 }
 
+/// What two peers cannot both have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Clash {
+    /// Names tell them apart in commands.
+    #[error("{0:?} is the name")]
+    Name(String),
+    /// The kernel has one device of a name.
+    #[error("{0} is the device")]
+    Device(String),
+    /// Packets from one address belong to one peer.
+    #[error("{0} is the peer's address")]
+    Address(PeerAddress),
+}
+
 /// Serves one peer until it is told to stop (Ctrl-C, SIGTERM, `down`), and leaves the host as it
-/// was. What happens is said through `tracing`. The caller has made sure of the privileges.
-pub fn up(peer: config::Peer, runtime_dir: &Path) -> Result<(), UpError> {
-    let os = |action| move |source| UpError::Os { action, source };
+/// was. Meanwhile others may hand over theirs. What happens is said through `tracing`. The caller has
+/// made sure of the privileges.
+pub fn up(peer: config::Peer, runtime_dir: &Path, listeners: Listeners) -> Result<(), UpError> {
+    serve(
+        runtime_dir,
+        WITH_LAST_TUNNEL,
+        listeners,
+        async |supervisor| Ok(supervisor.add_own(peer).await?),
+    )
+}
+
+/// Serves `peers`, and whatever is handed over, until it is told to stop. A peer that cannot be
+/// served is reported and left out.
+pub fn run(
+    peers: Vec<config::Peer>,
+    runtime_dir: &Path,
+    listeners: Listeners,
+) -> Result<(), UpError> {
+    serve(
+        runtime_dir,
+        || Life::Service,
+        listeners,
+        async |supervisor| {
+            for peer in peers {
+                if let Err(problem) = supervisor.add(peer).await {
+                    error!("not served: {problem}");
+                }
+            }
+            info!("serving {}", supervisor.served());
+            Ok(())
+        },
+    )
+}
+
+/// Serves what is handed over, until the last of that is gone. `ready` is called when commands can
+/// reach us.
+pub fn run_for_others(
+    runtime_dir: &Path,
+    listeners: Listeners,
+    ready: impl FnOnce(),
+) -> Result<(), UpError> {
+    let life = || Life::LastTunnel {
+        patience_until: Instant::now() + FIRST_TUNNEL,
+    };
+    serve(runtime_dir, life, listeners, async |_| {
+        ready();
+        Ok(())
+    })
+}
+
+/// How long a daemon that was started for an `up` waits for its file.
+const FIRST_TUNNEL: Duration = Duration::from_secs(10);
+
+const WITH_LAST_TUNNEL: fn() -> Life = || Life::LastTunnel {
+    patience_until: Instant::now(),
+};
+
+fn serve(
+    runtime_dir: &Path,
+    life: impl FnOnce() -> Life,
+    listeners: Listeners,
+    begin: impl AsyncFnOnce(&mut Supervisor) -> Result<(), UpError>,
+) -> Result<(), UpError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(os("start the event loop"))?;
+        .map_err(|source| UpError::Os {
+            action: "start the event loop",
+            source,
+        })?;
     let outcome = runtime.block_on(async {
-        let mut supervisor = Supervisor::start(vec![peer], runtime_dir).await?;
+        let mut supervisor = Supervisor::start(runtime_dir, life(), listeners)?;
+        begin(&mut supervisor).await?;
         supervisor.run().await
     });
     // A resolver may be at work for seconds; nobody waits for its answer any more.

@@ -1,38 +1,40 @@
 //! The loop: datagrams, time, commands and news from the packet workers go into the endpoint; its
-//! outputs are performed in their order, which is what makes "inbound SA ready" come before the
-//! datagram that lets the peer use it.
+//! outputs are performed in their order ([`events`]), which is what makes "inbound SA ready" come
+//! before the datagram that lets the peer use it. [`calls`] is what comes over the control socket.
+
+mod calls;
+mod ends;
+mod events;
 
 use std::collections::BTreeMap;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::task::Poll;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal as NixSignal;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use secure_gre_ike as ike;
 use secure_gre_ike::Endpoint;
-use secure_gre_ike::config::{PeerConfig, PeerId};
-use secure_gre_ike::event::{Command, Event, GoneReason, Output};
+use secure_gre_ike::config::{HalfOpenLimits, PeerConfig, PeerId};
+use secure_gre_ike::event::Command;
 use secure_gre_ike::secret::Secret;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{Instrument, Span, info, warn};
 
-use super::UpError;
+use self::calls::{Farewell, Sponsor};
+use self::ends::EndSignals;
+use self::events::ike_path;
 use super::locate::{self, LocateError};
-use super::report;
 use super::tunnel::{ReachError, Reached, Reaction, Tunnel, TunnelNote};
+use super::{AddError, Clash, UpError};
 use crate::config;
-use crate::control::protocol::{PeerStatus, Refusal, Request, Response};
 use crate::control::server::{Call, Server};
 use crate::net::ike::{Arrival, IkeSockets, Path as OuterPath};
 use crate::net::netlink::Netlink;
-use crate::net::signals;
+use crate::telemetry::{Listeners, peer_span};
 
 /// The longest UDP payload.
 const DATAGRAM_OCTETS: usize = 65_535;
@@ -47,31 +49,58 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Supervisor {
     endpoint: Endpoint,
     sockets: IkeSockets,
+    netlink: Netlink,
+    runtime_dir: PathBuf,
+    life: Life,
+    listeners: Listeners,
     tunnels: BTreeMap<PeerId, Tunnel>,
+    last_id: u32,
+    /// The peer that this process was started for.
+    own: Option<PeerId>,
     /// Ends when `calls` is dropped.
     control: JoinHandle<()>,
     calls: mpsc::Receiver<Call>,
     notes: mpsc::UnboundedReceiver<TunnelNote>,
+    note_sender: mpsc::UnboundedSender<TunnelNote>,
     located: mpsc::Receiver<Located>,
     located_sender: mpsc::Sender<Located>,
+    /// Peers whose [`Sponsor`] is gone.
+    hang_ups: mpsc::Receiver<PeerId>,
+    hang_up_sender: mpsc::Sender<PeerId>,
     /// Connects that wait until the endpoint's outputs are drained.
     to_locate: Vec<PeerId>,
     /// Peers to be forgotten once the outputs are drained.
-    departed: Vec<PeerId>,
+    departed: Vec<(PeerId, Departure)>,
     /// When the endpoint wants to be called.
     deadline: Option<Instant>,
-    ends: Vec<Signal>,
+    ends: EndSignals,
     /// `down`s that are answered when these peers are gone.
     farewells: Vec<Farewell>,
+    sponsors: BTreeMap<PeerId, Sponsor>,
     /// Datagrams on the IKE ports that were no IKE messages, by the reason.
     discards: BTreeMap<&'static str, u64>,
+    /// Why our own peer was given up.
     gave_up: Option<String>,
 }
 
-/// A caller who waits until these peers are gone.
-struct Farewell {
-    reply: oneshot::Sender<Response>,
-    names: Vec<String>,
+/// Why a peer is served no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Departure {
+    /// Someone asked for it.
+    Asked,
+    /// It did not come up for someone who waits for just that.
+    Failed(String),
+    /// `on-failure = "exit"`: nobody said that its packets may go elsewhere.
+    GaveUp(String),
+}
+
+impl Departure {
+    fn problem(self) -> Option<String> {
+        match self {
+            Self::Asked => None,
+            Self::Failed(problem) | Self::GaveUp(problem) => Some(problem),
+        }
+    }
 }
 
 /// A resolver's answer.
@@ -80,91 +109,174 @@ struct Located {
     address: Result<Ipv4Addr, LocateError>,
 }
 
+/// When the loop is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// With the last tunnel; but while there has been none, not before this.
+    LastTunnel { patience_until: Instant },
+    /// When told.
+    Service,
+    /// It was told: when all tunnels are gone.
+    Ending,
+}
+
 impl Supervisor {
-    /// Takes the ports and the runtime directory, and raises every tunnel; or leaves nothing.
-    pub(super) async fn start(
-        peers: Vec<config::Peer>,
+    /// Takes the ports and the runtime directory; or leaves nothing.
+    pub(super) fn start(
         runtime_dir: &Path,
+        life: Life,
+        listeners: Listeners,
     ) -> Result<Self, UpError> {
         let os = |action| move |source| UpError::Os { action, source };
         let server = Server::bind(runtime_dir)?;
         let sockets = IkeSockets::bind()?;
         let netlink = Netlink::connect()?;
-        let ends = end_signals().map_err(os("watch for signals"))?;
+        let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other);
+        let rng = Box::new(rng.map_err(os("get random numbers"))?);
+        let nobody = ike::config::Config {
+            peers: Vec::new(),
+            half_open: HalfOpenLimits::default(),
+        };
         let (call_sender, calls) = mpsc::channel(CALLS);
         let (note_sender, notes) = mpsc::unbounded_channel();
         let (located_sender, located) = mpsc::channel(CALLS);
-
-        let mut tunnels: BTreeMap<PeerId, Tunnel> = BTreeMap::new();
-        let mut ike_peers = Vec::new();
-        let half_open = peers.first().map(|peer| peer.half_open).unwrap_or_default();
-        for (id, mut peer) in (0..).map(PeerId).zip(peers) {
-            let name = peer.name.clone();
-            let ike_peer = ike_peer(id, &mut peer);
-            match Tunnel::raise(id, peer, &netlink, runtime_dir, note_sender.clone()).await {
-                Ok(tunnel) => {
-                    tunnels.insert(id, tunnel);
-                    ike_peers.push(ike_peer);
-                }
-                Err(source) => {
-                    for tunnel in tunnels.into_values() {
-                        tunnel.lower().await;
-                    }
-                    return Err(UpError::Host { name, source });
-                }
-            }
-        }
-        let config = ike::config::Config {
-            peers: ike_peers,
-            half_open,
-        };
-        let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other);
-        let rng = Box::new(rng.map_err(os("get random numbers"))?);
-        let to_locate = tunnels.keys().copied().collect();
+        let (hang_up_sender, hang_ups) = mpsc::channel(CALLS);
         Ok(Self {
-            endpoint: Endpoint::new(config, rng, Instant::now()),
+            endpoint: Endpoint::new(nobody, rng, Instant::now()),
             sockets,
-            tunnels,
+            netlink,
+            runtime_dir: runtime_dir.to_owned(),
+            life,
+            listeners,
+            tunnels: BTreeMap::new(),
+            last_id: 0,
+            own: None,
             control: tokio::spawn(server.run(call_sender)),
             calls,
             notes,
+            note_sender,
             located,
             located_sender,
-            to_locate,
+            hang_ups,
+            hang_up_sender,
+            to_locate: Vec::new(),
             departed: Vec::new(),
             deadline: None,
-            ends,
+            ends: EndSignals::watch().map_err(os("watch for signals"))?,
             farewells: Vec::new(),
+            sponsors: BTreeMap::new(),
             discards: BTreeMap::new(),
             gave_up: None,
         })
     }
 
-    /// Runs until no tunnel is left.
+    /// Serves one more peer: puts its tunnel on the host and sets out to find it.
+    pub(super) async fn add(&mut self, mut peer: config::Peer) -> Result<PeerId, AddError> {
+        self.check_clashes(&peer)?;
+        self.last_id += 1;
+        let id = PeerId(self.last_id);
+        let (name, span) = (peer.name.clone(), peer_span(&peer.name));
+        let ike_peer = ike_peer(id, &mut peer);
+        let raised = Tunnel::raise(
+            id,
+            peer,
+            &self.netlink,
+            &self.runtime_dir,
+            self.note_sender.clone(),
+        );
+        let tunnel = raised
+            .instrument(span)
+            .await
+            .map_err(|source| AddError::Host { name, source })?;
+        if let Err(error) = self.endpoint.add_peer(ike_peer) {
+            warn!("{error}");
+        }
+        self.tunnels.insert(id, tunnel);
+        self.bound_half_open();
+        self.to_locate.push(id);
+        if let Life::LastTunnel { patience_until } = &mut self.life {
+            *patience_until = Instant::now();
+        }
+        Ok(id)
+    }
+
+    /// Serves a peer whose end is, if it fails, also this process's.
+    pub(super) async fn add_own(&mut self, peer: config::Peer) -> Result<(), AddError> {
+        self.own = Some(self.add(peer).await?);
+        Ok(())
+    }
+
+    /// A name, a device and a peer's address can be one tunnel's only.
+    fn check_clashes(&self, peer: &config::Peer) -> Result<(), AddError> {
+        for other in self.tunnels.values().map(Tunnel::config) {
+            let what = if other.name == peer.name {
+                Clash::Name(peer.name.clone())
+            } else if other.address == peer.address {
+                Clash::Address(peer.address.clone())
+            } else {
+                match (&other.tunnel.device, &peer.tunnel.device) {
+                    (Some(taken), Some(device)) if taken == device => Clash::Device(device.clone()),
+                    _ => continue,
+                }
+            };
+            return Err(AddError::Clash {
+                file: peer.file.clone(),
+                other: other.file.clone(),
+                what,
+            });
+        }
+        Ok(())
+    }
+
+    /// Half-open state is the endpoint's as a whole: the narrowest bounds of all files hold.
+    fn bound_half_open(&mut self) {
+        let limits = self
+            .tunnels
+            .values()
+            .map(|tunnel| tunnel.config().half_open);
+        let narrowest = limits.reduce(|a, b| HalfOpenLimits {
+            cookies_from: a.cookies_from.min(b.cookies_from),
+            limit: a.limit.min(b.limit),
+        });
+        self.endpoint
+            .set_half_open_limits(narrowest.unwrap_or_default());
+    }
+
+    /// Runs until its [`Life`] is over.
     pub(super) async fn run(&mut self) -> Result<(), UpError> {
         let mut buffer = vec![0; DATAGRAM_OCTETS];
         self.drain().await;
-        while !self.tunnels.is_empty() {
+        while !self.is_over() {
             let next = self.next_alarm();
             tokio::select! {
                 biased;
-                () = any(&mut self.ends) => self.stop_all().await,
+                () = self.ends.any() => self.on_interrupt().await,
                 Some(note) = self.notes.recv() => self.on_note(note).await,
                 Some(located) = self.located.recv() => self.on_located(located).await,
                 Some(call) = self.calls.recv() => self.on_call(call).await,
+                Some(peer) = self.hang_ups.recv() => self.on_hang_up(peer).await,
                 () = sleep_until(next) => self.on_alarm().await,
                 // Last: a flood of datagrams holds up nothing else.
                 arrival = self.sockets.receive(&mut buffer) => self.on_arrival(arrival).await,
             }
         }
         self.calls.close();
-        drop(std::mem::take(&mut self.farewells));
+        self.farewells.clear();
         // Its callers read their answers to the end.
         let _ = (&mut self.control).await;
         match self.gave_up.take() {
-            Some(name) => Err(UpError::GaveUp { name }),
+            Some(problem) => Err(UpError::GaveUp(problem)),
             None => Ok(()),
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.tunnels.is_empty()
+            && match self.life {
+                Life::LastTunnel { patience_until } => patience_until <= Instant::now(),
+                Life::Service => false,
+                Life::Ending => true,
+            }
     }
 }
 
@@ -205,46 +317,29 @@ impl Supervisor {
             }
         }
         for id in overdue {
-            self.finish(id).await;
+            self.finish(id, Departure::Asked).await;
         }
         self.locate_peers();
     }
 
     async fn on_note(&mut self, TunnelNote { peer, note }: TunnelNote) {
+        let span = self.span(peer);
         let Some(tunnel) = self.tunnels.get_mut(&peer) else {
             return;
         };
-        let reaction = tunnel.on_note(note, Instant::now()).await;
+        let noted = tunnel.on_note(note, Instant::now());
+        let reaction = noted.instrument(span).await;
         self.react(peer, reaction).await;
     }
 
-    async fn on_call(&mut self, call: Call) {
-        let Call { request, reply } = call;
-        let (Request::Status { name } | Request::Down { name }) = &request;
-        let ids = match self.named(name.as_deref()) {
-            Ok(ids) => ids,
-            Err(refusal) => return answer(reply, Response::Refused(refusal)),
-        };
-        match request {
-            Request::Status { .. } => answer(
-                reply,
-                Response::Status {
-                    peers: self.report(&ids),
-                    drops: self.drops(),
-                },
-            ),
-            Request::Down { .. } => {
-                let names = ids.iter().filter_map(|id| self.tunnels.get(id));
-                let names = names.map(|tunnel| tunnel.name().to_owned()).collect();
-                self.farewells.push(Farewell { reply, names });
-                for id in ids {
-                    self.stop(id).await;
-                }
-            }
-        }
+    async fn on_located(&mut self, Located { peer, address }: Located) {
+        let span = self.span(peer);
+        self.reach(peer, address).instrument(span).await;
     }
 
-    async fn on_located(&mut self, Located { peer, address }: Located) {
+    /// The peer's address is known: what is left is the way there.
+    async fn reach(&mut self, peer: PeerId, address: Result<Ipv4Addr, LocateError>) {
+        let waited_for = self.is_waited_for(peer);
         let Some(tunnel) = self
             .tunnels
             .get_mut(&peer)
@@ -260,6 +355,10 @@ impl Supervisor {
         let (local, remote) = match reached {
             Ok((Reached::From(local), remote)) => (local, remote),
             Ok((Reached::Elsewhere, _)) => return self.react(peer, Reaction::Renew).await,
+            Err(problem) if waited_for => {
+                let problem = format!("{}: {problem}", tunnel.name());
+                return self.finish(peer, Departure::Failed(problem)).await;
+            }
             Err(problem) => {
                 let reaction = tunnel.not_reached(&problem, now);
                 return self.react(peer, reaction).await;
@@ -278,6 +377,24 @@ impl Supervisor {
         }
     }
 
+    /// Ctrl-C, or SIGTERM. The first one is meant for the peer that this process was started for:
+    /// others belong to whoever brought them.
+    async fn on_interrupt(&mut self) {
+        let own = self.own.take().filter(|own| self.tunnels.contains_key(own));
+        let others = self.tunnels.keys().filter(|id| own != Some(**id)).count();
+        if let (Some(own), 1..) = (own, others) {
+            self.stop(own).await;
+            let names = self.tunnels.iter().filter(|(id, _)| **id != own);
+            let names: Vec<_> = names.map(|(_, tunnel)| tunnel.name()).collect();
+            return info!(
+                "still serving {}; Ctrl-C again takes that down too",
+                names.join(", ")
+            );
+        }
+        self.life = Life::Ending;
+        self.stop_all().await;
+    }
+
     async fn stop_all(&mut self) {
         let ids: Vec<_> = self.tunnels.keys().copied().collect();
         for id in ids {
@@ -288,37 +405,33 @@ impl Supervisor {
     /// Deletes a peer's SAs; the rest follows when it has answered, or has had its time to.
     async fn stop(&mut self, peer: PeerId) {
         let now = Instant::now();
+        let span = self.span(peer);
         let Some(tunnel) = self.tunnels.get_mut(&peer) else {
             return;
         };
         if tunnel.part(now + FAREWELL) {
-            info!("{}: going down", tunnel.name());
+            span.in_scope(|| info!("{}: going down", tunnel.name()));
             self.command(now, Command::Disconnect { peer }).await;
         }
     }
 
     /// Undoes what was done for a peer, and forgets it.
-    async fn finish(&mut self, peer: PeerId) {
-        if let Some(tunnel) = self.tunnels.remove(&peer) {
-            if self.gave_up.as_deref() == Some(tunnel.name()) {
-                tunnel.abandon().await;
-            } else {
-                tunnel.lower().await;
-            }
-        }
-        let gone = |farewell: &Farewell| {
-            !self
-                .tunnels
-                .values()
-                .any(|tunnel| farewell.names.iter().any(|n| n == tunnel.name()))
+    async fn finish(&mut self, peer: PeerId, why: Departure) {
+        let Some(tunnel) = self.tunnels.remove(&peer) else {
+            return;
         };
-        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.farewells)
-            .into_iter()
-            .partition(gone);
-        self.farewells = waiting;
-        for Farewell { reply, names } in done {
-            answer(reply, Response::Down { names });
+        let (name, span) = (tunnel.name().to_owned(), peer_span(tunnel.name()));
+        self.forget(peer);
+        self.bound_half_open();
+        match why {
+            Departure::Asked | Departure::Failed(_) => tunnel.lower().instrument(span).await,
+            Departure::GaveUp(_) => tunnel.abandon().instrument(span).await,
         }
+        let problem = why.problem();
+        if self.own == Some(peer) {
+            self.gave_up.clone_from(&problem);
+        }
+        self.tell_gone(peer, &name, problem);
     }
 
     async fn react(&mut self, peer: PeerId, reaction: Reaction) {
@@ -330,124 +443,18 @@ impl Supervisor {
                     .await;
             }
             Reaction::GiveUp => {
-                self.gave_up = self
-                    .tunnels
-                    .get(&peer)
-                    .map(|tunnel| tunnel.name().to_owned());
-                self.finish(peer).await;
-            }
-        }
-    }
-
-    fn named(&self, name: Option<&str>) -> Result<Vec<PeerId>, Refusal> {
-        let Some(name) = name else {
-            return Ok(self.tunnels.keys().copied().collect());
-        };
-        let ids: Vec<_> = self
-            .tunnels
-            .iter()
-            .filter(|(_, tunnel)| tunnel.name() == name)
-            .map(|(id, _)| *id)
-            .collect();
-        if ids.is_empty() {
-            let known = self
-                .tunnels
-                .values()
-                .map(|tunnel| tunnel.name().to_owned())
-                .collect();
-            return Err(Refusal::UnknownPeer {
-                name: name.to_owned(),
-                known,
-            });
-        }
-        Ok(ids)
-    }
-}
-
-/// What the endpoint asks for.
-impl Supervisor {
-    async fn command(&mut self, now: Instant, command: Command) {
-        // The ids are those that the endpoint was made with.
-        if let Err(error) = self.endpoint.handle_command(now, command) {
-            warn!("{error}");
-        }
-        self.drain().await;
-    }
-
-    /// Performs the endpoint's outputs, in order, until it is idle.
-    async fn drain(&mut self) {
-        loop {
-            match self.endpoint.poll_output() {
-                Output::Transmit(transmit) => {
-                    let path = outer_path(transmit.path);
-                    // Lost like any datagram: retransmission deals with it.
-                    if let Err(error) = self.sockets.send(&path, &transmit.payload).await {
-                        warn!("{error}");
-                    }
-                }
-                Output::Event(event) => self.on_event(event).await,
-                Output::Idle(deadline) => {
-                    self.deadline = deadline.map(|deadline| deadline.at);
-                    break;
+                let tunnel = self.tunnels.get(&peer);
+                if let Some(why) = tunnel.map(|tunnel| events::gave_up(tunnel.name())) {
+                    self.finish(peer, why).await;
                 }
             }
         }
-        self.locate_peers();
-        for peer in std::mem::take(&mut self.departed) {
-            self.finish(peer).await;
-        }
     }
 
-    async fn on_event(&mut self, event: Event) {
-        let peer = event.peer();
-        let Some(tunnel) = self.tunnels.get_mut(&peer) else {
-            return;
-        };
-        let name = tunnel.name().to_owned();
-        match event {
-            Event::Connecting { path, .. } => {
-                info!(
-                    "{name}: calling {} from {}",
-                    path.remote.ip(),
-                    path.local.ip()
-                );
-            }
-            Event::IkeUp { details, .. } => {
-                let role = if details.initiated {
-                    "we called"
-                } else {
-                    "the peer called"
-                };
-                info!(
-                    "{name}: IKE SA up with {} ({}), {role}, as {}",
-                    details.remote_id, details.suite, details.local_id
-                );
-            }
-            Event::ChildInbound { child, keys, .. } => tunnel.install_inbound(child, &keys),
-            Event::ChildOutbound { child, keys, .. } => {
-                tunnel.install_outbound(child, &keys).await;
-            }
-            Event::ChildGone { child, why, .. } => tunnel.remove(child, why, Instant::now()).await,
-            Event::IkeDown { why, last, .. } => say_down(&name, why, last && !tunnel.is_parting()),
-            Event::AttemptFailed {
-                failure, retry_in, ..
-            } => {
-                tunnel.attempt_failed(failure, retry_in);
-                if retry_in.is_none() {
-                    self.gave_up = Some(name);
-                    self.departed.push(peer);
-                }
-            }
-            Event::Refused { failure, .. } => {
-                tunnel.attempt_refused(&failure, Instant::now());
-            }
-            Event::Reconnect { .. } => self.to_locate.push(peer),
-            Event::Disconnected { .. } if tunnel.is_parting() => self.departed.push(peer),
-            // A worker has failed: not before its time.
-            Event::Disconnected { .. } if tunnel.waits_to_be_located() => {}
-            // Renewed: the old SAs are gone.
-            Event::Disconnected { .. } => self.to_locate.push(peer),
-        }
+    /// Where messages about the peer belong.
+    fn span(&self, peer: PeerId) -> Span {
+        let tunnel = self.tunnels.get(&peer);
+        tunnel.map_or_else(Span::none, |tunnel| peer_span(tunnel.name()))
     }
 
     /// Looks the peers up that are to be called, beside the loop: a resolver may take seconds.
@@ -468,76 +475,12 @@ impl Supervisor {
     /// The next instant at which anything is due.
     fn next_alarm(&self) -> Option<Instant> {
         let tunnels = self.tunnels.values().filter_map(Tunnel::next_alarm);
-        tunnels.chain(self.deadline).min()
+        let patience = match self.life {
+            Life::LastTunnel { patience_until } if self.tunnels.is_empty() => Some(patience_until),
+            _ => None,
+        };
+        tunnels.chain(self.deadline).chain(patience).min()
     }
-
-    /// Datagrams that changed nothing, by the reason.
-    fn drops(&self) -> BTreeMap<String, u64> {
-        let drops = self.endpoint.drops();
-        let drops = drops.map(|(reason, count)| (reason.name(), count));
-        let discards = self.discards.iter().map(|(name, count)| (*name, *count));
-        let all = drops.chain(discards).filter(|(_, count)| *count > 0);
-        all.map(|(name, count)| (name.to_owned(), count)).collect()
-    }
-
-    fn report(&self, ids: &[PeerId]) -> Vec<PeerStatus> {
-        let now = Instant::now();
-        let snapshots = self.endpoint.snapshot().into_iter();
-        let wanted = snapshots.filter(|snapshot| ids.contains(&snapshot.peer));
-        wanted
-            .filter_map(|snapshot| {
-                let tunnel = self.tunnels.get(&snapshot.peer)?;
-                Some(report::peer(now, &snapshot, tunnel))
-            })
-            .collect()
-    }
-}
-
-/// `idle`: the tunnel waits for the next one.
-fn say_down(name: &str, why: GoneReason, idle: bool) {
-    let reason = match why {
-        GoneReason::DeletedByPeer => "the peer deleted it",
-        GoneReason::Disconnected => "we deleted it",
-        GoneReason::NoAnswer => "the peer does not answer",
-        GoneReason::Replaced => "the peer set up a new one",
-        GoneReason::Redundant => "both ends had called; the other one stays",
-        GoneReason::PeerFault => "the peer broke the protocol",
-        GoneReason::Childless => "the peer deleted its only CHILD_SA",
-        GoneReason::Abandoned => "its path is gone",
-    };
-    let left = if idle {
-        "; the tunnel carries nothing until the next one is up"
-    } else {
-        ""
-    };
-    info!("{name}: IKE SA down: {reason}{left}");
-}
-
-/// What asks a program to end: Ctrl-C, SIGTERM, and SIGHUP when the terminal is closed, unless it
-/// was started with `nohup`.
-fn end_signals() -> io::Result<Vec<Signal>> {
-    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
-    if !signals::is_ignored(NixSignal::SIGHUP)? {
-        kinds.push(SignalKind::hangup());
-    }
-    kinds.into_iter().map(signal).collect()
-}
-
-async fn any(signals: &mut [Signal]) {
-    poll_fn(|context| {
-        let mut polls = signals.iter_mut().map(|signal| signal.poll_recv(context));
-        if polls.any(|poll| poll.is_ready()) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-}
-
-fn answer(reply: oneshot::Sender<Response>, response: Response) {
-    // A caller who has hung up wants no answer.
-    let _ = reply.send(response);
 }
 
 /// The endpoint's part of a peer's configuration; it takes the key.
@@ -560,20 +503,5 @@ async fn sleep_until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant.into()).await,
         None => pending().await,
-    }
-}
-
-/// `net` and `ike` know nothing of each other, so each has its word for the same four numbers.
-fn ike_path(path: OuterPath) -> ike::event::Path {
-    ike::event::Path {
-        local: path.local,
-        remote: path.remote,
-    }
-}
-
-fn outer_path(path: ike::event::Path) -> OuterPath {
-    OuterPath {
-        local: path.local,
-        remote: path.remote,
     }
 }

@@ -23,7 +23,7 @@ pub(crate) mod traffic;
 
 pub(crate) use guest::Guest;
 pub(crate) use netns::Netns;
-pub(crate) use product::{Peer, Product};
+pub(crate) use product::{Folder, Peer, Product};
 pub(crate) use require::require;
 pub(crate) use strongswan::Strongswan;
 pub(crate) use topology::Topology;

@@ -1,9 +1,10 @@
 //! The product, run as its users run it: a `peer.toml`, `up`, `status`, Ctrl-C.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use super::{eventually, traffic};
 
 /// The pre-shared key of both ends.
 pub(crate) const PSK: &str = "a laboratory key of many characters";
+/// The file that has it.
+const SECRET: &str = "lab.psk";
 /// The device that carries the passengers.
 pub(crate) const DEVICE: &str = "sgre0";
 /// Inner addresses of the product's end of the tunnel.
@@ -28,6 +31,7 @@ pub(crate) const ROUTE: &str = "10.20.0.0/16";
 pub(crate) const ROUTED_HOST: &str = "10.20.0.1";
 
 const ESTABLISH_TIMEOUT: Duration = Duration::from_secs(30);
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(60);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Whether an address may be seen only inside the tunnel.
@@ -43,19 +47,25 @@ pub(crate) fn is_inner(address: IpAddr) -> bool {
 /// The contents of a `peer.toml`; the default is `left` of a laboratory.
 pub(crate) struct Peer {
     /// Outer address of the other end.
-    address: &'static str,
+    pub(crate) address: &'static str,
+    /// Name of the device.
+    pub(crate) device: &'static str,
+    /// More lines of `[peer]`.
+    pub(crate) more: &'static str,
     /// Whether it calls, or only answers.
-    initiate: bool,
+    pub(crate) initiate: bool,
     /// Inner addresses of this end.
-    inner: [&'static str; 2],
+    pub(crate) inner: [&'static str; 2],
     /// What is reached through the tunnel.
-    routes: &'static [&'static str],
+    pub(crate) routes: &'static [&'static str],
 }
 
 impl Default for Peer {
     fn default() -> Self {
         Self {
             address: RIGHT,
+            device: DEVICE,
+            more: "",
             initiate: true,
             inner: ["10.255.0.1/30", "fd00:255::1/64"],
             routes: &[ROUTE],
@@ -68,9 +78,9 @@ impl Peer {
     pub(crate) fn right() -> Self {
         Self {
             address: LEFT,
-            initiate: true,
             inner: ["10.255.0.2/30", "fd00:255::2/64"],
             routes: &[],
+            ..Self::default()
         }
     }
 
@@ -85,28 +95,113 @@ impl Peer {
     pub(crate) fn render(&self) -> String {
         let Self {
             address,
+            device,
+            more,
             initiate,
             inner,
             routes,
         } = self;
         format!(
-            "[peer]\naddress = \"{address}\"\npsk-file = \"lab.psk\"\ninitiate = {initiate}\n\n\
-             [tunnel]\ndevice = \"{DEVICE}\"\naddress = {inner:?}\nroutes = {routes:?}\n"
+            "[peer]\naddress = \"{address}\"\npsk-file = \"{SECRET}\"\ninitiate = {initiate}\n\
+             {more}\n[tunnel]\ndevice = \"{device}\"\naddress = {inner:?}\nroutes = {routes:?}\n"
         )
+    }
+}
+
+/// Peers' files with their key, and a runtime directory.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self::with_secret(SECRET)
+    }
+
+    fn with_secret(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join(name);
+        fs::write(&secret, PSK).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        Self(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a peer's file.
+    pub(crate) fn write(&self, name: &str, peer: &Peer) -> PathBuf {
+        let file = self.path().join(name);
+        fs::write(&file, peer.render()).unwrap();
+        file
+    }
+
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.path().join("run")
+    }
+
+    /// A command of the product for the runtime directory.
+    pub(crate) fn command(&self, netns: &Netns, verb: &str) -> Command {
+        let mut command = netns.command(env!("CARGO_BIN_EXE_secure-gre"));
+        command.arg(verb).arg("--runtime-dir").arg(self.runtime());
+        command
+    }
+
+    /// Starts `secure-gre up FILE`.
+    pub(crate) fn up(&self, netns: &Netns, file: &Path) -> Process {
+        let mut command = self.command(netns, "up");
+        command.arg(file);
+        Process::spawn(command)
+    }
+
+    /// Runs `secure-gre up --background FILE` to its end.
+    pub(crate) fn up_in_background(&self, netns: &Netns, file: &Path) -> Output {
+        let mut command = self.command(netns, "up");
+        command.arg("--background").arg(file);
+        process::run(command, BACKGROUND_TIMEOUT)
+    }
+
+    /// Runs a verb to its end.
+    pub(crate) fn run(&self, netns: &Netns, verb: &str, arguments: &[&str]) -> Output {
+        let mut command = self.command(netns, verb);
+        command.args(arguments);
+        process::run(command, COMMAND_TIMEOUT)
+    }
+
+    /// The states of the peers by name, as `status` has them; `None`: no daemon.
+    pub(crate) fn states(&self, netns: &Netns) -> Option<BTreeMap<String, String>> {
+        let output = self.run(netns, "status", &["--json"]);
+        let report: Value = serde_json::from_str(&output.stdout).ok()?;
+        let peers = report["peers"].as_array()?.iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Some(
+            peers
+                .map(|peer| (text(&peer["name"]), text(&peer["state"])))
+                .collect(),
+        )
+    }
+
+    /// Waits until `status` shows these peers in these states, and no others.
+    #[track_caller]
+    pub(crate) fn wait_for_states(&self, netns: &Netns, states: &[(&str, &str)]) {
+        let owned = |(name, state): &(&str, &str)| ((*name).to_owned(), (*state).to_owned());
+        let wanted: BTreeMap<_, _> = states.iter().map(owned).collect();
+        eventually(&format!("{states:?}"), ESTABLISH_TIMEOUT, || {
+            (self.states(netns)? == wanted).then_some(())
+        });
     }
 }
 
 /// A running `secure-gre up` with its own files and runtime directory.
 pub(crate) struct Product<'n> {
     netns: &'n Netns,
-    folder: TempDir,
+    folder: Folder,
     up: Process,
 }
 
 impl<'n> Product<'n> {
     /// Starts `secure-gre up peer.toml` in a namespace. It may not be ready, or ever become so.
     pub(crate) fn start(netns: &'n Netns, peer: &Peer) -> Self {
-        Self::start_with(netns, &peer.render(), "lab.psk")
+        Self::start_with(netns, &peer.render(), SECRET)
     }
 
     /// The same with the text of a `peer.toml`, and the name that it has for the key's file.
@@ -120,15 +215,12 @@ impl<'n> Product<'n> {
     }
 
     /// The command of `start_with`, for a test that starts it its own way, and the folder that it needs.
-    pub(crate) fn prepare(netns: &Netns, peer_toml: &str, psk_file: &str) -> (TempDir, Command) {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("peer.toml"), peer_toml).unwrap();
-        let secret = folder.path().join(psk_file);
-        fs::write(&secret, PSK).unwrap();
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-        let mut command = netns.command(env!("CARGO_BIN_EXE_secure-gre"));
-        command.arg("up").arg(folder.path().join("peer.toml"));
-        command.arg("--runtime-dir").arg(folder.path().join("run"));
+    pub(crate) fn prepare(netns: &Netns, peer_toml: &str, psk_file: &str) -> (Folder, Command) {
+        let folder = Folder::with_secret(psk_file);
+        let file = folder.path().join("peer.toml");
+        fs::write(&file, peer_toml).unwrap();
+        let mut command = folder.command(netns, "up");
+        command.arg(file);
         (folder, command)
     }
 
@@ -173,13 +265,7 @@ impl<'n> Product<'n> {
     /// Runs another verb of the product against this instance.
     #[track_caller]
     pub(crate) fn command(&self, verb: &str, arguments: &[&str]) -> Output {
-        let mut command = self.netns.command(env!("CARGO_BIN_EXE_secure-gre"));
-        command
-            .arg(verb)
-            .args(arguments)
-            .arg("--runtime-dir")
-            .arg(self.runtime());
-        process::run(command, COMMAND_TIMEOUT)
+        self.folder.run(self.netns, verb, arguments)
     }
 
     /// Kills it and waits for its end; its files stay.
@@ -209,9 +295,5 @@ impl<'n> Product<'n> {
     pub(crate) fn kill(self) {
         self.up.signal(Signal::SIGKILL);
         let _ = self.up.wait(COMMAND_TIMEOUT);
-    }
-
-    fn runtime(&self) -> PathBuf {
-        self.folder.path().join("run")
     }
 }

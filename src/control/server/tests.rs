@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as StdStream;
 
-use super::super::client::ClientError;
-use super::super::protocol::PeerState;
+use super::super::client::{ClientError, Outcome};
 use super::super::protocol::PeerStatus;
+use super::super::protocol::{Level, PeerState, Until};
 use super::*;
 
 fn private_folder() -> tempfile::TempDir {
@@ -42,9 +42,9 @@ async fn daemon(mut calls: mpsc::Receiver<Call>) {
                 let known = vec!["berlin".to_owned()];
                 Response::Refused(Refusal::UnknownPeer { name, known })
             }
-            Request::Down { .. } => return,
+            Request::Down { .. } | Request::Up { .. } => return,
         };
-        reply.send(response).unwrap();
+        reply.send(response);
     }
 }
 
@@ -182,5 +182,46 @@ fn idle_connections_do_not_keep_others_out_for_ever() {
             .collect();
         idle.pop();
         Client::connect(&path).unwrap().status(None).unwrap();
+    });
+}
+
+#[test]
+fn an_up_hears_messages_before_its_last_answer_and_a_hang_up_is_noticed() {
+    let folder = private_folder();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = Server::bind(folder.path()).unwrap();
+        let (calls, mut requests) = mpsc::channel(4);
+        let server = tokio::spawn(server.run(calls));
+        let path = folder.path().to_owned();
+        let client = tokio::task::spawn_blocking(move || {
+            let mut heard = Vec::new();
+            let mut client = Client::connect(&path).unwrap();
+            let outcome = client.up(Path::new("/x.toml"), Until::Carries, |_, text| {
+                heard.push(text.to_owned());
+            });
+            assert_eq!(outcome.unwrap(), Outcome::Up("x".to_owned()));
+            assert_eq!(heard, ["one", "two"]);
+            // Asks again, and does not wait.
+            let request = "{\"request\":\"up\",\"file\":\"/x.toml\",\"until\":\"gone\"}\n";
+            let mut stream = StdStream::connect(socket_path(&path)).unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+        });
+        let Call { reply, .. } = requests.recv().await.unwrap();
+        for text in ["one", "two"] {
+            let (level, text) = (Level::Info, text.to_owned());
+            reply.send(Response::Said { level, text });
+        }
+        let name = "x".to_owned();
+        reply.send(Response::Up { name });
+        let Call { reply, .. } = requests.recv().await.unwrap();
+        reply.closed().await;
+        client.await.unwrap();
+        drop(requests);
+        server.await.unwrap();
     });
 }

@@ -1,0 +1,215 @@
+//! What commands ask for over the control socket.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use secure_gre_ike::config::PeerId;
+use tracing::Level;
+
+use super::Supervisor;
+use crate::config::{self, Loaded, Style};
+use crate::control::protocol::{self, PeerStatus, Refusal, Request, Response, Until};
+use crate::control::server::{Call, Reply};
+use crate::daemon::report;
+use crate::telemetry::Listening;
+
+/// Callers who wait until these peers are gone.
+pub(super) struct Farewell {
+    reply: Reply,
+    names: Vec<String>,
+}
+
+/// A caller who has brought a peer and stays with it.
+pub(super) struct Sponsor {
+    reply: Reply,
+    until: Until,
+    _listening: Listening,
+}
+
+impl Supervisor {
+    pub(super) async fn on_call(&mut self, call: Call) {
+        let Call { request, reply } = call;
+        match request {
+            Request::Status { name } => reply.send(match self.named(name.as_deref()) {
+                Ok(ids) => Response::Status {
+                    peers: self.report(&ids),
+                    drops: self.drops(),
+                },
+                Err(refusal) => Response::Refused(refusal),
+            }),
+            Request::Down { name } => match self.named(name.as_deref()) {
+                Ok(ids) => self.take_down(ids, reply).await,
+                Err(refusal) => reply.send(Response::Refused(refusal)),
+            },
+            Request::Up { file, until } => {
+                if let Err(refusal) = self.take_over(&file, until, &reply).await {
+                    reply.send(Response::Refused(refusal));
+                }
+            }
+        }
+    }
+
+    async fn take_down(&mut self, ids: Vec<PeerId>, reply: Reply) {
+        let names = ids.iter().filter_map(|id| self.tunnels.get(id));
+        let names = names.map(|tunnel| tunnel.name().to_owned()).collect();
+        self.farewells.push(Farewell { reply, names });
+        for id in ids {
+            self.stop(id).await;
+        }
+        self.bid_farewell();
+    }
+
+    /// Serves the peer of a file that an `up` has handed over.
+    async fn take_over(
+        &mut self,
+        file: &std::path::Path,
+        until: Until,
+        reply: &Reply,
+    ) -> Result<(), Refusal> {
+        if !file.is_absolute() {
+            let problem = format!("{} is not an absolute path", file.display());
+            return Err(Refusal::BadRequest { problem });
+        }
+        let Loaded { peer, .. } = config::load(file).map_err(|report| Refusal::BadFile {
+            report: report.render(Style::Plain),
+        })?;
+        let ear = reply.clone();
+        let listening = self.listeners.listen(&peer.name, move |level, text| {
+            let (level, text) = (protocol_level(level), text.to_owned());
+            ear.send(Response::Said { level, text });
+        });
+        let id = self.add(peer).await.map_err(|error| Refusal::NotServed {
+            problem: error.to_string(),
+        })?;
+        let sponsor = Sponsor {
+            reply: reply.clone(),
+            until,
+            _listening: listening,
+        };
+        self.sponsors.insert(id, sponsor);
+        let (reply, hang_ups) = (reply.clone(), self.hang_up_sender.clone());
+        tokio::spawn(async move {
+            reply.closed().await;
+            // The loop is gone, and everything with it.
+            let _ = hang_ups.send(id).await;
+        });
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Whoever brought the peer is gone: so is the peer. (Who has had the last answer is no sponsor
+    /// any more.)
+    pub(super) async fn on_hang_up(&mut self, peer: PeerId) {
+        if self.sponsors.contains_key(&peer) {
+            self.stop(peer).await;
+        }
+    }
+
+    /// Whether someone waits for the peer's tunnel to carry packets, for whom a failure is the end.
+    pub(super) fn is_waited_for(&self, peer: PeerId) -> bool {
+        self.sponsors
+            .get(&peer)
+            .is_some_and(|sponsor| sponsor.until == Until::Carries)
+    }
+
+    /// The peer's tunnel carries packets.
+    pub(super) fn carries(&mut self, peer: PeerId) {
+        if !self.is_waited_for(peer) {
+            return;
+        }
+        if let (Some(sponsor), Some(tunnel)) =
+            (self.sponsors.remove(&peer), self.tunnels.get(&peer))
+        {
+            let name = tunnel.name().to_owned();
+            sponsor.reply.send(Response::Up { name });
+        }
+    }
+
+    /// The peer called `name` is gone: whoever brought it hears so, and of the problem if that was
+    /// the reason; and so do those whose `down` is done with it.
+    pub(super) fn tell_gone(&mut self, peer: PeerId, name: &str, problem: Option<String>) {
+        if let Some(sponsor) = self.sponsors.remove(&peer) {
+            let names = vec![name.to_owned()];
+            sponsor.reply.send(match problem {
+                Some(problem) => Response::Failed { problem },
+                None => Response::Down { names },
+            });
+        }
+        self.bid_farewell();
+    }
+
+    fn bid_farewell(&mut self) {
+        let served: Vec<_> = self.tunnels.values().map(|t| t.name().to_owned()).collect();
+        self.farewells.retain(|farewell| {
+            let waits = farewell.names.iter().any(|name| served.contains(name));
+            if !waits {
+                let names = farewell.names.clone();
+                farewell.reply.send(Response::Down { names });
+            }
+            waits
+        });
+    }
+
+    /// The peers, for a person.
+    pub(in crate::daemon) fn served(&self) -> String {
+        let names: Vec<_> = self.tunnels.values().map(|t| t.name()).collect();
+        if names.is_empty() {
+            "nobody yet".to_owned()
+        } else {
+            names.join(", ")
+        }
+    }
+
+    fn named(&self, name: Option<&str>) -> Result<Vec<PeerId>, Refusal> {
+        let Some(name) = name else {
+            return Ok(self.tunnels.keys().copied().collect());
+        };
+        let ids: Vec<_> = self
+            .tunnels
+            .iter()
+            .filter(|(_, tunnel)| tunnel.name() == name)
+            .map(|(id, _)| *id)
+            .collect();
+        if ids.is_empty() {
+            let known = self
+                .tunnels
+                .values()
+                .map(|tunnel| tunnel.name().to_owned())
+                .collect();
+            return Err(Refusal::UnknownPeer {
+                name: name.to_owned(),
+                known,
+            });
+        }
+        Ok(ids)
+    }
+
+    /// Datagrams that changed nothing, by the reason.
+    fn drops(&self) -> BTreeMap<String, u64> {
+        let drops = self.endpoint.drops();
+        let drops = drops.map(|(reason, count)| (reason.name(), count));
+        let discards = self.discards.iter().map(|(name, count)| (*name, *count));
+        let all = drops.chain(discards).filter(|(_, count)| *count > 0);
+        all.map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    fn report(&self, ids: &[PeerId]) -> Vec<PeerStatus> {
+        let now = Instant::now();
+        let snapshots = self.endpoint.snapshot().into_iter();
+        let wanted = snapshots.filter(|snapshot| ids.contains(&snapshot.peer));
+        wanted
+            .filter_map(|snapshot| {
+                let tunnel = self.tunnels.get(&snapshot.peer)?;
+                Some(report::peer(now, &snapshot, tunnel))
+            })
+            .collect()
+    }
+}
+
+const fn protocol_level(level: Level) -> protocol::Level {
+    match level {
+        Level::ERROR => protocol::Level::Error,
+        Level::WARN => protocol::Level::Warning,
+        _ => protocol::Level::Info,
+    }
+}

@@ -1,0 +1,163 @@
+//! What the endpoint asks for: datagrams to be sent, SAs to be installed, peers to be called.
+
+use std::time::Instant;
+
+use secure_gre_ike as ike;
+use secure_gre_ike::config::PeerId;
+use secure_gre_ike::event::{Command, Event, GoneReason, Output};
+use tracing::{Instrument, info, warn};
+
+use super::{Departure, Supervisor};
+use crate::net::ike::Path as OuterPath;
+
+impl Supervisor {
+    pub(super) async fn command(&mut self, now: Instant, command: Command) {
+        // The endpoint has every peer that has a tunnel.
+        if let Err(error) = self.endpoint.handle_command(now, command) {
+            warn!("{error}");
+        }
+        self.drain().await;
+    }
+
+    /// Performs the endpoint's outputs, in order, until it is idle.
+    pub(super) async fn drain(&mut self) {
+        loop {
+            match self.endpoint.poll_output() {
+                Output::Transmit(transmit) => {
+                    let path = outer_path(transmit.path);
+                    // Lost like any datagram: retransmission deals with it.
+                    if let Err(error) = self.sockets.send(&path, &transmit.payload).await {
+                        warn!("{error}");
+                    }
+                }
+                Output::Event(event) => {
+                    let span = self.span(event.peer());
+                    self.on_event(event).instrument(span).await;
+                }
+                Output::Idle(deadline) => {
+                    self.deadline = deadline.map(|deadline| deadline.at);
+                    break;
+                }
+            }
+        }
+        self.locate_peers();
+        for (peer, why) in std::mem::take(&mut self.departed) {
+            self.finish(peer, why).await;
+        }
+    }
+
+    /// Takes a peer from the endpoint. Events about it are nobody's business any more.
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        if let Err(error) = self.endpoint.remove_peer(Instant::now(), peer) {
+            warn!("{error}");
+        }
+        loop {
+            if let Output::Idle(deadline) = self.endpoint.poll_output() {
+                self.deadline = deadline.map(|deadline| deadline.at);
+                return;
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        let peer = event.peer();
+        let waited_for = self.is_waited_for(peer);
+        let Some(tunnel) = self.tunnels.get_mut(&peer) else {
+            return;
+        };
+        let name = tunnel.name().to_owned();
+        match event {
+            Event::Connecting { path, .. } => {
+                info!(
+                    "{name}: calling {} from {}",
+                    path.remote.ip(),
+                    path.local.ip()
+                );
+            }
+            Event::IkeUp { details, .. } => {
+                let role = if details.initiated {
+                    "we called"
+                } else {
+                    "the peer called"
+                };
+                info!(
+                    "{name}: IKE SA up with {} ({}), {role}, as {}",
+                    details.remote_id, details.suite, details.local_id
+                );
+            }
+            Event::ChildInbound { child, keys, .. } => tunnel.install_inbound(child, &keys),
+            Event::ChildOutbound { child, keys, .. } => {
+                tunnel.install_outbound(child, &keys).await;
+                self.carries(peer);
+            }
+            Event::ChildGone { child, why, .. } => tunnel.remove(child, why, Instant::now()).await,
+            Event::IkeDown { why, last, .. } => say_down(&name, why, last && !tunnel.is_parting()),
+            Event::AttemptFailed {
+                failure, retry_in, ..
+            } => {
+                if waited_for {
+                    let advice = failure.advice();
+                    let problem = format!("{name}: {failure}\nto mend it: {advice}");
+                    return self.departed.push((peer, Departure::Failed(problem)));
+                }
+                tunnel.attempt_failed(failure, retry_in);
+                if retry_in.is_none() {
+                    self.departed.push((peer, gave_up(&name)));
+                }
+            }
+            Event::Refused { failure, .. } => {
+                tunnel.attempt_refused(&failure, Instant::now());
+            }
+            Event::Reconnect { .. } => self.to_locate.push(peer),
+            Event::Disconnected { .. } if tunnel.is_parting() => {
+                self.departed.push((peer, Departure::Asked));
+            }
+            // A worker has failed: not before its time.
+            Event::Disconnected { .. } if tunnel.waits_to_be_located() => {}
+            // Renewed: the old SAs are gone.
+            Event::Disconnected { .. } => self.to_locate.push(peer),
+        }
+    }
+}
+
+/// `idle`: the tunnel waits for the next one.
+fn say_down(name: &str, why: GoneReason, idle: bool) {
+    let reason = match why {
+        GoneReason::DeletedByPeer => "the peer deleted it",
+        GoneReason::Disconnected => "we deleted it",
+        GoneReason::NoAnswer => "the peer does not answer",
+        GoneReason::Replaced => "the peer set up a new one",
+        GoneReason::Redundant => "both ends had called; the other one stays",
+        GoneReason::PeerFault => "the peer broke the protocol",
+        GoneReason::Childless => "the peer deleted its only CHILD_SA",
+        GoneReason::Abandoned => "its path is gone",
+    };
+    let left = if idle {
+        "; the tunnel carries nothing until the next one is up"
+    } else {
+        ""
+    };
+    info!("{name}: IKE SA down: {reason}{left}");
+}
+
+/// `on-failure = "exit"`, and it has failed.
+pub(super) fn gave_up(name: &str) -> Departure {
+    Departure::GaveUp(format!(
+        "{name}: gave up, as peer.ike.on-failure = \"exit\" asks for"
+    ))
+}
+
+/// `net` and `ike` know nothing of each other, so each has its word for the same four numbers.
+pub(super) fn ike_path(path: OuterPath) -> ike::event::Path {
+    ike::event::Path {
+        local: path.local,
+        remote: path.remote,
+    }
+}
+
+fn outer_path(path: ike::event::Path) -> OuterPath {
+    OuterPath {
+        local: path.local,
+        remote: path.remote,
+    }
+}
