@@ -214,6 +214,33 @@ fn every_key_of_the_reference_is_known() {
     assert!(keys > 50, "{keys} keys were found");
 }
 
+/// `docs/CONFIGURATION.md` has a row for every key, which says so where the reference's value is
+/// refused.
+#[test]
+fn every_key_of_the_reference_is_explained() {
+    let page = include_str!("../../docs/CONFIGURATION.md");
+    let row = |key: &str| {
+        let start = format!("| `{key}` |");
+        page.lines().find(|line| line.starts_with(&start))
+    };
+    let mut table = String::new();
+    for line in include_str!("../../docs/peer.reference.toml").lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if line.starts_with('[') {
+            let section = line.split('#').next().unwrap_or_default().trim();
+            table = format!("{}.", section.trim_matches(['[', ']']));
+        }
+        let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| is_key(key.trim())) else {
+            continue;
+        };
+        let key = format!("{table}{}", key.trim());
+        let row = row(&key).unwrap_or_else(|| panic!("{key} is not explained"));
+        if LATER.contains(&key.as_str()) {
+            assert!(row.contains("not in this version"), "{row}");
+        }
+    }
+}
+
 fn is_key(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
 }
