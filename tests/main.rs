@@ -19,6 +19,7 @@ mod daemon_folder;
 mod demo;
 mod examples;
 mod fail_closed;
+mod following;
 mod guest_boots;
 mod hand_over;
 mod lifecycle;

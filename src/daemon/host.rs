@@ -141,33 +141,54 @@ impl Host {
         peer: IpAddr,
         source: Option<IpAddr>,
     ) -> Result<RouteInfo, HostError> {
-        self.unpin().await?;
-        let way = self.way_to(peer, source).await?;
-        if way.link == self.device.link {
-            let device = self.device.name.clone();
-            return Err(HostError::Recursive { peer, device });
+        let another = |pinned: Route| pinned.destination != Prefix::host(peer);
+        if self.pinned.is_some_and(another) {
+            self.unpin().await?;
         }
+        let way = self.way_to(peer, source).await?;
         let route = Route::pinned(peer, &way);
         self.journal.add(&route)?;
+        // In place of the one before, so that there is no moment without: the kernel may also have
+        // taken that one along with its link or its source address.
         match self.netlink.add_route(&route).await {
             Ok(_) => self.pinned = Some(route),
-            // Someone else's route to this very host is as good, and it is the one just found.
-            Err(NetlinkError::ForeignRoute { .. }) => {}
+            Err(NetlinkError::ForeignRoute { .. }) => self.check_recursion(peer).await?,
             Err(problem) => return Err(problem.into()),
         }
         Ok(way)
     }
 
     async fn way_to(&self, peer: IpAddr, source: Option<IpAddr>) -> Result<RouteInfo, HostError> {
-        let way = self.netlink.route_to(peer, source).await;
-        let (Err(NetlinkError::NoRoute { .. }), Some(local)) = (&way, source) else {
-            return Ok(way?);
+        let tunnel = self.device.link;
+        let problem = match self.netlink.way_to(peer, source, tunnel).await {
+            Err(problem @ NetlinkError::NoRoute { .. }) => problem,
+            way => return Ok(way?),
         };
-        // The kernel has one answer for both causes.
-        match self.netlink.route_to(peer, None).await {
-            Ok(_) => Err(HostError::ForeignSource { peer, local }),
-            Err(no_route) => Err(no_route.into()),
+        // The kernel has one answer for several causes.
+        if let (Some(local), Ok(_)) = (source, self.netlink.way_to(peer, None, tunnel).await) {
+            return Err(HostError::ForeignSource { peer, local });
         }
+        if !self.captures(peer).await?.is_empty() {
+            let device = self.device.name.clone();
+            return Err(HostError::Recursive { peer, device });
+        }
+        Err(problem.into())
+    }
+
+    /// Someone else's route to this very host is as good as ours, unless it leads into the tunnel.
+    async fn check_recursion(&self, peer: IpAddr) -> Result<(), HostError> {
+        let taken = self.netlink.route_to(peer, None).await?;
+        if taken.link == self.device.link {
+            let device = self.device.name.clone();
+            return Err(HostError::Recursive { peer, device });
+        }
+        Ok(())
+    }
+
+    /// Routes of others that would lead the outer packets to `peer` into the tunnel, were they not
+    /// pinned.
+    pub(super) async fn captures(&self, peer: IpAddr) -> Result<Vec<Prefix>, HostError> {
+        Ok(self.netlink.captures(peer, self.device.link).await?)
     }
 
     async fn unpin(&mut self) -> Result<(), HostError> {
@@ -281,8 +302,9 @@ impl Device {
             netlink.add_address(link, *address).await?;
         }
         netlink.bring_up(link, mtu.into()).await?;
-        let through = |prefix: &Prefix| Route::through(*prefix, link, tunnel.metric);
-        let usable = tunnel.routes.iter().map(through).collect();
+        let prefixes = tunnel.routes.iter().flat_map(Prefix::beating_default);
+        let through = |prefix| Route::through(prefix, link, tunnel.metric);
+        let usable = prefixes.map(through).collect();
         let (queue, _) = tun.into_queues();
         let device = Self {
             name,
@@ -337,7 +359,8 @@ fn guards(tunnel: &Tunnel) -> Vec<Route> {
         .routes
         .iter()
         .chain(subnets(tunnel))
-        .map(Prefix::network)
+        .flat_map(Prefix::beating_default)
+        .map(|prefix| prefix.network())
         .collect();
     prefixes.sort_unstable();
     prefixes.dedup();

@@ -6,6 +6,7 @@
 //! - [`tunnel`]: one peer with its device, its data plane and its SAs
 //! - [`host`], [`journal`]: what a tunnel changes on the host, and how that is undone
 //! - [`locate`]: where the peer is and which way leads there
+//! - [`obstacles`]: what on the host stands in the way and is not ours to change
 //! - [`install`]: IKE's keys into ESP's SAs
 //! - [`report`]: what `status` shows
 
@@ -13,6 +14,7 @@ mod host;
 mod install;
 mod journal;
 mod locate;
+mod obstacles;
 mod report;
 mod supervisor;
 mod tunnel;

@@ -33,7 +33,7 @@ use super::{AddError, Clash, UpError};
 use crate::config;
 use crate::control::server::{Call, Server};
 use crate::net::ike::{Arrival, IkeSockets, Path as OuterPath};
-use crate::net::netlink::Netlink;
+use crate::net::netlink::{Netlink, Watch};
 use crate::telemetry::{Listeners, peer_span};
 
 /// The longest UDP payload.
@@ -50,6 +50,7 @@ pub(super) struct Supervisor {
     endpoint: Endpoint,
     sockets: IkeSockets,
     netlink: Netlink,
+    watch: Watch,
     runtime_dir: PathBuf,
     life: Life,
     listeners: Listeners,
@@ -145,6 +146,7 @@ impl Supervisor {
             endpoint: Endpoint::new(nobody, rng, Instant::now()),
             sockets,
             netlink,
+            watch: Netlink::watch()?,
             runtime_dir: runtime_dir.to_owned(),
             life,
             listeners,
@@ -254,6 +256,7 @@ impl Supervisor {
                 Some(note) = self.notes.recv() => self.on_note(note).await,
                 Some(located) = self.located.recv() => self.on_located(located).await,
                 Some(call) = self.calls.recv() => self.on_call(call).await,
+                () = self.watch.changed() => self.on_change().await,
                 Some(peer) = self.hang_ups.recv() => self.on_hang_up(peer).await,
                 () = sleep_until(next) => self.on_alarm().await,
                 // Last: a flood of datagrams holds up nothing else.
@@ -332,6 +335,19 @@ impl Supervisor {
         self.react(peer, reaction).await;
     }
 
+    /// The host's addresses, links or routes have changed.
+    async fn on_change(&mut self) {
+        let now = Instant::now();
+        let ids: Vec<_> = self.tunnels.keys().copied().collect();
+        for id in ids {
+            let span = self.span(id);
+            if let Some(tunnel) = self.tunnels.get_mut(&id) {
+                let reaction = tunnel.follow(now).instrument(span).await;
+                self.react(id, reaction).await;
+            }
+        }
+    }
+
     async fn on_located(&mut self, Located { peer, address }: Located) {
         let span = self.span(peer);
         self.reach(peer, address).instrument(span).await;
@@ -354,7 +370,7 @@ impl Supervisor {
         };
         let (local, remote) = match reached {
             Ok((Reached::From(local), remote)) => (local, remote),
-            Ok((Reached::Elsewhere, _)) => return self.react(peer, Reaction::Renew).await,
+            Ok((Reached::Elsewhere, _)) => return self.react(peer, Reaction::Move).await,
             Err(problem) if waited_for => {
                 let problem = format!("{}: {problem}", tunnel.name());
                 return self.finish(peer, Departure::Failed(problem)).await;
@@ -441,6 +457,12 @@ impl Supervisor {
             Reaction::Renew => {
                 self.command(Instant::now(), Command::Disconnect { peer })
                     .await;
+            }
+            Reaction::Move => {
+                self.command(Instant::now(), Command::Abandon { peer })
+                    .await;
+                self.to_locate.push(peer);
+                self.locate_peers();
             }
             Reaction::GiveUp => {
                 let tunnel = self.tunnels.get(&peer);

@@ -17,10 +17,11 @@ use tracing::{debug, error, info, warn};
 use super::host::{Host, HostError};
 use super::install;
 use super::locate::LocateError;
+use super::obstacles;
 use crate::config::{self, PeerAddress};
 use crate::dataplane::{Link, LinkConfig, LinkCounters, Note, SaId, StartError, WorkerError};
 use crate::net::esp::{Wire, WireError};
-use crate::net::netlink::Netlink;
+use crate::net::netlink::{Netlink, RouteInfo};
 use crate::net::prefix::Prefix;
 use crate::net::tun::Queue;
 
@@ -70,6 +71,14 @@ pub(super) struct Tunnel {
     refusals_from: Option<Instant>,
     farewell_at: Option<Instant>,
     repair_at: Instant,
+    /// What the link of the way takes, in octets; the path may take less.
+    link_mtu: Option<u16>,
+    /// There is no way to the peer, and that was said.
+    stranded: bool,
+    /// Routes of others into the tunnel that cover the peer.
+    captures: Vec<Prefix>,
+    /// What was said of the host.
+    obstacles: Vec<String>,
 }
 
 /// The outer side: where the packets go, and who carries them.
@@ -134,6 +143,10 @@ impl Tunnel {
             refusals_from: None,
             farewell_at: None,
             repair_at: Instant::now() + REPAIR_EVERY,
+            link_mtu: None,
+            stranded: false,
+            captures: Vec::new(),
+            obstacles: Vec::new(),
         })
     }
 
@@ -208,6 +221,7 @@ impl Tunnel {
             return Err(ReachError::Family(remote));
         };
         let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
+        self.link_mtu = Some(path_mtu);
         self.set_path_mtu(path_mtu).await?;
         if self.addresses() != Some((local, remote)) {
             if !self.outbound.is_empty() {
@@ -233,9 +247,90 @@ impl Tunnel {
                 link,
             });
         }
+        self.name_obstacles(&way);
         self.locate_at = None;
         self.locate_wait = LOCATE_AGAIN;
         Ok(Reached::From(local))
+    }
+
+    /// Says what on the host stands in the way, unless that was said.
+    fn name_obstacles(&mut self, way: &RouteInfo) {
+        let routes = &self.config.tunnel.routes;
+        let found = obstacles::find(routes, self.host.device(), &way.link_name);
+        for obstacle in found.iter().filter(|one| !self.obstacles.contains(one)) {
+            warn!("{}: {obstacle}", self.name());
+        }
+        self.obstacles = found;
+    }
+
+    /// The host's addresses, links or routes have changed: packets follow the way that there is.
+    pub(super) async fn follow(&mut self, now: Instant) -> Reaction {
+        if self.is_parting() {
+            return Reaction::None;
+        }
+        if self.locate_at.is_some() {
+            self.locate_at = Some(now);
+            return Reaction::None;
+        }
+        let Some((local, remote)) = self.addresses() else {
+            return Reaction::None;
+        };
+        let source = self.config.local.map(IpAddr::V4);
+        let way = match self.host.pin(remote.into(), source).await {
+            Ok(way) => way,
+            Err(problem) => {
+                if !self.stranded {
+                    warn!("{}: {problem}; waiting for a way", self.name());
+                }
+                self.stranded = true;
+                return Reaction::None;
+            }
+        };
+        self.name_captures(remote, &way).await;
+        if way.source != local {
+            info!(
+                "{}: our address is {} instead of {local}",
+                self.name(),
+                way.source
+            );
+            self.stranded = false;
+            return Reaction::Move;
+        }
+        if std::mem::take(&mut self.stranded) {
+            info!(
+                "{}: there is a way to {remote} again, by {}",
+                self.name(),
+                way.link_name
+            );
+        }
+        let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
+        if self.link_mtu.replace(path_mtu) != Some(path_mtu)
+            && let Err(problem) = self.set_path_mtu(path_mtu).await
+        {
+            error!("{}: {problem}", self.name());
+        }
+        Reaction::None
+    }
+
+    /// Says once which routes of others would make the tunnel recursive.
+    async fn name_captures(&mut self, remote: Ipv4Addr, way: &RouteInfo) {
+        let captures = match self.host.captures(remote.into()).await {
+            Ok(captures) => captures,
+            Err(problem) => return error!("{}: {problem}", self.name()),
+        };
+        for prefix in captures
+            .iter()
+            .filter(|prefix| !self.captures.contains(prefix))
+        {
+            warn!(
+                "{}: recursive routing: the route {prefix} through {} covers the peer {remote}; outer \
+                 packets stay on {}, and the peer's side should not announce {prefix}",
+                self.name(),
+                self.host.device(),
+                way.link_name
+            );
+        }
+        self.captures = captures;
     }
 
     /// The device's queue; of a new device where the old one is gone.
@@ -536,6 +631,8 @@ pub(super) enum Reaction {
     None,
     /// Set up new SAs.
     Renew,
+    /// Set up new SAs on a new path; the old path is gone.
+    Move,
     /// `on-failure = "exit"`.
     GiveUp,
 }

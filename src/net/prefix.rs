@@ -60,6 +60,20 @@ impl Prefix {
         })
     }
 
+    /// The two halves of "everything"; any other prefix by itself. As routes they lead where the
+    /// whole would, and win over any other route to everything whatever its metric.
+    pub fn beating_default(&self) -> Vec<Self> {
+        if self.len > 0 {
+            return vec![*self];
+        }
+        let upper = match self.addr {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(1 << 31)),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(1 << 127)),
+        };
+        let lower = self.network().addr;
+        [lower, upper].map(|addr| Self { addr, len: 1 }).to_vec()
+    }
+
     /// Whether every address of `other` lies inside.
     pub fn covers(&self, other: &Self) -> bool {
         self.len <= other.len && self.contains(other.addr)
@@ -131,6 +145,17 @@ mod tests {
 
     fn prefix(text: &str) -> Prefix {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn everything_is_two_halves() {
+        let halves = |text| prefix(text).beating_default();
+        assert_eq!(
+            halves("0.0.0.0/0"),
+            ["0.0.0.0/1", "128.0.0.0/1"].map(prefix)
+        );
+        assert_eq!(halves("::/0"), ["::/1", "8000::/1"].map(prefix));
+        assert_eq!(halves("10.0.0.0/8"), [prefix("10.0.0.0/8")]);
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod route;
 #[cfg(test)]
 mod tests;
 mod veth;
+mod watch;
+mod way;
 
 use std::io;
 use std::net::IpAddr;
@@ -20,6 +22,7 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec};
 
 pub use self::route::{Added, MAIN_TABLE, ROUTE_PROTOCOL, Route, RouteInfo, Target};
+pub use self::watch::Watch;
 use super::prefix::Prefix;
 
 /// A connection to the kernel's routing socket, of the network namespace it was made in.

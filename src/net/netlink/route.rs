@@ -130,16 +130,7 @@ impl Netlink {
         source: Option<IpAddr>,
     ) -> Result<RouteInfo, NetlinkError> {
         let no_route = || NetlinkError::NoRoute { destination };
-        let mut query = RouteMessage::default();
-        query.header.address_family = family(destination);
-        query.header.destination_prefix_length = Prefix::host(destination).prefix_len();
-        query
-            .attributes
-            .push(RouteAttribute::Destination(destination.into()));
-        if let Some(source) = source {
-            query.header.source_prefix_length = Prefix::host(source).prefix_len();
-            query.attributes.push(RouteAttribute::Source(source.into()));
-        }
+        let query = Self::route_query(destination, source);
         let answer = self
             .handle
             .route()
@@ -164,6 +155,20 @@ impl Netlink {
             link_name: link.name,
             mtu: parts.mtu.unwrap_or(link.mtu),
         })
+    }
+
+    pub(super) fn route_query(destination: IpAddr, source: Option<IpAddr>) -> RouteMessage {
+        let mut query = RouteMessage::default();
+        query.header.address_family = family(destination);
+        query.header.destination_prefix_length = Prefix::host(destination).prefix_len();
+        query
+            .attributes
+            .push(RouteAttribute::Destination(destination.into()));
+        if let Some(source) = source {
+            query.header.source_prefix_length = Prefix::host(source).prefix_len();
+            query.attributes.push(RouteAttribute::Source(source.into()));
+        }
+        query
     }
 
     /// Adds a route, or takes over the one that an earlier run of ours left in its place.
@@ -331,18 +336,18 @@ impl Route {
 
 /// The attributes of a route message that mean something to us.
 #[derive(Default)]
-struct Parts {
-    destination: Option<IpAddr>,
-    gateway: Option<IpAddr>,
-    source: Option<IpAddr>,
-    link: Option<u32>,
-    table: Option<u32>,
-    metric: u32,
-    mtu: Option<u32>,
+pub(super) struct Parts {
+    pub(super) destination: Option<IpAddr>,
+    pub(super) gateway: Option<IpAddr>,
+    pub(super) source: Option<IpAddr>,
+    pub(super) link: Option<u32>,
+    pub(super) table: Option<u32>,
+    pub(super) metric: u32,
+    pub(super) mtu: Option<u32>,
 }
 
 impl Parts {
-    fn of(message: &RouteMessage) -> Self {
+    pub(super) fn of(message: &RouteMessage) -> Self {
         let mut parts = Self::default();
         for attribute in &message.attributes {
             match attribute {
@@ -363,6 +368,15 @@ impl Parts {
             }
         }
         parts
+    }
+
+    /// The next hop among the attributes of one of several.
+    pub(super) fn gateway_of(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+        attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(address) => ip(address),
+            RouteAttribute::Via(via) => next_hop(via),
+            _ => None,
+        })
     }
 }
 

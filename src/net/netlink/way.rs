@@ -1,0 +1,183 @@
+//! The way of outer packets to a peer, as if no route of ours and none into its tunnel were there.
+
+use std::net::IpAddr;
+
+use futures_util::{StreamExt, TryStreamExt};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteProtocol,
+    RouteType,
+};
+
+use super::route::{MAIN_TABLE, Parts, ROUTE_PROTOCOL, RouteInfo};
+use super::{Netlink, NetlinkError, family, refused};
+use crate::net::prefix::Prefix;
+
+impl Netlink {
+    /// The way to `destination`, from `source` if that is given. Neither routes of ours nor others
+    /// into the device `tunnel` count: the tunnel's packets cannot travel through the tunnel.
+    ///
+    /// Where the kernel's own choice is none of those, it is the answer, rules and tables of policy
+    /// routing included; else the main table without them is searched.
+    pub async fn way_to(
+        &self,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+        tunnel: u32,
+    ) -> Result<RouteInfo, NetlinkError> {
+        if self
+            .kernel_chooses_another(destination, source, tunnel)
+            .await
+        {
+            return self.route_to(destination, source).await;
+        }
+        let no_route = || NetlinkError::NoRoute { destination };
+        let routes = self.main_table(destination).await?;
+        let usable = routes
+            .iter()
+            .filter(|route| !is_ours(route))
+            .filter_map(|route| Candidate::of(route, destination))
+            .filter(|candidate| candidate.parts.link != Some(tunnel));
+        // Longest prefix, then lowest metric; a route that refuses has no link.
+        let best = usable.max_by_key(|candidate| {
+            (
+                candidate.prefix_len,
+                std::cmp::Reverse(candidate.parts.metric),
+            )
+        });
+        let parts = best.ok_or_else(no_route)?.parts;
+        let link = self.link_by_index(parts.link.ok_or_else(no_route)?).await?;
+        let next = parts.gateway.unwrap_or(destination);
+        let source = match source.or(parts.source) {
+            Some(source) => self.own(source).await?,
+            None => self.source_on(link.index, next).await?,
+        };
+        Ok(RouteInfo {
+            source: source.ok_or_else(no_route)?,
+            gateway: parts.gateway,
+            link: link.index,
+            link_name: link.name,
+            mtu: parts.mtu.unwrap_or(link.mtu),
+        })
+    }
+
+    /// The prefixes of others' routes into the device `tunnel` that cover `destination`.
+    pub async fn captures(
+        &self,
+        destination: IpAddr,
+        tunnel: u32,
+    ) -> Result<Vec<Prefix>, NetlinkError> {
+        let routes = self.main_table(destination).await?;
+        let into = routes
+            .iter()
+            .filter(|route| !is_ours(route))
+            .filter_map(|route| Candidate::of(route, destination))
+            .filter(|candidate| candidate.parts.link == Some(tunnel));
+        let prefixes = into.filter_map(|route| Prefix::new(destination, route.prefix_len));
+        Ok(prefixes.map(|prefix| prefix.network()).collect())
+    }
+
+    /// Whether the route that the kernel takes is neither ours nor one into the device.
+    async fn kernel_chooses_another(
+        &self,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+        tunnel: u32,
+    ) -> bool {
+        let mut query = Self::route_query(destination, source);
+        query.header.flags |= RouteFlags::FibMatch;
+        let mut answer = self.handle.route().get(query).execute().boxed();
+        // It may be one of our own that refuses: the search among the others tells.
+        let Ok(Some(matched)) = answer.try_next().await else {
+            return false;
+        };
+        !is_ours(&matched) && Parts::of(&matched).link != Some(tunnel)
+    }
+
+    async fn main_table(&self, destination: IpAddr) -> Result<Vec<RouteMessage>, NetlinkError> {
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = family(destination);
+        filter.header.table = RouteHeader::RT_TABLE_MAIN;
+        let answers = self.handle.route().get(filter).execute();
+        let routes: Vec<_> = answers
+            .try_collect()
+            .await
+            .map_err(|error| refused("list the routes".to_owned(), error))?;
+        let in_main = |route: &RouteMessage| {
+            let table = Parts::of(route).table;
+            table.unwrap_or_else(|| route.header.table.into()) == MAIN_TABLE
+                && route.header.address_family == family(destination)
+        };
+        Ok(routes.into_iter().filter(in_main).collect())
+    }
+
+    /// `address`, if this host has it.
+    async fn own(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
+        let addresses = self.list_addresses().await?;
+        let mut own = addresses.iter().map(|(_, own)| own.addr());
+        Ok(own.find(|own| *own == address))
+    }
+
+    /// As the kernel chooses: an address of the subnet that the next hop is in, else the first.
+    async fn source_on(&self, link: u32, next: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
+        let addresses = self.list_addresses().await?;
+        let of_link = addresses
+            .iter()
+            .filter(|(index, own)| *index == link && is_global(own.addr()))
+            .filter(|(_, own)| own.addr().is_ipv4() == next.is_ipv4())
+            .map(|(_, own)| own);
+        let near = of_link.clone().find(|own| own.contains(next));
+        Ok(near.or_else(|| of_link.clone().next()).map(Prefix::addr))
+    }
+}
+
+/// A route that covers the destination.
+struct Candidate {
+    prefix_len: u8,
+    parts: Parts,
+}
+
+impl Candidate {
+    fn of(route: &RouteMessage, destination: IpAddr) -> Option<Self> {
+        let header = &route.header;
+        let dead = RouteFlags::Dead | RouteFlags::Linkdown;
+        if header.flags.intersects(dead) {
+            return None;
+        }
+        let mut parts = Parts::of(route);
+        let prefix_len = header.destination_prefix_length;
+        if let Some(network) = parts.destination {
+            Prefix::new(network, prefix_len).filter(|network| network.contains(destination))?;
+        }
+        match header.kind {
+            RouteType::Unicast => {
+                let hops = route
+                    .attributes
+                    .iter()
+                    .find_map(|attribute| match attribute {
+                        RouteAttribute::MultiPath(hops) => Some(hops),
+                        _ => None,
+                    });
+                let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
+                let hop = hops.and_then(|hops| hops.iter().find(|hop| !hop.flags.intersects(dead)));
+                if let Some(hop) = hop {
+                    parts.link = Some(hop.interface_index);
+                    parts.gateway = Parts::gateway_of(&hop.attributes);
+                }
+            }
+            _ => parts.link = None,
+        }
+        Some(Self { prefix_len, parts })
+    }
+}
+
+fn is_ours(route: &RouteMessage) -> bool {
+    route.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL)
+}
+
+/// Not one that means something on one link only.
+fn is_global(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    }
+}
