@@ -11,7 +11,7 @@ use rand::rngs::{StdRng, SysRng};
 use secure_gre_esp as esp;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{
-    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit,
+    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit, UdpEncapsulation,
 };
 use secure_gre_ike::event::{ChildKeys, Command, Event, Output, Path, Transmit};
 use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
@@ -76,6 +76,7 @@ impl Host {
             esp_proposals: vec![EspProposal::parse("aes256gcm16", EsnPolicy::Prefer)?],
             retransmit: Retransmit::default(),
             on_failure: OnFailure::Exit,
+            encapsulation: UdpEncapsulation::default(),
         };
         let config = Config {
             peers: vec![config],

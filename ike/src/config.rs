@@ -62,6 +62,20 @@ pub struct PeerConfig {
     pub retransmit: Retransmit,
     /// Whether a failed attempt is followed by another.
     pub on_failure: OnFailure,
+    /// When ESP travels in UDP.
+    pub encapsulation: UdpEncapsulation,
+}
+
+/// When ESP packets are put into UDP (RFC 3948).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UdpEncapsulation {
+    /// Where there is a NAT on the way.
+    #[default]
+    Auto,
+    /// In any case: the peer is made to see a NAT on our side.
+    Always,
+    /// Not at all: there is no SA across a NAT.
+    Never,
 }
 
 /// Which identity the peer has to prove.

@@ -22,7 +22,7 @@ pub enum Drop {
     /// No IKE SA has these SPIs (RFC 7296 §2.21.4).
     UnknownSpi,
     /// IKE_SA_INIT from an address that no peer of the configuration has, or IKE_AUTH from elsewhere
-    /// than its IKE_SA_INIT.
+    /// than its IKE_SA_INIT, or still on port 500 where ESP travels in UDP.
     UnknownPeer,
     /// IKE_SA_INIT without a valid cookie while cookies are asked for (RFC 7296 §2.6).
     Cookie,
@@ -187,7 +187,7 @@ pub enum Failure {
         /// The peer's selectors, decoded.
         offered: String,
     },
-    /// A NAT stands between the two; native ESP does not pass it.
+    /// A NAT stands between the two; native ESP does not pass it, and UDP is forbidden.
     Nat {
         /// The NAT is on our side.
         ours: bool,
@@ -260,9 +260,11 @@ impl Failure {
                 selectors to protocol 47 between the two outer addresses (strongSwan: local_ts = \
                 dynamic[gre], remote_ts = dynamic[gre])"
                 .to_owned(),
-            Self::Nat { .. } => "UDP encapsulation is not in this version: give both ends \
-                addresses that nothing translates"
-                .to_owned(),
+            Self::Nat { .. } => {
+                "set peer.encapsulation = \"auto\", so that ESP travels in UDP; or \
+                give both ends addresses that nothing translates (strongSwan: encap = no)"
+                    .to_owned()
+            }
             Self::Notified { .. } | Self::Fault { .. } => {
                 "the peer's log has its side of this".to_owned()
             }
@@ -347,7 +349,10 @@ impl fmt::Display for Failure {
                     (true, false) => "on our side",
                     _ => "on the peer's side",
                 };
-                write!(f, "peer.encapsulation: a NAT {side} translates the path ")?;
+                write!(
+                    f,
+                    "peer.encapsulation is \"never\", but a NAT {side} translates the path "
+                )?;
                 write!(f, "{} to {}", path.local, path.remote)
             }
             Self::Notified { exchange, notify } => {

@@ -257,7 +257,7 @@ pub enum GoneReason {
 /// What an IKE SA was agreed to be. Plain data, for people and for `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IkeDetails {
-    /// The path of its messages.
+    /// The path of its messages; on port 4500 where ESP is in UDP.
     pub path: Path,
     /// The initiator's SPI.
     pub spi_initiator: u64,
@@ -271,8 +271,22 @@ pub struct IkeDetails {
     pub local_id: Identity,
     /// Who the peer proved to be.
     pub remote_id: Identity,
+    /// How the packets of its CHILD_SAs travel.
+    pub encapsulation: Encapsulation,
     /// Since when.
     pub since: Instant,
+}
+
+/// How the ESP packets of CHILD_SAs travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encapsulation {
+    /// As IP protocol 50, between the addresses of the path.
+    None,
+    /// In UDP (RFC 3948), between the addresses and ports of the path.
+    Udp {
+        /// A NAT on our side has to be reminded of us (RFC 3948 §4).
+        behind_nat: bool,
+    },
 }
 
 /// What one CHILD_SA pair was agreed to be.

@@ -1,11 +1,16 @@
-//! NAT detection (RFC 7296 §2.23): the hashes that go out, and what those of the peer say. What
-//! follows from a NAT, and the path of later messages, is not decided here.
+//! NAT traversal (RFC 7296 §2.23): the hashes that go out, what those of the peer say, and whether
+//! ESP travels in UDP for it. What a NAT means for traffic selectors is in `ts`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ring::digest;
 
+use crate::config::UdpEncapsulation;
+use crate::event::{Encapsulation, Path};
 use crate::wire::{IkeSpi, Notify, NotifyType};
+
+/// The port that IKE moves to, and where ESP in UDP travels.
+const NAT_TRAVERSAL_PORT: u16 = 4500;
 
 /// Octets of a NAT_DETECTION_SOURCE_IP or NAT_DETECTION_DESTINATION_IP notification's data. SHA-1
 /// whatever is negotiated.
@@ -19,6 +24,47 @@ pub(crate) struct Nat {
     pub(crate) ours: bool,
     /// We see the peer at another address or port than it does.
     pub(crate) theirs: bool,
+}
+
+impl Nat {
+    /// How ESP travels, given what is wanted. Without a wish to the contrary, a NAT asks for UDP.
+    pub(crate) const fn encapsulation(self, wanted: UdpEncapsulation) -> Encapsulation {
+        let Self { ours, theirs } = self;
+        match wanted {
+            UdpEncapsulation::Never => Encapsulation::None,
+            UdpEncapsulation::Auto if !ours && !theirs => Encapsulation::None,
+            UdpEncapsulation::Auto | UdpEncapsulation::Always => {
+                Encapsulation::Udp { behind_nat: ours }
+            }
+        }
+    }
+}
+
+/// Where the initiator goes on after IKE_SA_INIT when ESP travels in UDP (D13).
+pub(crate) fn traversal_path(path: Path) -> Path {
+    Path {
+        local: SocketAddr::new(path.local.ip(), NAT_TRAVERSAL_PORT),
+        remote: SocketAddr::new(path.remote.ip(), NAT_TRAVERSAL_PORT),
+    }
+}
+
+/// Whether ESP in UDP can travel on this path.
+pub(crate) const fn is_traversal(path: Path) -> bool {
+    path.local.port() == NAT_TRAVERSAL_PORT
+}
+
+/// What we say our address is. A hash of none makes the peer see a NAT on our side, and use UDP.
+pub(crate) fn source_hash(
+    spi_i: IkeSpi,
+    spi_r: IkeSpi,
+    local: SocketAddr,
+    wanted: UdpEncapsulation,
+) -> [u8; DETECTION_OCTETS] {
+    let address = match wanted {
+        UdpEncapsulation::Always => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        UdpEncapsulation::Auto | UdpEncapsulation::Never => local,
+    };
+    detection_hash(spi_i, spi_r, address)
 }
 
 /// SHA-1(SPIi | SPIr | address | port), the SPIs being those in the header of the message that

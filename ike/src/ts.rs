@@ -1,5 +1,6 @@
 //! Traffic selectors (RFC 7296 §2.9, §3.13.1): GRE between two hosts, and nothing else. Both ends
-//! have one selector: IP protocol 47, all ports, one address.
+//! have one selector: IP protocol 47, all ports, one address. Behind a NAT a host does not know the
+//! address that it is seen at, so that one has to stand for the other (RFC 7296 §2.23.1).
 
 use std::net::IpAddr;
 
@@ -31,6 +32,33 @@ pub(crate) fn narrow(offered: &[TrafficSelector], address: IpAddr) -> Option<Tra
         .iter()
         .any(|offered| holds(offered, &wanted))
         .then_some(wanted)
+}
+
+/// As the responder, for an end behind a NAT: puts `address`, which the packets will have here, in
+/// place of the one that the initiator knows (D29, RFC 7296 §2.23.1). Ranges of hosts are no single
+/// host's address, and stay.
+pub(crate) fn substitute(
+    offered: &[TrafficSelector],
+    address: IpAddr,
+) -> impl Iterator<Item = TrafficSelector> {
+    offered.iter().map(move |offered| {
+        if offered.start == offered.end {
+            TrafficSelector {
+                start: address,
+                end: address,
+                ..*offered
+            }
+        } else {
+            *offered
+        }
+    })
+}
+
+/// As the initiator: whether the answer for an end behind a NAT is GRE of one host. It has the
+/// address that the responder knows, or ours if that does not substitute; we know which packets are
+/// meant (D29).
+pub(crate) fn is_gre_behind_nat(answer: &[TrafficSelector]) -> bool {
+    matches!(answer, [only] if *only == gre(only.start))
 }
 
 /// As the initiator: whether the answer for the end at `address` is what we asked for. We ask for
@@ -144,6 +172,52 @@ mod tests {
             Some(gre(v6))
         );
         assert_eq!(narrow(&[everything], v6), None);
+    }
+
+    /// D29, RFC 7296 §2.23.1: only a lone host's address is one that a NAT may have put there.
+    #[test]
+    fn substitution() {
+        let seen = "198.51.100.1";
+        let address: IpAddr = seen.parse().unwrap();
+        let narrowed = |offered: TrafficSelector| {
+            let substituted: Vec<_> = substitute(&[offered], address).collect();
+            narrow(&substituted, address)
+        };
+        for (what, offered, taken) in [
+            ("its own address", gre(HOST.parse().unwrap()), true),
+            ("the address seen", gre(address), true),
+            ("any protocol", selector(0, ALL, HOST, HOST), true),
+            ("another protocol", selector(6, ALL, HOST, HOST), false),
+            ("some ports", selector(47, (0, 0), HOST, HOST), false),
+            (
+                "hosts elsewhere",
+                selector(47, ALL, HOST, "192.0.2.2"),
+                false,
+            ),
+            (
+                "everything",
+                selector(0, ALL, "0.0.0.0", "255.255.255.255"),
+                true,
+            ),
+        ] {
+            assert_eq!(narrowed(offered), taken.then(|| gre(address)), "{what}");
+        }
+    }
+
+    /// D29: as the initiator behind a NAT, whichever address the responder knows us by.
+    #[test]
+    fn answers_behind_a_nat() {
+        let host = gre(HOST.parse().unwrap());
+        assert!(is_gre_behind_nat(&[host]));
+        for (what, answer) in [
+            ("nothing", vec![]),
+            ("two hosts", vec![host, gre("192.0.2.2".parse().unwrap())]),
+            ("any protocol", vec![selector(0, ALL, HOST, HOST)]),
+            ("hosts", vec![selector(47, ALL, HOST, "192.0.2.2")]),
+            ("some ports", vec![selector(47, (0, 0), HOST, HOST)]),
+        ] {
+            assert!(!is_gre_behind_nat(&answer), "{what}");
+        }
     }
 
     /// D27: an answer that is not exactly what was asked for.

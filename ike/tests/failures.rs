@@ -10,7 +10,7 @@ mod support;
 
 use std::time::Duration;
 
-use secure_gre_ike::config::{OnFailure, RemoteId};
+use secure_gre_ike::config::{OnFailure, RemoteId, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::EsnPolicy;
 use secure_gre_ike::wire::{ExchangeType, Notify, NotifyType, Payload};
@@ -235,15 +235,19 @@ fn attempts_back_off() {
     assert!(sim.node(B).refusals.len() <= waits.len());
 }
 
-/// D12, RFC 7296 §2.23: an address that somebody translates. Native ESP does not pass it, and each
-/// end says on whose side it is.
+/// D12, RFC 7296 §2.23: an address that somebody translates. Native ESP does not pass it, and where
+/// UDP is forbidden the end says on whose side it is.
 #[test]
 fn a_nat_between_the_two() {
     let a = Setup {
         on_failure: OnFailure::Exit,
         ..Setup::default()
     };
-    let mut sim = pair(1, a, Setup::default());
+    let b = Setup {
+        encapsulation: UdpEncapsulation::Never,
+        ..Setup::default()
+    };
+    let mut sim = pair(1, a, b);
     // A's port 500 is 1024 outside.
     sim.tap(|frame, _| {
         let (mut source, mut destination) = (frame.source, frame.destination);
@@ -263,8 +267,8 @@ fn a_nat_between_the_two() {
     let refusal = sim.node(B).refusals[0].to_string();
     assert_eq!(
         refusal,
-        "peer.encapsulation: a NAT on the peer's side translates the path 192.0.2.2:500 to \
-         192.0.2.1:1024"
+        "peer.encapsulation is \"never\", but a NAT on the peer's side translates the path \
+         192.0.2.2:500 to 192.0.2.1:1024"
     );
     assert!(nothing_left(sim.node(A)) && nothing_left(sim.node(B)));
     assert_eq!(sim.node(A).failures.len(), 1);
@@ -273,7 +277,10 @@ fn a_nat_between_the_two() {
 /// As the initiator: the responder's hashes tell.
 #[test]
 fn a_nat_that_only_the_initiator_sees() {
-    let mut bench = Bench::new(&Setup::default());
+    let mut bench = Bench::new(&Setup {
+        encapsulation: UdpEncapsulation::Never,
+        ..Setup::default()
+    });
     let [request] = bench.connect().try_into().unwrap();
     let half = Half::new(1);
     let mut payloads = half.payloads();
@@ -294,6 +301,7 @@ fn a_nat_that_only_the_initiator_sees() {
     let text = bench.failures[0].to_string();
     assert_eq!(
         text,
-        "peer.encapsulation: a NAT on our side translates the path 192.0.2.1:500 to 192.0.2.2:500"
+        "peer.encapsulation is \"never\", but a NAT on our side translates the path 192.0.2.1:500 \
+         to 192.0.2.2:500"
     );
 }

@@ -518,6 +518,7 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
         esp_proposals: peer.esp_proposals.clone(),
         retransmit: peer.retransmit,
         on_failure: peer.on_failure,
+        encapsulation: ike::config::UdpEncapsulation::Never,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::config::PeerId;
 use crate::error::Drop;
 use crate::event::Path;
 use crate::limits;
+use crate::nat::Nat;
 use crate::sa::init::{self, InitReceived};
 use crate::sa::payloads::Payloads;
 use crate::sa::{Core, IkeSa, State, Step};
@@ -64,6 +65,7 @@ impl Endpoint {
             responder_spi: IkeSpi::NONE,
             initiated: false,
             path,
+            nat: Nat::default(),
             begun: now,
         };
         let mut ctx = self.outside.context(now, false);

@@ -21,6 +21,7 @@ use crate::error::Drop;
 use crate::event::{
     Command, CommandError, Deadline, Event, GoneReason, Output, Path, PeerSnapshot, Timer,
 };
+use crate::nat::Nat;
 use crate::sa::init::{self, InitSent};
 use crate::sa::{Context, Core, IkeSa, News, Numbers, State, Step};
 use crate::wire::{Datagram, HeaderError, IkeSpi, Notify, NotifyType};
@@ -272,6 +273,7 @@ impl Endpoint {
             responder_spi: IkeSpi::NONE,
             initiated: true,
             path,
+            nat: Nat::default(),
             begun: now,
         };
         let step = InitSent::start(core, &mut ctx);

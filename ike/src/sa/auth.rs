@@ -11,10 +11,11 @@ use super::payloads::Payloads;
 use super::{Closed, Context, Core, News, State, Step};
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 use crate::error::{Drop, Failure, PeerFault};
-use crate::event::{EspSpi, Event, IkeDetails, Path};
+use crate::event::{Encapsulation, EspSpi, Event, IkeDetails, Path};
 use crate::identity::Identity;
 use crate::keys;
 use crate::limits;
+use crate::nat;
 use crate::secret::Secret;
 use crate::wire::{
     self, AuthMethod, Authentication, Datagram, ExchangeType, Identification, Notify, NotifyType,
@@ -240,7 +241,7 @@ impl InitReceived {
         if header.message_id != MESSAGE_ID {
             return self.dropped(core, Drop::MessageId);
         }
-        if !same_hosts(core.path, path) {
+        if !same_hosts(core.path, path) || has_not_moved(&core, path) {
             return self.dropped(core, Drop::UnknownPeer);
         }
         let protection = Protection::new(&self.agreed, false);
@@ -491,6 +492,12 @@ fn same_hosts(a: Path, b: Path) -> bool {
     a.local.ip() == b.local.ip() && a.remote.ip() == b.remote.ip()
 }
 
+/// Whether a peer has stayed on port 500 although ESP travels in UDP, for which it has to move
+/// (RFC 7296 §2.23): its ESP would have nowhere to go.
+fn has_not_moved(core: &Core, path: Path) -> bool {
+    core.encapsulation() != Encapsulation::None && !nat::is_traversal(path)
+}
+
 fn in_auth(fault: PeerFault) -> Failure {
     Failure::Fault {
         exchange: EXCHANGE,
@@ -523,6 +530,7 @@ fn details(
         suite: agreed.suite,
         local_id,
         remote_id,
+        encapsulation: core.encapsulation(),
         since: ctx.now,
     }
 }

@@ -8,13 +8,13 @@ use super::exchange::Exchange;
 use super::payloads::Payloads;
 use super::{Context, Core};
 use crate::error::{Failure, Negotiation, PeerFault};
-use crate::event::{ChildDetails, ChildId, ChildKeys, EspSpi, Event, GoneReason, WorkerSlot};
+use crate::event::{ChildDetails, ChildId, ChildKeys, EspSpi, Event, GoneReason, Path, WorkerSlot};
 use crate::keys;
 use crate::proposal::{self, EspSuite};
 use crate::sa::init::Agreed;
 use crate::select;
 use crate::ts;
-use crate::wire::{self, ExchangeType, Notify, NotifyType, Payload, ProtocolId};
+use crate::wire::{self, ExchangeType, Notify, NotifyType, Payload, ProtocolId, TrafficSelector};
 
 /// The worker that every pair belongs to until RFC 9611 gives each one its own.
 const ONLY_SLOT: WorkerSlot = WorkerSlot(0);
@@ -84,7 +84,7 @@ pub(crate) fn check_answer(
     let check = || {
         let (suite, outbound) = select::verify_esp(&core.peer.esp_proposals, payloads.proposals()?)
             .map_err(|error| PeerFault::NotOffered(error.to_string()))?;
-        check_selectors(payloads, core.path.local.ip(), core.path.remote.ip())?;
+        check_selectors(core, payloads)?;
         Ok(Agreement {
             suite,
             inbound,
@@ -97,17 +97,31 @@ pub(crate) fn check_answer(
     })
 }
 
-fn check_selectors(
-    payloads: &Payloads,
-    initiator: IpAddr,
-    responder: IpAddr,
-) -> Result<(), PeerFault> {
-    let ours = ts::is_gre(payloads.initiator_selectors()?, initiator);
-    let peers = ts::is_gre(payloads.responder_selectors()?, responder);
+fn check_selectors(core: &Core, payloads: &Payloads) -> Result<(), PeerFault> {
+    let is_ours = |answer: &[TrafficSelector], address: IpAddr, translated: bool| {
+        ts::is_gre(answer, address) || (translated && ts::is_gre_behind_nat(answer))
+    };
+    let (Path { local, remote }, nat) = (core.path, core.nat);
+    let ours = is_ours(payloads.initiator_selectors()?, local.ip(), nat.ours);
+    let peers = is_ours(payloads.responder_selectors()?, remote.ip(), nat.theirs);
     if ours && peers {
         Ok(())
     } else {
         Err(PeerFault::Selectors)
+    }
+}
+
+/// What the peer offers for one end, as it is here: narrowed to GRE of that host.
+fn narrow(
+    offered: &[TrafficSelector],
+    address: IpAddr,
+    translated: bool,
+) -> Option<TrafficSelector> {
+    if translated {
+        let substituted: Vec<_> = ts::substitute(offered, address).collect();
+        ts::narrow(&substituted, address)
+    } else {
+        ts::narrow(offered, address)
     }
 }
 
@@ -120,7 +134,8 @@ fn usable(spi: EspSpi) -> Result<EspSpi, PeerFault> {
 }
 
 /// The responder's answer: `N(USE_TRANSPORT_MODE) SA TSi TSr`, selectors narrowed to protocol 47
-/// between the two addresses, never wider than asked (D27).
+/// between the two addresses, never wider than asked (D27); behind a NAT, between the addresses that
+/// we see (D29).
 pub(crate) fn answer(
     core: &Core,
     ctx: &mut Context<'_>,
@@ -144,8 +159,8 @@ pub(crate) fn answer(
         });
     }
     let (Some(initiator_ts), Some(responder_ts)) = (
-        ts::narrow(initiator_ts, core.path.remote.ip()),
-        ts::narrow(responder_ts, core.path.local.ip()),
+        narrow(initiator_ts, core.path.remote.ip(), core.nat.theirs),
+        narrow(responder_ts, core.path.local.ip(), core.nat.ours),
     ) else {
         let offered = wire::display::selectors(initiator_ts, responder_ts);
         let failure = Failure::SelectorsUnacceptable { offered };
@@ -237,7 +252,7 @@ impl Fresh {
         self,
         core: &Core,
         ctx: &mut Context<'_>,
-        reply: Option<(&Exchange, crate::event::Path)>,
+        reply: Option<(&Exchange, Path)>,
     ) -> Child {
         let Self {
             child,

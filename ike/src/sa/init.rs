@@ -9,10 +9,10 @@ use super::exchange::{Exchange, Repeat, Request};
 use super::payloads::Payloads;
 use super::{Context, Core, IkeSa, News, State, Step};
 use crate::algorithm::Group;
-use crate::config::PeerConfig;
+use crate::config::{PeerConfig, UdpEncapsulation};
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Drop, Failure, Negotiation, PeerFault};
-use crate::event::{Deadline, Path, Timer};
+use crate::event::{Deadline, Encapsulation, Path, Timer};
 use crate::keys::IkeKeys;
 use crate::limits;
 use crate::nat::{self, Nat};
@@ -217,7 +217,7 @@ impl InitSent {
             exchange: EXCHANGE,
             fault,
         })?;
-        refuse_nat(core.path, answer.nat)?;
+        refuse_nat(core, answer.nat)?;
         Ok(answer)
     }
 
@@ -238,6 +238,10 @@ impl InitSent {
             })));
         };
         core.responder_spi = datagram.header.responder;
+        core.nat = answer.nat;
+        if core.encapsulation() != Encapsulation::None {
+            core.path = nat::traversal_path(core.path);
+        }
         let keys = derive(&core, answer.suite, &shared, &self.nonce, &answer.nonce);
         let agreed = Agreed {
             suite: answer.suite,
@@ -361,7 +365,8 @@ impl InitReceived {
         let (chosen, suite) = select_suite(&core.peer, &request)?;
         check_nonce(request.nonce, suite).map_err(Refusal::fault)?;
         let nat = nat_of(&datagram.header, core.path, payloads);
-        refuse_nat(core.path, nat).map_err(Refusal::no_proposal)?;
+        refuse_nat(&core, nat).map_err(Refusal::no_proposal)?;
+        core.nat = nat;
 
         let key_exchange = suite.group.generate(ctx.rng);
         let public = key_exchange.public().to_vec();
@@ -473,13 +478,15 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
 }
 
 fn nat_payloads(core: &Core) -> [Payload; 2] {
-    let hash =
-        |address| nat::detection_hash(core.initiator_spi, core.responder_spi, address).to_vec();
+    let (spi_i, spi_r, Path { local, remote }) =
+        (core.initiator_spi, core.responder_spi, core.path);
+    let source = nat::source_hash(spi_i, spi_r, local, core.peer.encapsulation);
+    let destination = nat::detection_hash(spi_i, spi_r, remote);
     [
-        (NotifyType::NAT_DETECTION_SOURCE_IP, core.path.local),
-        (NotifyType::NAT_DETECTION_DESTINATION_IP, core.path.remote),
+        (NotifyType::NAT_DETECTION_SOURCE_IP, source),
+        (NotifyType::NAT_DETECTION_DESTINATION_IP, destination),
     ]
-    .map(|(kind, address)| Payload::Notify(Notify::with_data(kind, hash(address))))
+    .map(|(kind, hash)| Payload::Notify(Notify::with_data(kind, hash.to_vec())))
 }
 
 /// What the peer's NAT_DETECTION notifies say of the path: hashes over the SPIs in the header of
@@ -494,13 +501,11 @@ fn nat_of(header: &Header, path: Path, payloads: &Payloads) -> Nat {
     )
 }
 
-fn refuse_nat(path: Path, nat: Nat) -> Result<(), Failure> {
-    if nat.ours || nat.theirs {
-        return Err(Failure::Nat {
-            ours: nat.ours,
-            theirs: nat.theirs,
-            path,
-        });
+/// No SA across a NAT where UDP is forbidden: its packets would not arrive.
+fn refuse_nat(core: &Core, Nat { ours, theirs }: Nat) -> Result<(), Failure> {
+    if core.peer.encapsulation == UdpEncapsulation::Never && (ours || theirs) {
+        let path = core.path;
+        return Err(Failure::Nat { ours, theirs, path });
     }
     Ok(())
 }

@@ -25,8 +25,11 @@ use rand_core::CryptoRng;
 
 use crate::config::{PeerConfig, RemoteId};
 use crate::error::{Drop, Failure};
-use crate::event::{ChildId, Deadline, EspSpi, Event, GoneReason, Output, Path, Timer, Transmit};
+use crate::event::{
+    ChildId, Deadline, Encapsulation, EspSpi, Event, GoneReason, Output, Path, Timer, Transmit,
+};
 use crate::identity::Identity;
+use crate::nat::Nat;
 use crate::wire::{Datagram, ExchangeType, Header, IkeSpi};
 
 use auth::AuthSent;
@@ -102,6 +105,8 @@ pub(crate) struct Core {
     /// Whether we are the original initiator.
     pub(crate) initiated: bool,
     pub(crate) path: Path,
+    /// What IKE_SA_INIT has shown of NATs on it.
+    pub(crate) nat: Nat,
     /// When our first IKE_SA_INIT request left, or the peer's arrived.
     pub(crate) begun: Instant,
 }
@@ -129,6 +134,11 @@ impl Core {
             response,
             message_id,
         }
+    }
+
+    /// How ESP travels under it.
+    pub(crate) fn encapsulation(&self) -> Encapsulation {
+        self.nat.encapsulation(self.peer.encapsulation)
     }
 
     /// Who we say we are.

@@ -20,7 +20,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{
-    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit,
+    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit, UdpEncapsulation,
 };
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{
@@ -47,6 +47,7 @@ pub(crate) struct Setup {
     pub(crate) half_open: HalfOpenLimits,
     pub(crate) retransmit: Retransmit,
     pub(crate) on_failure: OnFailure,
+    pub(crate) encapsulation: UdpEncapsulation,
 }
 
 impl Default for Setup {
@@ -61,6 +62,7 @@ impl Default for Setup {
             half_open: HalfOpenLimits::default(),
             retransmit: Retransmit::default(),
             on_failure: OnFailure::Retry,
+            encapsulation: UdpEncapsulation::Auto,
         }
     }
 }
@@ -86,6 +88,7 @@ impl Setup {
                 .collect(),
             retransmit: self.retransmit,
             on_failure: self.on_failure,
+            encapsulation: self.encapsulation,
         };
         Config {
             peers: vec![peer],
@@ -271,13 +274,20 @@ impl Node for Host {
 
 /// Two hosts, A and B, on a perfect network.
 pub(crate) fn pair(seed: u64, a: Setup, b: Setup) -> Sim<Host> {
+    pair_seen_at(seed, (a, A), (b, B))
+}
+
+/// Two hosts, A and B, each with the address that the other one calls.
+pub(crate) fn pair_seen_at(
+    seed: u64,
+    (a, a_outside): (Setup, IpAddr),
+    (b, b_outside): (Setup, IpAddr),
+) -> Sim<Host> {
     let mut sim = Sim::new(seed);
     let now = sim.now();
-    sim.add([A], Host::new(a, A, B, seed.wrapping_mul(2), now));
-    sim.add(
-        [B],
-        Host::new(b, B, A, seed.wrapping_mul(2).wrapping_add(1), now),
-    );
+    let seeds = [seed.wrapping_mul(2), seed.wrapping_mul(2).wrapping_add(1)];
+    sim.add([A], Host::new(a, A, b_outside, seeds[0], now));
+    sim.add([B], Host::new(b, B, a_outside, seeds[1], now));
     sim
 }
 
