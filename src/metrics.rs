@@ -55,8 +55,10 @@ link_drops! {
     WireFailed = "wire_failed",
     /// Inbound: longer than the buffer for it.
     WireTruncated = "wire_truncated",
-    /// Inbound: no whole outer header.
+    /// Inbound: no whole outer header, or too short for ESP in UDP (RFC 3948 §2).
     WireMalformed = "wire_malformed",
+    /// Inbound: an IKE message between ESP packets in UDP, while too many waited for the daemon.
+    IkeBacklog = "ike_backlog",
     /// Inbound: authentic, but neither GRE nor a dummy.
     NotGre = "not_gre",
     /// Inbound: the device is down, gone, or did not want the packet.
@@ -138,7 +140,8 @@ pub struct Tally {
     pub received: u64,
     /// Passengers that went on to the other side.
     pub delivered: Traffic,
-    /// Packets that have done their work here: ESP's dummies (RFC 4303 §2.6).
+    /// Packets that have done their work here: ESP's dummies (RFC 4303 §2.6), NAT keepalives
+    /// (RFC 3948 §2.3), and the IKE messages that came between ESP packets in UDP.
     pub consumed: u64,
     drops: [u64; Drop::COUNT],
 }

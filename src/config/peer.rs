@@ -1,11 +1,11 @@
 //! What a file means once it is read: a [`Peer`] with its [`Tunnel`], every default applied.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use secure_gre_gre::tos;
-use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit};
+use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EspProposal, IkeProposal};
 use secure_gre_ike::secret::Secret;
@@ -22,7 +22,7 @@ pub struct Peer {
     /// Its outer address.
     pub address: PeerAddress,
     /// Our outer address; `None`: the one that the kernel routes from.
-    pub local: Option<Ipv4Addr>,
+    pub local: Option<IpAddr>,
     /// Who we say we are; `None`: our outer address.
     pub local_id: Option<Identity>,
     /// Who the peer must prove to be.
@@ -39,6 +39,8 @@ pub struct Peer {
     pub retransmit: Retransmit,
     /// What follows a failed attempt.
     pub on_failure: OnFailure,
+    /// When ESP travels in UDP.
+    pub encapsulation: UdpEncapsulation,
     /// Bounds on unauthenticated state.
     pub half_open: HalfOpenLimits,
     /// Width of the anti-replay window (RFC 4303 §3.4.3), in packets; at least 64.
@@ -51,7 +53,7 @@ pub struct Peer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerAddress {
     /// Here.
-    Ip(Ipv4Addr),
+    Ip(IpAddr),
     /// Where this host name points to, at each attempt.
     Name(String),
 }

@@ -71,6 +71,7 @@ fn complete(
     let esp_proposals = peer::esp_proposals(esp, findings);
     let retransmit = peer::retransmit(&ike.retransmit, findings);
     let on_failure = peer::on_failure(ike.on_failure.as_ref(), findings);
+    let encapsulation = peer::encapsulation(typed.peer.encapsulation.as_ref(), findings);
     let half_open = peer::half_open(&ike.half_open, findings);
     let replay_window_packets = peer::replay_window(esp.replay_window.as_ref(), findings);
     Some(Peer {
@@ -86,6 +87,7 @@ fn complete(
         esp_proposals,
         retransmit,
         on_failure,
+        encapsulation,
         half_open,
         replay_window_packets,
         tunnel,

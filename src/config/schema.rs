@@ -27,6 +27,7 @@ pub(super) struct PeerKeys {
     pub(super) local_id: Option<Text>,
     pub(super) remote_id: Option<Text>,
     pub(super) initiate: Option<Spanned<bool>>,
+    pub(super) encapsulation: Option<Text>,
     pub(super) ike: IkeKeys,
     pub(super) esp: EspKeys,
 }
@@ -111,10 +112,6 @@ const PEER_LATER: &[Later] = &[
     Later {
         key: "ports",
         does: &["[500, 4500]"],
-    },
-    Later {
-        key: "encapsulation",
-        does: &["\"auto\"", "\"never\""],
     },
 ];
 
@@ -211,6 +208,7 @@ impl PeerKeys {
             local_id: section.take("local-id", findings),
             remote_id: section.take("remote-id", findings),
             initiate: section.take("initiate", findings),
+            encapsulation: section.take("encapsulation", findings),
             ike: IkeKeys::read(&mut section, findings),
             esp: EspKeys::read(&mut section, findings),
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use secure_gre_gre::tos;
-use secure_gre_ike::config::{OnFailure, RemoteId};
+use secure_gre_ike::config::{OnFailure, RemoteId, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use zeroize::Zeroizing;
 
@@ -66,7 +66,7 @@ fn five_lines_are_enough() {
     assert_eq!(peer.name, "peer");
     assert_eq!(
         peer.address,
-        PeerAddress::Ip(Ipv4Addr::new(198, 51, 100, 2))
+        PeerAddress::Ip(Ipv4Addr::new(198, 51, 100, 2).into())
     );
     assert_eq!(
         (peer.local, peer.local_id, peer.remote_id),
@@ -141,7 +141,8 @@ fn every_key_takes_effect() {
     assert_eq!(peer.name, "berlin-1");
     assert_eq!(peer.address, PeerAddress::Name("berlin.example".to_owned()));
     assert_eq!(peer.psk.expose(), (0..16).collect::<Vec<u8>>());
-    assert_eq!(peer.local, Some(Ipv4Addr::new(203, 0, 113, 1)));
+    assert_eq!(peer.local, Some(Ipv4Addr::new(203, 0, 113, 1).into()));
+    assert_eq!(peer.encapsulation, UdpEncapsulation::Never);
     assert_eq!(
         peer.local_id,
         Some(Identity::Email("user@example".to_owned()))

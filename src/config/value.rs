@@ -110,12 +110,18 @@ pub(super) fn device_name(text: &str) -> bool {
 }
 
 /// Whether a host can have this address on the network outside the tunnel; the error says why not.
-pub(super) fn outer_address(address: Ipv4Addr) -> Result<(), &'static str> {
+pub(super) fn outer_address(address: IpAddr) -> Result<(), &'static str> {
     match address {
-        _ if address.is_unspecified() => Err("0.0.0.0 is no host's address"),
+        _ if address.is_unspecified() => Err("this is no host's address"),
         _ if address.is_loopback() => Err("a loopback address never leaves this host"),
         _ if address.is_multicast() => Err("a multicast address is no single host's"),
-        _ if address.is_broadcast() => Err("the broadcast address is no single host's"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Err("the broadcast address is no single host's"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            Err("a link-local address is not in this version: a global one is needed")
+        }
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            Err("write an IPv4 address as such, without ::ffff: before it")
+        }
         _ => Ok(()),
     }
 }

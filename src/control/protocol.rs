@@ -344,12 +344,15 @@ impl fmt::Display for Mode {
 pub enum Encapsulation {
     /// IP protocol 50.
     None,
+    /// UDP (RFC 3948).
+    Udp,
 }
 
 impl fmt::Display for Encapsulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.pad("none"),
+            Self::Udp => f.pad("udp"),
         }
     }
 }

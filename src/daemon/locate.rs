@@ -1,40 +1,33 @@
 //! Where a peer is: its name resolved, as at each attempt, and the UDP path to it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::PeerAddress;
-use crate::net::ike::{IKE_PORT, Path};
+use crate::net::ike::IKE_PORT;
+use crate::net::outer::Path;
 
 /// Why an address could not be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LocateError {
     #[error("peer.address: the host name {name} does not resolve: {source}")]
     Resolve { name: String, source: io::Error },
-    #[error(
-        "peer.address: the host name {name} has no IPv4 address; outer IPv6 is not in this version"
-    )]
-    NoIpv4 { name: String },
 }
 
-/// The peer's outer address. May take as long as the resolver does.
-pub(super) async fn resolve(address: PeerAddress) -> Result<Ipv4Addr, LocateError> {
+/// The peer's outer addresses, best first, all of the IP version of `local` if that is given. May
+/// take as long as the resolver does.
+pub(super) async fn resolve(
+    address: PeerAddress,
+    local: Option<IpAddr>,
+) -> Result<Vec<IpAddr>, LocateError> {
     let name = match address {
-        PeerAddress::Ip(address) => return Ok(address),
+        PeerAddress::Ip(address) => return Ok(vec![address]),
         PeerAddress::Name(name) => name,
     };
+    let usable = |remote: &IpAddr| local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4());
     let found = tokio::net::lookup_host((name.as_str(), IKE_PORT)).await;
-    let ipv4 = found.map(|mut found| {
-        found.find_map(|address| match address.ip() {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        })
-    });
-    match ipv4 {
-        Ok(Some(address)) => Ok(address),
-        Ok(None) => Err(LocateError::NoIpv4 { name }),
-        Err(source) => Err(LocateError::Resolve { name, source }),
-    }
+    let addresses = found.map(|found| found.map(|found| found.ip()).filter(usable).collect());
+    addresses.map_err(|source| LocateError::Resolve { name, source })
 }
 
 /// The path on which IKE begins (RFC 7296 §2).

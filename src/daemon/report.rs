@@ -2,7 +2,6 @@
 //! words of the control protocol.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Instant;
 
 use secure_gre_ike as ike;
@@ -19,18 +18,20 @@ use crate::metrics::{Drop, Tally};
 /// One peer as it is at `now`.
 pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> PeerStatus {
     let newest = snapshot.established.last();
-    let children = snapshot
-        .established
-        .iter()
-        .flat_map(|(_, children)| children);
+    let children = snapshot.established.iter().flat_map(|(ike, children)| {
+        let encapsulation = encapsulation(ike.encapsulation);
+        children
+            .iter()
+            .map(move |details| child(now, encapsulation, details))
+    });
     let (local, remote) = tunnel.addresses().unzip();
     PeerStatus {
         name: tunnel.name().to_owned(),
         state: state(snapshot.state),
-        local_address: local.map(IpAddr::V4),
-        remote_address: remote.map(IpAddr::V4),
+        local_address: local,
+        remote_address: remote,
         ike: newest.map(|(details, _)| ike_sa(now, details)),
-        children: children.map(|details| child(now, details)).collect(),
+        children: children.collect(),
         last_failure: snapshot.last_failure.as_ref().map(ToString::to_string),
         tunnels: vec![tunnel_status(tunnel)],
     }
@@ -58,11 +59,18 @@ fn ike_sa(now: Instant, details: &IkeDetails) -> IkeStatus {
     }
 }
 
-fn child(now: Instant, details: &ChildDetails) -> ChildStatus {
+const fn encapsulation(encapsulation: ike::event::Encapsulation) -> Encapsulation {
+    match encapsulation {
+        ike::event::Encapsulation::None => Encapsulation::None,
+        ike::event::Encapsulation::Udp { .. } => Encapsulation::Udp,
+    }
+}
+
+fn child(now: Instant, encapsulation: Encapsulation, details: &ChildDetails) -> ChildStatus {
     ChildStatus {
         suite: details.suite.to_string(),
         mode: Mode::Transport,
-        encapsulation: Encapsulation::None,
+        encapsulation,
         spi_inbound: EspSpi(details.inbound.0),
         spi_outbound: EspSpi(details.outbound.0),
         age_seconds: now.saturating_duration_since(details.since).as_secs(),

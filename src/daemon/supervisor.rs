@@ -9,7 +9,7 @@ mod events;
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,14 @@ use self::calls::{Farewell, Sponsor};
 use self::ends::EndSignals;
 use self::events::ike_path;
 use super::locate::{self, LocateError};
-use super::tunnel::{ReachError, Reached, Reaction, Tunnel, TunnelNote};
+use super::tunnel::{Channels, ReachError, Reached, Reaction, Tunnel, TunnelNote};
 use super::{AddError, Clash, UpError};
 use crate::config;
 use crate::control::server::{Call, Server};
-use crate::net::ike::{Arrival, IkeSockets, Path as OuterPath};
+use crate::dataplane::Message;
+use crate::net::ike::{Arrival, IkeSockets};
 use crate::net::netlink::{Netlink, Watch};
+use crate::net::outer::Path as OuterPath;
 use crate::telemetry::{Listeners, peer_span};
 
 /// The longest UDP payload.
@@ -41,6 +43,10 @@ const DATAGRAM_OCTETS: usize = 65_535;
 
 /// Control requests, and resolver's answers, that may wait for the loop.
 const CALLS: usize = 16;
+
+/// IKE messages of wires in UDP that may wait for the loop. Each is a few hundred octets; more than
+/// that is a flood, and retransmission deals with what is lost in it.
+const MESSAGES: usize = 64;
 
 /// How long a peer may take to answer our DELETE before we go without its answer.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -62,7 +68,8 @@ pub(super) struct Supervisor {
     control: JoinHandle<()>,
     calls: mpsc::Receiver<Call>,
     notes: mpsc::UnboundedReceiver<TunnelNote>,
-    note_sender: mpsc::UnboundedSender<TunnelNote>,
+    messages: mpsc::Receiver<Message>,
+    channels: Channels,
     located: mpsc::Receiver<Located>,
     located_sender: mpsc::Sender<Located>,
     /// Peers whose [`Sponsor`] is gone.
@@ -107,7 +114,7 @@ impl Departure {
 /// A resolver's answer.
 struct Located {
     peer: PeerId,
-    address: Result<Ipv4Addr, LocateError>,
+    addresses: Result<Vec<IpAddr>, LocateError>,
 }
 
 /// When the loop is over.
@@ -140,6 +147,11 @@ impl Supervisor {
         };
         let (call_sender, calls) = mpsc::channel(CALLS);
         let (note_sender, notes) = mpsc::unbounded_channel();
+        let (message_sender, messages) = mpsc::channel(MESSAGES);
+        let channels = Channels {
+            notes: note_sender,
+            messages: message_sender,
+        };
         let (located_sender, located) = mpsc::channel(CALLS);
         let (hang_up_sender, hang_ups) = mpsc::channel(CALLS);
         Ok(Self {
@@ -156,7 +168,8 @@ impl Supervisor {
             control: tokio::spawn(server.run(call_sender)),
             calls,
             notes,
-            note_sender,
+            messages,
+            channels,
             located,
             located_sender,
             hang_ups,
@@ -184,7 +197,7 @@ impl Supervisor {
             peer,
             &self.netlink,
             &self.runtime_dir,
-            self.note_sender.clone(),
+            self.channels.clone(),
         );
         let tunnel = raised
             .instrument(span)
@@ -260,6 +273,9 @@ impl Supervisor {
                 Some(peer) = self.hang_ups.recv() => self.on_hang_up(peer).await,
                 () = sleep_until(next) => self.on_alarm().await,
                 // Last: a flood of datagrams holds up nothing else.
+                Some(message) = self.messages.recv() => {
+                    self.on_datagram(message.path, &message.bytes).await;
+                }
                 arrival = self.sockets.receive(&mut buffer) => self.on_arrival(arrival).await,
             }
         }
@@ -289,11 +305,7 @@ impl Supervisor {
         match arrival {
             // IKE at another address of ours than packets go by would set up an SA that carries none.
             Ok(Arrival::Message { path, .. }) if self.is_astray(path) => {}
-            Ok(Arrival::Message { path, bytes }) => {
-                self.endpoint
-                    .handle_datagram(Instant::now(), ike_path(path), bytes);
-                self.drain().await;
-            }
+            Ok(Arrival::Message { path, bytes }) => self.on_datagram(path, bytes).await,
             Ok(Arrival::Discarded(why)) => *self.discards.entry(why.name()).or_default() += 1,
             Err(error) => warn!("can't receive on the IKE ports: {error}"),
         }
@@ -302,6 +314,12 @@ impl Supervisor {
     fn is_astray(&self, path: OuterPath) -> bool {
         let mut ways = self.tunnels.values().filter_map(Tunnel::addresses);
         ways.any(|(local, remote)| path.remote.ip() == remote && path.local.ip() != local)
+    }
+
+    async fn on_datagram(&mut self, path: OuterPath, bytes: &[u8]) {
+        self.endpoint
+            .handle_datagram(Instant::now(), ike_path(path), bytes);
+        self.drain().await;
     }
 
     async fn on_alarm(&mut self) {
@@ -348,13 +366,13 @@ impl Supervisor {
         }
     }
 
-    async fn on_located(&mut self, Located { peer, address }: Located) {
+    async fn on_located(&mut self, Located { peer, addresses }: Located) {
         let span = self.span(peer);
-        self.reach(peer, address).instrument(span).await;
+        self.reach(peer, addresses).instrument(span).await;
     }
 
-    /// The peer's address is known: what is left is the way there.
-    async fn reach(&mut self, peer: PeerId, address: Result<Ipv4Addr, LocateError>) {
+    /// The peer's addresses are known: what is left is the way there.
+    async fn reach(&mut self, peer: PeerId, addresses: Result<Vec<IpAddr>, LocateError>) {
         let waited_for = self.is_waited_for(peer);
         let Some(tunnel) = self
             .tunnels
@@ -364,13 +382,16 @@ impl Supervisor {
             return;
         };
         let now = Instant::now();
-        let reached = match address {
-            Ok(remote) => tunnel.reach(remote).await.map(|reached| (reached, remote)),
+        let reached = match addresses {
+            Ok(addresses) => tunnel
+                .reach_one_of(&addresses)
+                .await
+                .map(|reached| (addresses, reached)),
             Err(problem) => Err(ReachError::Locate(problem)),
         };
-        let (local, remote) = match reached {
-            Ok((Reached::From(local), remote)) => (local, remote),
-            Ok((Reached::Elsewhere, _)) => return self.react(peer, Reaction::Move).await,
+        let (addresses, local, remote) = match reached {
+            Ok((addresses, Reached::Way { local, remote })) => (addresses, local, remote),
+            Ok((_, Reached::Elsewhere)) => return self.react(peer, Reaction::Move).await,
             Err(problem) if waited_for => {
                 let problem = format!("{}: {problem}", tunnel.name());
                 return self.finish(peer, Departure::Failed(problem)).await;
@@ -380,13 +401,12 @@ impl Supervisor {
                 return self.react(peer, reaction).await;
             }
         };
-        let addresses = vec![remote.into()];
         self.command(now, Command::Locate { peer, addresses }).await;
         let Some(tunnel) = self.tunnels.get(&peer) else {
             return;
         };
         if tunnel.initiates() {
-            let path = ike_path(locate::ike_path(local.into(), remote.into()));
+            let path = ike_path(locate::ike_path(local, remote));
             self.command(now, Command::Connect { peer, path }).await;
         } else {
             tunnel.say_waiting();
@@ -485,11 +505,11 @@ impl Supervisor {
             let Some(tunnel) = self.tunnels.get_mut(&peer) else {
                 continue;
             };
-            let (address, sender) = (tunnel.address(), self.located_sender.clone());
+            let ((address, local), sender) = (tunnel.address(), self.located_sender.clone());
             tokio::spawn(async move {
-                let address = locate::resolve(address).await;
+                let addresses = locate::resolve(address, local).await;
                 // The loop is gone: nobody waits for the answer.
-                let _ = sender.send(Located { peer, address }).await;
+                let _ = sender.send(Located { peer, addresses }).await;
             });
         }
     }
@@ -518,7 +538,7 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
         esp_proposals: peer.esp_proposals.clone(),
         retransmit: peer.retransmit,
         on_failure: peer.on_failure,
-        encapsulation: ike::config::UdpEncapsulation::Never,
+        encapsulation: peer.encapsulation,
     }
 }
 

@@ -1,14 +1,14 @@
 //! One peer as the daemon serves it: its device on the host, its link in the data plane, its SAs.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secure_gre_esp as esp;
 use secure_gre_gre::mtu::Envelope;
-use secure_gre_ike::config::{OnFailure, PeerId};
+use secure_gre_ike::config::{OnFailure, PeerId, UdpEncapsulation};
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{ChildId, ChildKeys, GoneReason};
 use tokio::sync::mpsc;
@@ -16,12 +16,15 @@ use tracing::{debug, error, info, warn};
 
 use super::host::{Host, HostError};
 use super::install;
-use super::locate::LocateError;
+use super::locate::{self, LocateError};
 use super::obstacles;
 use crate::config::{self, PeerAddress};
-use crate::dataplane::{Link, LinkConfig, LinkCounters, Note, SaId, StartError, WorkerError};
-use crate::net::esp::{Wire, WireError};
+use crate::dataplane::{
+    Link, LinkConfig, LinkCounters, Message, Note, SaId, StartError, WorkerError,
+};
+use crate::net::esp::{Overhead, Wire, WireError};
 use crate::net::netlink::{Netlink, RouteInfo};
+use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath};
 use crate::net::prefix::Prefix;
 use crate::net::tun::Queue;
 
@@ -46,6 +49,14 @@ pub(super) struct TunnelNote {
     pub(super) note: Note,
 }
 
+/// What the packet workers say to the loop.
+#[derive(Clone)]
+pub(super) struct Channels {
+    pub(super) notes: mpsc::UnboundedSender<TunnelNote>,
+    /// IKE messages that came between ESP packets in UDP.
+    pub(super) messages: mpsc::Sender<Message>,
+}
+
 /// See the module.
 pub(super) struct Tunnel {
     id: PeerId,
@@ -53,11 +64,15 @@ pub(super) struct Tunnel {
     host: Host,
     /// `None` after the device was deleted behind our back.
     queue: Option<Arc<Queue>>,
-    notes: mpsc::UnboundedSender<TunnelNote>,
+    channels: Channels,
     /// From the moment that the way to the peer is known.
     link: Option<Outer>,
     /// What the links before it have counted.
     past: LinkCounters,
+    /// Of the way to the peer, in octets, as far as it is known.
+    path_mtu: u16,
+    /// Which of a name's addresses is tried first.
+    preferred: usize,
     /// Pairs that carry packets, newest last.
     outbound: Vec<ChildId>,
     /// Deleted pairs whose inbound SA may go at this time.
@@ -83,8 +98,7 @@ pub(super) struct Tunnel {
 
 /// The outer side: where the packets go, and who carries them.
 struct Outer {
-    local: Ipv4Addr,
-    remote: Ipv4Addr,
+    wire: Arc<Wire>,
     link: Link,
 }
 
@@ -93,14 +107,14 @@ struct Outer {
 pub(super) enum ReachError {
     #[error(transparent)]
     Locate(#[from] LocateError),
+    #[error("peer.address: {0} has no address of the IP version of peer.local")]
+    NoAddress(PeerAddress),
     #[error(transparent)]
     Host(#[from] HostError),
     #[error(transparent)]
     Wire(#[from] WireError),
     #[error(transparent)]
     Workers(#[from] StartError),
-    #[error("the route to {0} has no IPv4 source address; outer IPv6 is not in this version")]
-    Family(Ipv4Addr),
 }
 
 impl Tunnel {
@@ -110,9 +124,9 @@ impl Tunnel {
         config: config::Peer,
         netlink: &Netlink,
         runtime_dir: &Path,
-        notes: mpsc::UnboundedSender<TunnelNote>,
+        channels: Channels,
     ) -> Result<Self, HostError> {
-        let mtu = device_mtu(&config, LINK_MTU);
+        let mtu = device_mtu(&config, Overhead::MAX, LINK_MTU);
         let (host, queue) =
             Host::raise(netlink, runtime_dir, &config.name, &config.tunnel, mtu).await?;
         let addresses: Vec<_> = config
@@ -132,9 +146,11 @@ impl Tunnel {
             config,
             host,
             queue: Some(Arc::new(queue)),
-            notes,
+            channels,
             link: None,
             past: LinkCounters::default(),
+            path_mtu: LINK_MTU,
+            preferred: 0,
             outbound: Vec::new(),
             retiring: BTreeMap::new(),
             locate_at: None,
@@ -185,13 +201,15 @@ impl Tunnel {
         &self.host
     }
 
-    pub(super) fn address(&self) -> PeerAddress {
-        self.config.address.clone()
+    /// What is to be resolved, and for which address of ours.
+    pub(super) fn address(&self) -> (PeerAddress, Option<IpAddr>) {
+        (self.config.address.clone(), self.config.local)
     }
 
     /// Our outer address and the peer's, once they are known.
-    pub(super) fn addresses(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
-        self.link.as_ref().map(|outer| (outer.local, outer.remote))
+    pub(super) fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
+        let path = self.link.as_ref()?.wire.path();
+        Some((path.local.ip(), path.remote.ip()))
     }
 
     /// Since the tunnel was raised.
@@ -210,47 +228,99 @@ impl Tunnel {
         }
     }
 
-    /// Finds the way to the peer, pins it, and brings up what carries packets on it.
-    pub(super) async fn reach(&mut self, remote: Ipv4Addr) -> Result<Reached, ReachError> {
-        let queue = self.queue().await?;
-        let way = self
-            .host
-            .pin(remote.into(), self.config.local.map(IpAddr::V4))
-            .await?;
-        let IpAddr::V4(local) = way.source else {
-            return Err(ReachError::Family(remote));
-        };
-        let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
-        self.link_mtu = Some(path_mtu);
-        self.set_path_mtu(path_mtu).await?;
-        if self.addresses() != Some((local, remote)) {
-            if !self.outbound.is_empty() {
-                return Ok(Reached::Elsewhere);
+    /// Finds a way to one of the peer's addresses, and brings up what carries packets on it.
+    pub(super) async fn reach_one_of(
+        &mut self,
+        addresses: &[IpAddr],
+    ) -> Result<Reached, ReachError> {
+        let mut outcome = Err(ReachError::NoAddress(self.config.address.clone()));
+        let first = self.preferred.checked_rem(addresses.len()).unwrap_or(0);
+        let (later, sooner) = addresses.split_at(first);
+        for remote in sooner.iter().chain(later) {
+            outcome = self.reach(*remote).await;
+            if outcome.is_ok() {
+                break;
             }
+        }
+        outcome
+    }
+
+    /// Finds the way to the peer, pins it, and brings up what carries packets on it.
+    async fn reach(&mut self, remote: IpAddr) -> Result<Reached, ReachError> {
+        let queue = self.queue().await?;
+        let way = self.host.pin(remote, self.config.local).await?;
+        let local = way.source;
+        self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
+        self.link_mtu = Some(self.path_mtu);
+        if self.addresses() == Some((local, remote)) {
+            self.follow_path_mtu().await?;
+        } else if self.outbound.is_empty() {
             // The workers of the old way have to let go of the device first.
             self.unlink();
-            let wire = Wire::native_v4(local, remote, self.config.tunnel.ttl)?;
-            let (notes, peer) = (self.notes.clone(), self.id);
-            let tell = move |note| {
-                // The loop is gone, and the link soon too.
-                let _ = notes.send(TunnelNote { peer, note });
-            };
-            let link = Link::start(&self.link_config(), queue, Arc::new(wire), tell)?;
+            let (path, encapsulation) = self.first_wire(local, remote);
+            self.start_link(queue, path, encapsulation).await?;
             debug!(
                 "{}: packets go from {local} to {remote} by {}",
                 self.name(),
                 way.link_name
             );
-            self.link = Some(Outer {
-                local,
-                remote,
-                link,
-            });
+        } else {
+            return Ok(Reached::Elsewhere);
         }
         self.name_obstacles(&way);
         self.locate_at = None;
         self.locate_wait = LOCATE_AGAIN;
-        Ok(Reached::From(local))
+        Ok(Reached::Way { local, remote })
+    }
+
+    /// How packets will travel, as far as anybody can tell before IKE has looked for NATs.
+    fn first_wire(&self, local: IpAddr, remote: IpAddr) -> (OuterPath, Encapsulation) {
+        if self.config.encapsulation == UdpEncapsulation::Always {
+            let path = OuterPath {
+                local: SocketAddr::new(local, NAT_TRAVERSAL_PORT),
+                remote: SocketAddr::new(remote, NAT_TRAVERSAL_PORT),
+            };
+            (path, Encapsulation::Udp { keepalives: false })
+        } else {
+            (locate::ike_path(local, remote), Encapsulation::None)
+        }
+    }
+
+    async fn start_link(
+        &mut self,
+        queue: Arc<Queue>,
+        path: OuterPath,
+        encapsulation: Encapsulation,
+    ) -> Result<(), ReachError> {
+        let wire = Arc::new(Wire::new(path, encapsulation, self.config.tunnel.ttl)?);
+        let (notes, peer) = (self.channels.notes.clone(), self.id);
+        let tell = move |note| {
+            // The loop is gone, and the link soon too.
+            let _ = notes.send(TunnelNote { peer, note });
+        };
+        let messages = self.channels.messages.clone();
+        let config = self.link_config();
+        let link = Link::start(&config, queue, Arc::clone(&wire), tell, messages)?;
+        self.link = Some(Outer { wire, link });
+        Ok(self.follow_path_mtu().await?)
+    }
+
+    /// An IKE SA is up: the packets of its pairs travel like this, from before the first of them.
+    pub(super) async fn travel(
+        &mut self,
+        path: OuterPath,
+        encapsulation: Encapsulation,
+    ) -> Result<(), ReachError> {
+        let Some(outer) = &mut self.link else {
+            return Ok(());
+        };
+        if outer.wire.is_like(path, encapsulation) {
+            return Ok(());
+        }
+        let wire = Arc::new(Wire::new(path, encapsulation, self.config.tunnel.ttl)?);
+        outer.link.rewire(Arc::clone(&wire));
+        outer.wire = wire;
+        Ok(self.follow_path_mtu().await?)
     }
 
     /// Says what on the host stands in the way, unless that was said.
@@ -275,8 +345,7 @@ impl Tunnel {
         let Some((local, remote)) = self.addresses() else {
             return Reaction::None;
         };
-        let source = self.config.local.map(IpAddr::V4);
-        let way = match self.host.pin(remote.into(), source).await {
+        let way = match self.host.pin(remote, self.config.local).await {
             Ok(way) => way,
             Err(problem) => {
                 if !self.stranded {
@@ -304,17 +373,18 @@ impl Tunnel {
             );
         }
         let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
-        if self.link_mtu.replace(path_mtu) != Some(path_mtu)
-            && let Err(problem) = self.set_path_mtu(path_mtu).await
-        {
-            error!("{}: {problem}", self.name());
+        if self.link_mtu.replace(path_mtu) != Some(path_mtu) {
+            self.path_mtu = path_mtu;
+            if let Err(problem) = self.follow_path_mtu().await {
+                error!("{}: {problem}", self.name());
+            }
         }
         Reaction::None
     }
 
     /// Says once which routes of others would make the tunnel recursive.
-    async fn name_captures(&mut self, remote: Ipv4Addr, way: &RouteInfo) {
-        let captures = match self.host.captures(remote.into()).await {
+    async fn name_captures(&mut self, remote: IpAddr, way: &RouteInfo) {
+        let captures = match self.host.captures(remote).await {
             Ok(captures) => captures,
             Err(problem) => return error!("{}: {problem}", self.name()),
         };
@@ -382,8 +452,10 @@ impl Tunnel {
         Reaction::None
     }
 
-    /// Says why an attempt failed, and how to mend it unless that was said the last time.
+    /// Says why an attempt failed, and how to mend it unless that was said the last time. A peer with
+    /// several addresses is called at another one next.
     pub(super) fn attempt_failed(&mut self, failure: Failure, retry_in: Option<Duration>) {
+        self.preferred = self.preferred.wrapping_add(1);
         let retry = retry_in.map_or(String::new(), |wait| {
             format!("; trying again in {:.0} s", wait.as_secs_f64().max(1.0))
         });
@@ -459,12 +531,21 @@ impl Tunnel {
             format!(", routes {}", routes.join(", "))
         };
         info!(
-            "{}: tunnel up on {}: ESP {} in transport mode, mtu {}{routes}",
+            "{}: tunnel up on {}: ESP {} in transport mode{}, mtu {}{routes}",
             self.name(),
             self.host.device(),
             keys.suite,
+            self.in_udp(),
             self.host.mtu(),
         );
+    }
+
+    /// What there is to say of the wire.
+    fn in_udp(&self) -> &'static str {
+        match &self.link {
+            Some(outer) if outer.wire.overhead().udp > 0 => ", in UDP",
+            _ => "",
+        }
     }
 
     /// A pair is gone: nothing is sent on it any more; what the peer has sent is still taken for a
@@ -530,7 +611,8 @@ impl Tunnel {
     pub(super) async fn on_note(&mut self, note: Note, now: Instant) -> Reaction {
         match note {
             Note::PathMtu(mtu) => {
-                if let Err(problem) = self.set_path_mtu(mtu).await {
+                self.path_mtu = mtu;
+                if let Err(problem) = self.follow_path_mtu().await {
                     error!("{}: {problem}", self.name());
                 }
                 Reaction::None
@@ -562,16 +644,18 @@ impl Tunnel {
         }
     }
 
-    /// News of the path's MTU: the device follows, within the bounds of [`device_mtu`].
-    async fn set_path_mtu(&mut self, path_mtu: u16) -> Result<(), HostError> {
-        let mtu = device_mtu(&self.config, path_mtu);
-        if let Some(outer) = &self.link {
-            outer.link.set_mtu(mtu);
-        }
+    /// The device's MTU follows the path's and the wire's, within the bounds of [`device_mtu`].
+    async fn follow_path_mtu(&mut self) -> Result<(), HostError> {
+        let Some(outer) = &self.link else {
+            return Ok(());
+        };
+        let mtu = device_mtu(&self.config, outer.wire.overhead(), self.path_mtu);
+        outer.link.set_mtu(mtu);
         if mtu != self.host.mtu() {
             info!(
-                "{}: path MTU {path_mtu}, so the device's is {mtu}",
-                self.name()
+                "{}: path MTU {}, so the device's is {mtu}",
+                self.name(),
+                self.path_mtu
             );
             self.host.set_mtu(mtu).await?;
         }
@@ -616,11 +700,16 @@ impl Tunnel {
     }
 }
 
-/// What [`Tunnel::reach`] has come to.
+/// What [`Tunnel::reach_one_of`] has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// Packets can pass, from this address of ours.
-    From(Ipv4Addr),
+    /// Packets can pass.
+    Way {
+        /// From this address of ours.
+        local: IpAddr,
+        /// To this one of the peer's.
+        remote: IpAddr,
+    },
     /// One of the outer addresses has changed, and SAs stand that are bound to the old ones.
     Elsewhere,
 }
@@ -646,9 +735,9 @@ const LEAST_IPV6_MTU: u16 = 1280;
 const LEAST_IPV4_MTU: u16 = 576;
 
 /// The device's MTU for a path: the file's, or 1400; less if the path leaves less (DESIGN §5).
-fn device_mtu(config: &config::Peer, path_mtu: u16) -> u16 {
+fn device_mtu(config: &config::Peer, overhead: Overhead, path_mtu: u16) -> u16 {
     let tunnel = &config.tunnel;
-    let fits = envelope(config).passenger_mtu(path_mtu);
+    let fits = envelope(config, overhead).passenger_mtu(path_mtu);
     let wanted = tunnel.mtu.unwrap_or(secure_gre_gre::mtu::DEVICE_MTU);
     let has_ipv6 = tunnel
         .addresses
@@ -663,7 +752,7 @@ fn device_mtu(config: &config::Peer, path_mtu: u16) -> u16 {
 }
 
 /// What is put around a passenger, by the offered suite that needs the most room.
-fn envelope(config: &config::Peer) -> Envelope {
+fn envelope(config: &config::Peer, overhead: Overhead) -> Envelope {
     let gre_header = secure_gre_gre::Encapsulator::new(config.tunnel.gre).header_len();
     let suites = config
         .esp_proposals
@@ -673,8 +762,8 @@ fn envelope(config: &config::Peer) -> Envelope {
     let widest = overheads.max_by_key(|overhead| overhead.header + overhead.icv);
     let esp = widest.unwrap_or(esp::Suite::Aes256Gcm16.overhead());
     Envelope {
-        outer_ip: 20,
-        udp: 0,
+        outer_ip: overhead.ip,
+        udp: overhead.udp,
         esp_header: esp.header,
         esp_icv: esp.icv,
         esp_alignment: esp.alignment,

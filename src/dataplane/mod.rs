@@ -18,6 +18,8 @@
 //! Packets leave protected or not at all: without an SA the device is read on, and what comes out
 //! is dropped and counted.
 //!
+//! Where ESP comes in UDP, IKE messages come on the same wire; they are handed on unread.
+//!
 //! Not here: IKE, devices and sockets (`net`), and when an SA is to be replaced or removed.
 
 pub mod batch;
@@ -33,9 +35,11 @@ use std::sync::Arc;
 
 use secure_gre_esp::{InboundSa, OutboundSa};
 use secure_gre_gre as gre;
+use tokio::sync::mpsc;
 
 use crate::metrics::Tally;
 use crate::net::esp::Wire;
+use crate::net::outer::Path;
 use crate::net::tun::Queue;
 
 pub use note::{Direction, Note, WorkerError};
@@ -60,6 +64,15 @@ pub struct LinkConfig {
     pub reply_v4: Option<Ipv4Addr>,
     /// The same for IPv6.
     pub reply_v6: Option<Ipv6Addr>,
+}
+
+/// An IKE message that came on a wire in UDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The wire's addresses.
+    pub path: Path,
+    /// From the IKE header on.
+    pub bytes: Box<[u8]>,
 }
 
 /// The running packet path of one peer. Dropping it stops it.
@@ -88,7 +101,8 @@ impl LinkCounters {
 
 impl Link {
     /// Starts both directions, without SAs. `notify` is called on the workers' threads and must not
-    /// block; sending on an unbounded channel does, as notes are rare.
+    /// block; sending on an unbounded channel does, as notes are rare. `messages` takes the IKE
+    /// messages of a wire in UDP; those that it has no room for are dropped and counted.
     ///
     /// # Errors
     /// [`StartError`] where the process has no descriptor or thread left.
@@ -97,6 +111,7 @@ impl Link {
         queue: Arc<Queue>,
         wire: Arc<Wire>,
         notify: N,
+        messages: mpsc::Sender<Message>,
     ) -> Result<Self, StartError>
     where
         N: Fn(Note) + Clone + Send + 'static,
@@ -107,7 +122,7 @@ impl Link {
             Arc::clone(&wire),
             notify.clone(),
         )?;
-        let inbound = worker::start_inbound(config, queue, wire, notify)?;
+        let inbound = worker::start_inbound(config, queue, wire, notify, messages)?;
         Ok(Self { outbound, inbound })
     }
 
@@ -143,6 +158,12 @@ impl Link {
     pub fn set_mtu(&self, mtu: u16) {
         self.outbound.send(outbound::Command::SetMtu(mtu));
         self.inbound.send(inbound::Command::SetMtu(mtu));
+    }
+
+    /// Packets travel on this wire from here on, both ways. The SAs stay.
+    pub fn rewire(&self, wire: Arc<Wire>) {
+        self.outbound.rewire(Arc::clone(&wire));
+        self.inbound.rewire(wire);
     }
 
     /// What has been counted so far.

@@ -110,6 +110,11 @@ impl<N: FnMut(Note)> Outbound<N> {
         &mut self.tally
     }
 
+    /// Whether any SA is there to carry packets.
+    pub const fn is_open(&self) -> bool {
+        !self.sas.is_empty()
+    }
+
     /// Where the notes go.
     pub const fn notify(&mut self) -> &mut N {
         &mut self.notify

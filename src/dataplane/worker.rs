@@ -1,7 +1,7 @@
 //! The two threads of a link: reading, writing, waiting, and taking the daemon's commands.
 //!
 //! A worker reads until nothing is left before it sleeps, and sleeps on its descriptor and its
-//! waker together. It ends when the daemon lets go of its [`Handle`], or with a
+//! waker together; the outbound one also wakes to keep a NAT's mapping alive when nothing was sent. It ends when the daemon lets go of its [`Handle`], or with a
 //! [`Note::WorkerFailed`] when the device or the socket has become unusable; whatever concerns only
 //! one packet is counted and goes on.
 //!
@@ -14,34 +14,53 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use tokio::sync::mpsc;
 
 use super::batch::Batch;
 use super::inbound::{self, Arrival, Inbound};
 use super::outbound::{self, Outbound};
-use super::{Direction, LinkConfig, Note, StartError, WorkerError};
+use super::{Direction, LinkConfig, Message, Note, StartError, WorkerError};
 use crate::metrics::{Counters, LinkDrop};
-use crate::net::esp::{MAX_BATCH, ReceiveBatch, SendOutcome, Wire};
+use crate::net::esp::{Incoming, MAX_BATCH, ReceiveBatch, ReceiveOutcome, SendOutcome, Wire};
+use crate::net::outer::Path;
 use crate::net::poll::{Waker, wait_readable};
 use crate::net::tun::Queue;
+
+/// What the daemon wants of a worker.
+#[derive(Debug)]
+enum Order<C> {
+    /// Of what it does to the packets.
+    Command(C),
+    /// Packets travel on this wire from here on.
+    Rewire(Arc<Wire>),
+}
 
 /// The daemon's end of a worker. Dropping it ends the worker.
 #[derive(Debug)]
 pub(super) struct Handle<C> {
     /// `None`: told to end.
-    commands: Option<Sender<C>>,
+    orders: Option<Sender<Order<C>>>,
     waker: Arc<Waker>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<C> Handle<C> {
-    /// Tells the worker something. One that has failed hears nothing, and has said so.
     pub(super) fn send(&self, command: C) {
-        if let Some(commands) = &self.commands {
-            let _ = commands.send(command);
+        self.order(Order::Command(command));
+    }
+
+    pub(super) fn rewire(&self, wire: Arc<Wire>) {
+        self.order(Order::Rewire(wire));
+    }
+
+    /// Tells the worker something. One that has failed hears nothing, and has said so.
+    fn order(&self, order: Order<C>) {
+        if let Some(orders) = &self.orders {
+            let _ = orders.send(order);
             self.waker.wake();
         }
     }
@@ -52,7 +71,7 @@ impl<C> Handle<C> {
 
     /// Ends the worker and waits for its end.
     pub(super) fn stop(&mut self) -> &Counters {
-        drop(self.commands.take());
+        drop(self.orders.take());
         self.waker.wake();
         if let Some(thread) = self.thread.take() {
             // A panic was caught, and told, on the thread itself.
@@ -70,15 +89,15 @@ impl<C> Drop for Handle<C> {
 
 /// The worker's end of its [`Handle`].
 struct Mailbox<C> {
-    commands: Receiver<C>,
+    orders: Receiver<Order<C>>,
     waker: Arc<Waker>,
     counters: Arc<Counters>,
 }
 
 impl<C> Mailbox<C> {
-    /// Until there is something to read from `fd`, or a command.
-    fn wait(&self, fd: BorrowedFd<'_>) -> Result<(), WorkerError> {
-        let ready = wait_readable([fd, self.waker.as_fd()], None);
+    /// Until there is something to read from `fd`, or an order, or `timeout` has passed.
+    fn wait(&self, fd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<(), WorkerError> {
+        let ready = wait_readable([fd, self.waker.as_fd()], timeout);
         let [_, woken] = ready.map_err(WorkerError::Wait)?;
         if woken {
             self.waker.reset();
@@ -86,11 +105,11 @@ impl<C> Mailbox<C> {
         Ok(())
     }
 
-    /// Takes all commands. `Break`: the daemon has let go.
-    fn drain(&self, mut obey: impl FnMut(C)) -> ControlFlow<()> {
+    /// Takes all orders. `Break`: the daemon has let go.
+    fn drain(&self, mut obey: impl FnMut(Order<C>)) -> ControlFlow<()> {
         loop {
-            match self.commands.try_recv() {
-                Ok(command) => obey(command),
+            match self.orders.try_recv() {
+                Ok(order) => obey(order),
                 Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
                 Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
             }
@@ -112,6 +131,7 @@ where
         path: Outbound::new(config, notify.clone()),
         batch: Batch::default(),
         path_mtu: None,
+        last_sent: Instant::now(),
         queue,
         wire,
     };
@@ -125,6 +145,7 @@ pub(super) fn start_inbound<N>(
     queue: Arc<Queue>,
     wire: Arc<Wire>,
     notify: N,
+    messages: mpsc::Sender<Message>,
 ) -> Result<Handle<inbound::Command>, StartError>
 where
     N: Fn(Note) + Clone + Send + 'static,
@@ -132,6 +153,7 @@ where
     let mut worker = InboundWorker {
         path: Inbound::new(config, notify.clone()),
         batch: ReceiveBatch::new(RECEIVE_SLOTS, RECEIVE_SLOT_SIZE),
+        messages,
         queue,
         wire,
     };
@@ -145,11 +167,11 @@ fn start<C: Send + 'static>(
     notify: impl Fn(Note) + Send + 'static,
     run: impl FnOnce(&Mailbox<C>) -> Result<(), WorkerError> + Send + 'static,
 ) -> Result<Handle<C>, StartError> {
-    let (sender, commands) = unbounded();
+    let (sender, orders) = unbounded();
     let waker = Arc::new(Waker::new().map_err(StartError::Waker)?);
     let counters = Arc::new(Counters::default());
     let mailbox = Mailbox {
-        commands,
+        orders,
         waker: Arc::clone(&waker),
         counters: Arc::clone(&counters),
     };
@@ -165,7 +187,7 @@ fn start<C: Send + 'static>(
         .spawn(body)
         .map_err(StartError::Thread)?;
     Ok(Handle {
-        commands: Some(sender),
+        orders: Some(sender),
         waker,
         counters,
         thread: Some(thread),
@@ -177,6 +199,8 @@ struct OutboundWorker<N> {
     batch: Batch,
     /// What was last told of it.
     path_mtu: Option<u16>,
+    /// When the last batch went to the wire, or a keepalive.
+    last_sent: Instant,
     queue: Arc<Queue>,
     wire: Arc<Wire>,
 }
@@ -184,10 +208,10 @@ struct OutboundWorker<N> {
 impl<N: Fn(Note)> OutboundWorker<N> {
     fn run(&mut self, mailbox: &Mailbox<outbound::Command>) -> Result<(), WorkerError> {
         loop {
-            mailbox.wait(self.queue.as_fd())?;
+            mailbox.wait(self.queue.as_fd(), self.until_keepalive())?;
             loop {
                 let read = self.fill();
-                if mailbox.drain(|command| self.path.obey(command)).is_break() {
+                if mailbox.drain(|order| self.obey(order)).is_break() {
                     return Ok(());
                 }
                 if self.batch.is_empty() {
@@ -198,7 +222,36 @@ impl<N: Fn(Note)> OutboundWorker<N> {
                 mailbox.counters.publish(self.path.tally());
                 sent.map_err(WorkerError::Wire)?;
             }
+            self.keep_alive().map_err(WorkerError::Wire)?;
         }
+    }
+
+    fn obey(&mut self, order: Order<outbound::Command>) {
+        match order {
+            Order::Command(command) => self.path.obey(command),
+            Order::Rewire(wire) => {
+                self.wire = wire;
+                self.path_mtu = None;
+            }
+        }
+    }
+
+    /// Sends a keepalive if one is due.
+    fn keep_alive(&mut self) -> io::Result<()> {
+        if self.until_keepalive() == Some(Duration::ZERO) {
+            self.last_sent = Instant::now();
+            self.wire.keep_alive()?;
+        }
+        Ok(())
+    }
+
+    /// How long nothing more may be sent; `None`: for ever. Without an SA nobody waits behind the NAT.
+    fn until_keepalive(&self) -> Option<Duration> {
+        let interval = self
+            .wire
+            .keepalive_interval()
+            .filter(|_| self.path.is_open())?;
+        Some(interval.saturating_sub(self.last_sent.elapsed()))
     }
 
     /// As many packets as there are and the batch takes. With an error, what was read before it is
@@ -215,8 +268,8 @@ impl<N: Fn(Note)> OutboundWorker<N> {
     }
 
     fn forward(&mut self) -> io::Result<()> {
-        let queue = &self.queue;
-        self.path.seal(&mut self.batch, Instant::now(), |reply| {
+        let (queue, now) = (&self.queue, Instant::now());
+        self.path.seal(&mut self.batch, now, |reply| {
             // A lost answer is asked for again by the next packet that is too big; a device that is
             // gone shows when it is read.
             let _ = queue.write(reply);
@@ -229,6 +282,9 @@ impl<N: Fn(Note)> OutboundWorker<N> {
                 return Err(error);
             }
         };
+        if outcome.sent > 0 {
+            self.last_sent = now;
+        }
         self.account(outcome);
         if outcome.too_big > 0 {
             self.tell_path_mtu();
@@ -275,6 +331,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
 struct InboundWorker<N> {
     path: Inbound<N>,
     batch: ReceiveBatch,
+    messages: mpsc::Sender<Message>,
     queue: Arc<Queue>,
     wire: Arc<Wire>,
 }
@@ -282,23 +339,21 @@ struct InboundWorker<N> {
 impl<N: Fn(Note)> InboundWorker<N> {
     fn run(&mut self, mailbox: &Mailbox<inbound::Command>) -> Result<(), WorkerError> {
         loop {
-            mailbox.wait(self.wire.as_fd())?;
+            mailbox.wait(self.wire.as_fd(), None)?;
             loop {
-                let received = self.wire.receive(&mut self.batch);
+                let wire = Arc::clone(&self.wire);
+                let received = wire.receive(&mut self.batch);
                 // After the reception and before the packets: whatever SA the daemon installed
                 // before it let the peer send is there for them.
-                if mailbox.drain(|command| self.path.obey(command)).is_break() {
+                if mailbox.drain(|order| self.obey(order)).is_break() {
                     return Ok(());
                 }
                 let outcome = received.map_err(WorkerError::Wire)?;
-                let lost = outcome.truncated + outcome.malformed;
-                if outcome.packets + lost == 0 {
+                if outcome.is_empty() {
                     break;
                 }
-                let tally = self.path.tally();
-                tally.received += lost as u64;
-                tally.drop(LinkDrop::WireTruncated, outcome.truncated);
-                tally.drop(LinkDrop::WireMalformed, outcome.malformed);
+                self.account(outcome);
+                self.hand_on(wire.path());
                 let written = self.forward();
                 mailbox.counters.publish(self.path.tally());
                 written.map_err(WorkerError::Tun)?;
@@ -306,16 +361,46 @@ impl<N: Fn(Note)> InboundWorker<N> {
         }
     }
 
+    fn obey(&mut self, order: Order<inbound::Command>) {
+        match order {
+            Order::Command(command) => self.path.obey(command),
+            Order::Rewire(wire) => self.wire = wire,
+        }
+    }
+
+    /// Counts what is not an ESP packet; what became of IKE messages, [`hand_on`](Self::hand_on).
+    fn account(&mut self, outcome: ReceiveOutcome) {
+        let ReceiveOutcome {
+            packets: _,
+            messages,
+            keepalives,
+            truncated,
+            malformed,
+            network_errors: _,
+        } = outcome;
+        let tally = self.path.tally();
+        tally.received += (messages + keepalives + truncated + malformed) as u64;
+        tally.consumed += keepalives as u64;
+        tally.drop(LinkDrop::WireTruncated, truncated);
+        tally.drop(LinkDrop::WireMalformed, malformed);
+    }
+
+    /// Hands IKE messages to the daemon.
+    fn hand_on(&mut self, path: Path) {
+        for bytes in self.batch.messages() {
+            let bytes = bytes.into();
+            match self.messages.try_send(Message { path, bytes }) {
+                Ok(()) => self.path.tally().consumed += 1,
+                Err(_) => self.path.tally().drop(LinkDrop::IkeBacklog, 1),
+            }
+        }
+    }
+
     /// An error says that the device is gone.
     fn forward(&mut self) -> io::Result<()> {
         let mut written = Ok(());
-        let arrivals = self.batch.packets().filter_map(|incoming| {
-            let esp = incoming.buffer.get_mut(incoming.esp)?;
-            Some(Arrival {
-                esp,
-                tos: incoming.tos,
-            })
-        });
+        let packets = self.batch.packets();
+        let arrivals = packets.map(|Incoming { esp, tos }| Arrival { esp, tos });
         let queue = &self.queue;
         self.path.open(arrivals, |passenger| {
             queue.write(passenger).unwrap_or_else(|error| {

@@ -1,82 +1,120 @@
 //! The outer side of the packet path: ESP packets (RFC 4303) to and from one peer.
 //!
 //! One [`Wire`] is one socket that is bound to our outer address and connected to the peer's, so the
-//! kernel finds the route, writes the outer header and keeps other sources out (but for what arrives
-//! while the wire is being laid: it is the SA that authenticates). How the packets travel is the
-//! constructor's choice: native ESP (IP protocol 50) over IPv4. What is inside an ESP packet is none
-//! of this file's business.
+//! kernel finds the route, writes the outer headers and keeps other sources out (but for what
+//! arrives while the wire is being laid: it is the SA that authenticates). There are four kinds, IP
+//! protocol 50 or UDP (RFC 3948) over IPv4 or IPv6, and they differ in `kind` alone. What is inside
+//! an ESP packet is none of this file's business.
+//!
+//! A wire in UDP takes all that the peer's port sends to our port 4500, IKE messages too: the kernel
+//! prefers the connected socket to that of [`ike`](super::ike). They come out of
+//! [`ReceiveBatch::messages`], for the caller to hand on.
+
+mod batch;
+mod kind;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::num::NonZeroUsize;
-use std::ops::Range;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{SockaddrIn, bind, connect, getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, getsockopt, recv, sockopt};
 
-use super::sys;
+use self::kind::{Kind, enlarge_buffers};
+use super::outer::{Encapsulation, NAT_KEEPALIVE, Path};
+use super::sys::{self, Family};
+
+pub use self::batch::{Incoming, ReceiveBatch, ReceiveOutcome};
+pub use self::kind::Overhead;
 
 /// The most packets that one call takes from the kernel.
 pub const MAX_BATCH: usize = sys::BATCH;
+
+/// RFC 3948 §4: how long a wire may be idle before a NAT may forget us.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A socket that carries ESP between two outer addresses. Sending and receiving may happen on
 /// different threads; nothing here waits, [`poll`](super::poll) does.
 #[derive(Debug)]
 pub struct Wire {
     socket: OwnedFd,
-    remote: SocketAddrV4,
+    kind: Kind,
+    path: Path,
 }
 
 impl Wire {
-    /// Native ESP over IPv4: a raw socket of IP protocol 50. Outer packets carry `ttl` and DF.
-    pub fn native_v4(local: Ipv4Addr, remote: Ipv4Addr, ttl: u8) -> Result<Self, WireError> {
-        let socket = sys::raw_socket(libc::IPPROTO_ESP).map_err(|errno| match errno {
-            Errno::EPERM | Errno::EACCES => WireError::NotPermitted,
-            errno => WireError::os("make a raw socket", errno),
-        })?;
-        // No IP_RECVERR: without it the kernel keeps the path MTU and reports EMSGSIZE all the same,
-        // while an error queue would have to be emptied before poll(2) rests again.
-        setsockopt(&socket, sys::Ipv4MtuDiscover, &libc::IP_PMTUDISC_DO)
-            .map_err(|errno| WireError::os("set DF", errno))?;
-        setsockopt(&socket, sockopt::Ipv4Ttl, &ttl.into())
-            .map_err(|errno| WireError::os("set the TTL", errno))?;
+    /// Lays a wire. Outer packets carry `ttl`, and are never fragmented.
+    ///
+    /// # Errors
+    /// [`WireError`], which says what to do about it.
+    pub fn new(path: Path, encapsulation: Encapsulation, ttl: u8) -> Result<Self, WireError> {
+        let kind = Kind::new(path, encapsulation)?;
+        let socket = kind.open()?;
+        kind.configure(&socket, ttl)?;
         enlarge_buffers(&socket);
-        bind(
-            socket.as_raw_fd(),
-            &SockaddrIn::from(SocketAddrV4::new(local, 0)),
-        )
-        .map_err(|errno| match errno {
-            Errno::EADDRNOTAVAIL => WireError::NotOurAddress {
-                local: local.into(),
-            },
-            errno => WireError::os("bind to the local address", errno),
-        })?;
         let wire = Self {
             socket,
-            remote: SocketAddrV4::new(remote, 0),
+            kind,
+            path: kind.without_ports(path),
         };
+        wire.bind()?;
         wire.connect().map_err(|errno| match errno {
             Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES => WireError::NoRoute {
-                remote: remote.into(),
+                remote: path.remote.ip(),
             },
             errno => WireError::os("connect to the peer", errno),
         })?;
+        wire.discard_strangers();
         Ok(wire)
     }
 
+    /// The addresses of both ends; the ports are 0 where ESP is not in UDP.
+    pub const fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Whether a new wire on this path would be the same.
+    pub fn is_like(&self, path: Path, encapsulation: Encapsulation) -> bool {
+        self.kind.encapsulation == encapsulation && self.path == self.kind.without_ports(path)
+    }
+
     /// Octets that the outer headers put before an ESP packet.
-    pub fn overhead(&self) -> usize {
-        IPV4_HEADER
+    pub const fn overhead(&self) -> Overhead {
+        Overhead {
+            ip: self.kind.ip_header(),
+            udp: self.kind.udp_header(),
+        }
     }
 
     /// The largest outer packet, headers included, that reaches the peer as far as the kernel knows:
-    /// the link's MTU, or less after an ICMP "fragmentation needed" (RFC 1191).
+    /// the link's MTU, or less after an ICMP "too big" (RFC 1191, RFC 8201).
     pub fn path_mtu(&self) -> io::Result<usize> {
         // A socket answers from the route that it was connected on; this looks it up afresh.
         self.connect()?;
-        let mtu = getsockopt(&self.socket, sockopt::IpMtu)?;
+        let mtu = match self.kind.family {
+            Family::V4 => getsockopt(&self.socket, sockopt::IpMtu)?,
+            Family::V6 => getsockopt(&self.socket, sys::Ipv6Mtu)?,
+        };
         Ok(usize::try_from(mtu).unwrap_or(0))
+    }
+
+    /// How long nothing may be sent before [`keep_alive`](Self::keep_alive) is due; `None`: for ever.
+    pub const fn keepalive_interval(&self) -> Option<Duration> {
+        match self.kind.encapsulation {
+            Encapsulation::Udp { keepalives: true } => Some(KEEPALIVE_INTERVAL),
+            _ => None,
+        }
+    }
+
+    /// Reminds a NAT on our side of us (RFC 3948 §2.3). Like any packet, it may get lost. `Err` only
+    /// if the socket itself is unusable.
+    pub fn keep_alive(&self) -> io::Result<()> {
+        let reminder = Outgoing {
+            esp: &NAT_KEEPALIVE,
+            tos: 0,
+        };
+        self.send([reminder]).map(drop)
     }
 
     /// Sends ESP packets in their order. `Err` only if the socket itself is unusable; what became of
@@ -106,7 +144,12 @@ impl Wire {
     pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<ReceiveOutcome> {
         let mut outcome = ReceiveOutcome::default();
         let mut arrivals = [sys::Arrival::default(); sys::BATCH];
-        let received = match sys::receive_batch(self.socket.as_fd(), batch.slots(), &mut arrivals) {
+        let received = match sys::receive_batch(
+            self.socket.as_fd(),
+            self.kind.family,
+            batch.slots(),
+            &mut arrivals,
+        ) {
             Ok(received) => received,
             Err(Errno::EAGAIN) => 0,
             Err(errno) if is_network_error(errno) => {
@@ -115,17 +158,33 @@ impl Wire {
             }
             Err(errno) => return Err(errno.into()),
         };
-        batch.fill(arrivals.iter().take(received), &mut outcome);
+        batch.fill(self.kind, arrivals.iter().take(received), &mut outcome);
         Ok(outcome)
     }
 
+    fn bind(&self) -> Result<(), WireError> {
+        let local = self.path.local;
+        bind(self.socket.as_raw_fd(), &SockaddrStorage::from(local)).map_err(|errno| match errno {
+            Errno::EADDRNOTAVAIL => WireError::NotOurAddress { local: local.ip() },
+            errno => WireError::os("bind to the local address", errno),
+        })
+    }
+
     fn connect(&self) -> Result<(), Errno> {
-        connect(self.socket.as_raw_fd(), &SockaddrIn::from(self.remote))
+        let remote = SockaddrStorage::from(self.path.remote);
+        connect(self.socket.as_raw_fd(), &remote)
+    }
+
+    /// What came in between binding and connecting may be anybody's, an IKE message of another peer
+    /// for example, which would be taken for this one's.
+    fn discard_strangers(&self) {
+        let mut octet = [0];
+        while recv(self.socket.as_raw_fd(), &mut octet, MsgFlags::MSG_DONTWAIT).is_ok() {}
     }
 
     fn send_batch(&self, mut batch: &[Outgoing<'_>], outcome: &mut SendOutcome) -> io::Result<()> {
         while let [_, rest @ ..] = batch {
-            match sys::send_batch(self.socket.as_fd(), batch) {
+            match sys::send_batch(self.socket.as_fd(), self.kind.family, batch) {
                 Ok(sent) => {
                     outcome.sent += sent;
                     batch = batch.get(sent..).unwrap_or_default();
@@ -181,103 +240,13 @@ impl SendOutcome {
             | Errno::ENETDOWN
             | Errno::EACCES
             | Errno::EINVAL => Some(&mut self.unreachable),
+            // What an earlier packet met; the kernel tells it to the next one instead of sending it.
+            errno if is_network_error(errno) => Some(&mut self.unreachable),
             Errno::EPERM => Some(&mut self.blocked),
             Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Some(&mut self.no_room),
             _ => None,
         }
     }
-}
-
-/// What [`Wire::receive`] did; the packets themselves are in the batch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReceiveOutcome {
-    /// In the batch.
-    pub packets: usize,
-    /// Longer than a slot, so not in the batch.
-    pub truncated: usize,
-    /// Without a whole outer header, so not in the batch.
-    pub malformed: usize,
-    /// ICMP errors that came back for packets that we sent.
-    pub network_errors: usize,
-}
-
-/// Slots for received packets, allocated once.
-#[derive(Debug)]
-pub struct ReceiveBatch {
-    buffer: Box<[u8]>,
-    slot_size: NonZeroUsize,
-    /// For each slot that the last reception filled.
-    found: Vec<Option<Found>>,
-}
-
-#[derive(Debug, Clone)]
-struct Found {
-    esp: Range<usize>,
-    tos: u8,
-    source: SocketAddr,
-}
-
-impl ReceiveBatch {
-    /// `slots` (at most [`MAX_BATCH`] are of use) of `slot_size` octets each: the longest outer packet
-    /// to be received, header included.
-    pub fn new(slots: NonZeroUsize, slot_size: NonZeroUsize) -> Self {
-        let slots = slots.get().min(MAX_BATCH);
-        Self {
-            buffer: vec![0; slots * slot_size.get()].into_boxed_slice(),
-            slot_size,
-            found: Vec::with_capacity(slots),
-        }
-    }
-
-    /// What the last [`Wire::receive`] brought, in the order of arrival.
-    pub fn packets(&mut self) -> impl Iterator<Item = Incoming<'_>> {
-        let slots = self.buffer.chunks_exact_mut(self.slot_size.get());
-        slots.zip(&self.found).filter_map(|(buffer, found)| {
-            let Found { esp, tos, source } = found.clone()?;
-            Some(Incoming {
-                buffer,
-                esp,
-                tos,
-                source,
-            })
-        })
-    }
-
-    fn slots(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.buffer.chunks_exact_mut(self.slot_size.get())
-    }
-
-    fn fill<'a>(
-        &mut self,
-        arrivals: impl Iterator<Item = &'a sys::Arrival>,
-        outcome: &mut ReceiveOutcome,
-    ) {
-        self.found.clear();
-        let slots = self.buffer.chunks_exact(self.slot_size.get());
-        for (slot, arrival) in slots.zip(arrivals) {
-            let found = strip_ipv4(slot.get(..arrival.length).unwrap_or_default())
-                .filter(|_| !arrival.truncated);
-            match &found {
-                Some(_) => outcome.packets += 1,
-                None if arrival.truncated => outcome.truncated += 1,
-                None => outcome.malformed += 1,
-            }
-            self.found.push(found);
-        }
-    }
-}
-
-/// One received packet in its slot.
-#[derive(Debug)]
-pub struct Incoming<'a> {
-    /// The slot; what lies around [`esp`](Self::esp) is free to be overwritten.
-    pub buffer: &'a mut [u8],
-    /// Where in `buffer` the ESP packet is, from its SPI to its ICV.
-    pub esp: Range<usize>,
-    /// The outer TOS octet (DSCP and ECN).
-    pub tos: u8,
-    /// The outer source; port 0, as native ESP has none.
-    pub source: SocketAddr,
 }
 
 /// Why a wire can't be laid.
@@ -291,6 +260,14 @@ pub enum WireError {
     NotOurAddress {
         /// What was to be bound.
         local: IpAddr,
+    },
+    /// No packet has an address of each.
+    #[error("{local} and {remote} are of different IP versions; correct \"local\" or \"address\"")]
+    TwoFamilies {
+        /// Our address.
+        local: IpAddr,
+        /// The peer's.
+        remote: IpAddr,
     },
     /// There is no way to the peer.
     #[error(
@@ -335,39 +312,6 @@ fn is_network_error(errno: Errno) -> bool {
             | Errno::EPROTO
     )
 }
-
-/// Where the ESP packet lies behind the IPv4 header that a raw socket delivers with it.
-fn strip_ipv4(packet: &[u8]) -> Option<Found> {
-    let (header, _) = packet.split_first_chunk::<IPV4_HEADER>()?;
-    let [version_and_length, tos, ..] = *header;
-    let [.., s0, s1, s2, s3, _, _, _, _] = *header;
-    let header_length = usize::from(version_and_length & 0x0f) * 4;
-    if version_and_length >> 4 != 4 || !(IPV4_HEADER..=packet.len()).contains(&header_length) {
-        return None;
-    }
-    let source = SocketAddrV4::new(Ipv4Addr::new(s0, s1, s2, s3), 0);
-    Some(Found {
-        esp: header_length..packet.len(),
-        tos,
-        source: source.into(),
-    })
-}
-
-/// The FORCE variants pass the system's limit and need CAP_NET_ADMIN. Any size works, so a refusal
-/// costs speed and nothing else.
-fn enlarge_buffers(socket: &OwnedFd) {
-    let _ = setsockopt(socket, sockopt::RcvBufForce, &SOCKET_BUFFER)
-        .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &SOCKET_BUFFER));
-    let _ = setsockopt(socket, sockopt::SndBufForce, &SOCKET_BUFFER)
-        .or_else(|_| setsockopt(socket, sockopt::SndBuf, &SOCKET_BUFFER));
-}
-
-/// An IPv4 header without options.
-const IPV4_HEADER: usize = 20;
-
-/// Octets asked for in each direction: bridges about 50 ms of a 1 Gbit/s link, where the kernel's
-/// default of 200 kB drops while the worker is off the CPU (wireguard-go uses the same).
-const SOCKET_BUFFER: usize = 7 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -3,58 +3,59 @@
 //!
 //! A socket is bound to the wildcard address, so that addresses may come and go, and every datagram
 //! carries the address on our side (`IP_PKTINFO`): an answer leaves from the one that was called. On
-//! port 4500 the non-ESP marker is added and stripped here.
+//! port 4500 the non-ESP marker is added and stripped here; what a peer with a wire of its own there
+//! sends ([`esp`](super::esp)) does not get here.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn,
-    bind, recvmsg, sendmsg, setsockopt, socket, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind,
+    recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
 use tokio::io::Interest;
 
+use super::outer::{NAT_TRAVERSAL_PORT, NON_ESP_MARKER, OnSharedPort, Path, on_shared_port};
+use super::sys::Family;
+
 /// RFC 7296 §2.
 pub const IKE_PORT: u16 = 500;
-/// RFC 7296 §2.23: shared with ESP in UDP.
-pub const NAT_TRAVERSAL_PORT: u16 = 4500;
 
-/// The outer addresses and ports of a datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Path {
-    /// Our address and port.
-    pub local: SocketAddr,
-    /// The peer's address and port.
-    pub remote: SocketAddr,
-}
-
-/// Both sockets.
+/// The sockets: two ports of each IP version.
 #[derive(Debug)]
 pub struct IkeSockets {
-    v4_500: Socket,
-    v4_4500: Socket,
+    /// Never empty.
+    sockets: Vec<Socket>,
+    /// Which of them is asked first, so that a flood on one does not starve the others.
+    turn: AtomicUsize,
 }
 
 impl IkeSockets {
-    /// Takes both ports for this process alone. Must be called within a tokio runtime with I/O.
+    /// Takes the ports for this process alone, of IPv6 where the host has it. Must be called within
+    /// a tokio runtime with I/O.
     pub fn bind() -> Result<Self, BindError> {
+        let mut sockets = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            for port in [IKE_PORT, NAT_TRAVERSAL_PORT] {
+                sockets.extend(Socket::bind(family, port)?);
+            }
+        }
         Ok(Self {
-            v4_500: Socket::bind(IKE_PORT)?,
-            v4_4500: Socket::bind(NAT_TRAVERSAL_PORT)?,
+            sockets,
+            turn: AtomicUsize::new(0),
         })
     }
 
-    /// Waits for one datagram on either port. `buffer` should hold 65535 octets. A future that is
+    /// Waits for one datagram on any of them. `buffer` should hold 65535 octets. A future that is
     /// dropped before it is ready has taken no datagram.
     pub async fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Arrival<'b>> {
         let (socket, datagram) = loop {
-            let (socket, ready) = tokio::select! {
-                ready = self.v4_500.udp.readable() => (&self.v4_500, ready),
-                ready = self.v4_4500.udp.readable() => (&self.v4_4500, ready),
-            };
-            ready?;
+            let socket = self.readable().await?;
             match socket
                 .udp
                 .try_io(Interest::READABLE, || socket.receive(buffer))
@@ -66,21 +67,35 @@ impl IkeSockets {
         Ok(socket.classify(datagram, buffer))
     }
 
+    async fn readable(&self) -> io::Result<&Socket> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.sockets.len().max(1);
+        let (later, first) = self.sockets.split_at(turn);
+        poll_fn(|context| {
+            for socket in first.iter().chain(later) {
+                if let Poll::Ready(ready) = socket.udp.poll_recv_ready(context) {
+                    return Poll::Ready(ready.map(|()| socket));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Sends one IKE message from `path.local` (an unspecified address lets the kernel choose) to
     /// `path.remote`. An error concerns this message only: retransmission (RFC 7296 §2.1) deals with
     /// it. DF is left to the kernel, which fragments a message that is longer than a known path MTU.
     pub async fn send(&self, path: &Path, message: &[u8]) -> Result<(), SendError> {
-        let no_socket = || SendError::NoSocket { path: *path };
-        let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (path.local, path.remote) else {
-            return Err(no_socket());
-        };
-        let socket = [&self.v4_500, &self.v4_4500]
-            .into_iter()
-            .find(|socket| socket.port == local.port())
-            .ok_or_else(no_socket)?;
+        let families = (Family::of(path.local.ip()), Family::of(path.remote.ip()));
+        let socket = self
+            .sockets
+            .iter()
+            .find(|socket| {
+                socket.port == path.local.port() && (socket.family, socket.family) == families
+            })
+            .ok_or(SendError::NoSocket { path: *path })?;
         let sent = socket
             .udp
-            .async_io(Interest::WRITABLE, || socket.send(local, remote, message));
+            .async_io(Interest::WRITABLE, || socket.send(path, message));
         sent.await.map_err(|source| SendError::Os {
             path: *path,
             source,
@@ -180,6 +195,7 @@ pub enum SendError {
 #[derive(Debug)]
 struct Socket {
     udp: tokio::net::UdpSocket,
+    family: Family,
     port: u16,
 }
 
@@ -193,23 +209,35 @@ struct Datagram {
 }
 
 impl Socket {
-    fn bind(port: u16) -> Result<Self, BindError> {
+    /// `None`: the host has no IP of this version.
+    fn bind(family: Family, port: u16) -> Result<Option<Self>, BindError> {
         let os = |source| BindError::Os { port, source };
-        let fd = udp_socket().map_err(|errno| os(errno.into()))?;
-        let wildcard = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        bind(fd.as_raw_fd(), &SockaddrIn::from(wildcard)).map_err(|errno| match errno {
+        let fd = match udp_socket(family) {
+            Err(Errno::EAFNOSUPPORT) if family == Family::V6 => return Ok(None),
+            fd => fd.map_err(|errno| os(errno.into()))?,
+        };
+        let wildcard = match family {
+            Family::V4 => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            Family::V6 => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+        };
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(wildcard)).map_err(|errno| match errno {
             Errno::EADDRINUSE => BindError::PortInUse { port },
             Errno::EACCES | Errno::EPERM => BindError::NotPermitted { port },
             errno => os(errno.into()),
         })?;
+        if port == NAT_TRAVERSAL_PORT {
+            // For the wires of peers whose ESP is in UDP. Set now, when another daemon's hold on the
+            // port has been seen; it lets in nobody who does not share our user.
+            setsockopt(&fd, sockopt::ReusePort, &true).map_err(|errno| os(errno.into()))?;
+        }
         let udp = tokio::net::UdpSocket::from_std(UdpSocket::from(fd)).map_err(os)?;
-        Ok(Self { udp, port })
+        Ok(Some(Self { udp, family, port }))
     }
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<Datagram> {
         let mut slices = [IoSliceMut::new(buffer)];
-        let mut control = nix::cmsg_space!(libc::in_pktinfo);
-        let message = recvmsg::<SockaddrIn>(
+        let mut control = nix::cmsg_space!(libc::in6_pktinfo);
+        let message = recvmsg::<SockaddrStorage>(
             self.udp.as_raw_fd(),
             &mut slices,
             Some(&mut control),
@@ -224,8 +252,8 @@ impl Socket {
                     .ok()?
                     .find_map(|control| unicast_destination(&control))?;
                 Some(Path {
-                    local: SocketAddrV4::new(local, self.port).into(),
-                    remote: SocketAddrV4::from(remote).into(),
+                    local: SocketAddr::new(local, self.port),
+                    remote: socket_addr(&remote)?,
                 })
             }),
         })
@@ -234,7 +262,7 @@ impl Socket {
     fn classify<'b>(&self, datagram: Datagram, buffer: &'b [u8]) -> Arrival<'b> {
         let bytes = buffer.get(..datagram.length).unwrap_or_default();
         let bytes = match self.port {
-            NAT_TRAVERSAL_PORT => strip_marker(bytes),
+            NAT_TRAVERSAL_PORT => message_on_shared_port(bytes),
             _ => Ok(bytes),
         };
         match (datagram, bytes) {
@@ -255,61 +283,85 @@ impl Socket {
         }
     }
 
-    fn send(&self, local: SocketAddrV4, remote: SocketAddrV4, message: &[u8]) -> io::Result<()> {
+    fn send(&self, path: &Path, message: &[u8]) -> io::Result<()> {
         let marker: &[u8] = if self.port == NAT_TRAVERSAL_PORT {
             &NON_ESP_MARKER
         } else {
             &[]
         };
-        let source = libc::in_pktinfo {
-            ipi_ifindex: 0,
-            ipi_spec_dst: libc::in_addr {
-                s_addr: u32::from_ne_bytes(local.ip().octets()),
-            },
-            ipi_addr: libc::in_addr { s_addr: 0 },
+        let parts = [IoSlice::new(marker), IoSlice::new(message)];
+        let send = |source| {
+            sendmsg(
+                self.udp.as_raw_fd(),
+                &parts,
+                &[source],
+                MsgFlags::empty(),
+                Some(&SockaddrStorage::from(path.remote)),
+            )
         };
-        sendmsg(
-            self.udp.as_raw_fd(),
-            &[IoSlice::new(marker), IoSlice::new(message)],
-            &[ControlMessage::Ipv4PacketInfo(&source)],
-            MsgFlags::empty(),
-            Some(&SockaddrIn::from(remote)),
-        )?;
+        match path.local.ip() {
+            IpAddr::V4(local) => send(ControlMessage::Ipv4PacketInfo(&libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(local.octets()),
+                },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            })),
+            IpAddr::V6(local) => send(ControlMessage::Ipv6PacketInfo(&libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr {
+                    s6_addr: local.octets(),
+                },
+                ipi6_ifindex: 0,
+            })),
+        }?;
         Ok(())
     }
 }
 
-fn udp_socket() -> Result<OwnedFd, Errno> {
+fn udp_socket(family: Family) -> Result<OwnedFd, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
-    setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?;
+    let fd = socket(family.into(), SockType::Datagram, flags, None)?;
+    match family {
+        Family::V4 => setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?,
+        Family::V6 => {
+            setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+            setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+    }
     Ok(fd)
 }
 
 /// The datagram's destination, if that is the address the kernel would answer from: for broadcast
 /// and multicast the two differ.
-fn unicast_destination(control: &ControlMessageOwned) -> Option<Ipv4Addr> {
-    let ControlMessageOwned::Ipv4PacketInfo(info) = control else {
-        return None;
-    };
-    let unicast = info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
-    unicast.then(|| Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()))
-}
-
-fn strip_marker(bytes: &[u8]) -> Result<&[u8], Discard> {
-    match bytes.split_first_chunk() {
-        Some((&NON_ESP_MARKER, message)) => Ok(message),
-        Some(_) => Err(Discard::EspInUdp),
-        None if bytes == NAT_KEEPALIVE => Err(Discard::NatKeepalive),
-        None => Err(Discard::Runt),
+fn unicast_destination(control: &ControlMessageOwned) -> Option<IpAddr> {
+    match control {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            let unicast = info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
+            unicast.then(|| Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into())
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            (!address.is_multicast()).then_some(address.into())
+        }
+        _ => None,
     }
 }
 
-/// RFC 3948 §2.2: zeros where an ESP packet has its SPI, which is never 0.
-const NON_ESP_MARKER: [u8; 4] = [0; 4];
+fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address
+        .as_sockaddr_in()
+        .map(|v4| SocketAddr::V4((*v4).into()));
+    v4.or_else(|| Some(SocketAddr::V6((*address.as_sockaddr_in6()?).into())))
+}
 
-/// RFC 3948 §2.3.
-const NAT_KEEPALIVE: [u8; 1] = [0xff];
+fn message_on_shared_port(bytes: &[u8]) -> Result<&[u8], Discard> {
+    match on_shared_port(bytes) {
+        OnSharedPort::Ike(message) => Ok(message),
+        OnSharedPort::Esp => Err(Discard::EspInUdp),
+        OnSharedPort::Keepalive => Err(Discard::NatKeepalive),
+        OnSharedPort::Runt => Err(Discard::Runt),
+    }
+}
 
 #[cfg(test)]
 mod tests;

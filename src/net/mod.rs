@@ -10,6 +10,7 @@ pub mod ike;
 pub mod isolation;
 pub mod netlink;
 pub mod netns;
+pub mod outer;
 pub mod poll;
 pub mod prefix;
 pub mod privilege;

@@ -7,9 +7,11 @@
 
 use std::ffi::CStr;
 use std::mem;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::socket::AddressFamily;
 use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 
 use super::esp::Outgoing;
@@ -44,6 +46,24 @@ sockopt_impl!(
     libc::SOL_PACKET,
     libc::PACKET_STATISTICS,
     libc::tpacket_stats
+);
+
+sockopt_impl!(
+    /// `IPV6_MTU_DISCOVER`, one of the `IPV6_PMTUDISC_…` values.
+    Ipv6MtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MTU_DISCOVER,
+    libc::c_int
+);
+
+sockopt_impl!(
+    /// `IPV6_MTU`: the path MTU of a connected socket.
+    Ipv6Mtu,
+    GetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MTU,
+    libc::c_int
 );
 
 nix::ioctl_readwrite_bad!(
@@ -82,13 +102,14 @@ pub(super) fn attach_tun(
 /// kernel took, or what it said to the first. Never 0 for a batch that isn't empty.
 pub(super) fn send_batch(
     socket: BorrowedFd<'_>,
+    family: Family,
     messages: &[Outgoing<'_>],
 ) -> Result<usize, Errno> {
     // SAFETY: these are C structures of integers and pointers, for which all zero is valid.
     let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
     // SAFETY: as above.
     let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-    let mut controls = [TosControl::new(0); BATCH];
+    let mut controls = [TosControl::new(family, 0); BATCH];
     let parts = headers.iter_mut().zip(&mut vectors).zip(&mut controls);
     let mut count = 0;
     for (message, ((header, vector), control)) in messages.iter().zip(parts) {
@@ -97,7 +118,7 @@ pub(super) fn send_batch(
         header.msg_hdr.msg_iov = &raw mut *vector;
         header.msg_hdr.msg_iovlen = 1;
         if message.tos != 0 {
-            *control = TosControl::new(message.tos);
+            *control = TosControl::new(family, message.tos);
             header.msg_hdr.msg_control = (&raw mut *control).cast();
             header.msg_hdr.msg_controllen = size_of::<TosControl>() as _;
         }
@@ -118,7 +139,8 @@ pub(super) fn send_batch(
         .map(|sent| sent as usize)
 }
 
-/// The `IP_TOS` control message, laid out as `CMSG_FIRSTHDR` and `CMSG_DATA` lay it out.
+/// The `IP_TOS` or `IPV6_TCLASS` control message, laid out as `CMSG_FIRSTHDR` and `CMSG_DATA` lay it
+/// out.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct TosControl {
@@ -129,16 +151,28 @@ struct TosControl {
 const TOS_OCTETS: u32 = libc::c_int::BITS / 8;
 
 impl TosControl {
-    fn new(tos: u8) -> Self {
+    fn new(family: Family, tos: u8) -> Self {
         // SAFETY: a `cmsghdr` is integers, for which zero is valid.
         let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
         // SAFETY: arithmetic on a constant; nothing is dereferenced.
         header.cmsg_len = unsafe { libc::CMSG_LEN(TOS_OCTETS) } as _;
-        header.cmsg_level = libc::IPPROTO_IP;
-        header.cmsg_type = libc::IP_TOS;
+        (header.cmsg_level, header.cmsg_type) = family.tos_control();
         Self {
             header,
             tos: libc::c_int::from(tos),
+        }
+    }
+
+    /// The octet, if the kernel has filled this one in. It writes one octet for IPv4, and an integer
+    /// for IPv6.
+    fn read(&self, family: Family) -> Option<u8> {
+        let Self { header, tos } = self;
+        if (header.cmsg_level, header.cmsg_type) != family.tos_control() {
+            return None;
+        }
+        match family {
+            Family::V4 => tos.to_ne_bytes().first().copied(),
+            Family::V6 => u8::try_from(*tos).ok(),
         }
     }
 }
@@ -159,12 +193,15 @@ pub(super) struct Arrival {
     pub(super) length: usize,
     /// The datagram was longer than the slot.
     pub(super) truncated: bool,
+    /// The outer TOS octet, of a socket that asks for it.
+    pub(super) tos: u8,
 }
 
 /// `recvmmsg` into the first [`BATCH`] of `slots` without waiting: how many datagrams came. Fails
 /// with `EAGAIN` when there is none.
 pub(super) fn receive_batch<'a>(
     socket: BorrowedFd<'_>,
+    family: Family,
     slots: impl Iterator<Item = &'a mut [u8]>,
     arrivals: &mut [Arrival; BATCH],
 ) -> Result<usize, Errno> {
@@ -172,16 +209,21 @@ pub(super) fn receive_batch<'a>(
     let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
     // SAFETY: as above.
     let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut controls: [TosControl; BATCH] = unsafe { mem::zeroed() };
+    let parts = headers.iter_mut().zip(&mut vectors).zip(&mut controls);
     let mut count = 0;
-    for (slot, (header, vector)) in slots.zip(headers.iter_mut().zip(&mut vectors)) {
+    for (slot, ((header, vector), control)) in slots.zip(parts) {
         vector.iov_base = slot.as_mut_ptr().cast();
         vector.iov_len = slot.len();
         header.msg_hdr.msg_iov = &raw mut *vector;
         header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_control = (&raw mut *control).cast();
+        header.msg_hdr.msg_controllen = size_of::<TosControl>() as _;
         count += 1;
     }
-    // SAFETY: the first `count` headers point at `vectors`, which outlive the call, and those at
-    // distinct slots that are mutably borrowed for longer than it.
+    // SAFETY: the first `count` headers point at `vectors` and `controls`, which outlive the call,
+    // and the vectors at distinct slots that are mutably borrowed for longer than it.
     let received = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
@@ -192,19 +234,55 @@ pub(super) fn receive_batch<'a>(
         )
     };
     let received = Errno::result(received).map(i32::cast_unsigned)? as usize;
-    for (arrival, header) in arrivals.iter_mut().zip(&headers).take(received) {
+    let filled = headers.iter().zip(&controls).take(received);
+    for (arrival, (header, control)) in arrivals.iter_mut().zip(filled) {
         *arrival = Arrival {
             length: header.msg_len as usize,
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            tos: control.read(family).unwrap_or(0),
         };
     }
     Ok(received)
 }
 
-/// A raw IPv4 socket for one IP protocol (`nix` lists no protocol 50); closed on `exec`.
-pub(super) fn raw_socket(protocol: libc::c_int) -> Result<OwnedFd, Errno> {
+/// The IP version of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(super) const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Level and type of the control message that carries the outer TOS octet.
+    const fn tos_control(self) -> (libc::c_int, libc::c_int) {
+        match self {
+            Self::V4 => (libc::IPPROTO_IP, libc::IP_TOS),
+            Self::V6 => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        }
+    }
+}
+
+impl From<Family> for AddressFamily {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::V4 => Self::Inet,
+            Family::V6 => Self::Inet6,
+        }
+    }
+}
+
+/// A raw socket for one IP protocol (`nix` lists no protocol 50); closed on `exec`.
+pub(super) fn raw_socket(family: Family, protocol: libc::c_int) -> Result<OwnedFd, Errno> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
+    let fd = unsafe { libc::socket(AddressFamily::from(family) as libc::c_int, kind, protocol) };
     let fd = Errno::result(fd)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -1,11 +1,11 @@
 //! What `[peer]`, `[peer.ike]` and `[peer.esp]` mean.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use secure_gre_esp::{DEFAULT_WINDOW_PACKETS, MAX_WINDOW_PACKETS, MIN_WINDOW_PACKETS};
-use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit};
+use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{
     EsnPolicy, EspProposal, IkeProposal, KeywordError, default_esp, default_ike,
@@ -40,9 +40,7 @@ pub(super) fn address(keys: &PeerKeys, findings: &mut Vec<Diagnostic>) -> Option
             findings.push(
                 Diagnostic::error("`peer.address` is missing")
                     .at_some(keys.span.clone())
-                    .help(
-                        "write address = \"…\" under [peer]: the peer's IPv4 address or host name",
-                    ),
+                    .help("write address = \"…\" under [peer]: the peer's IP address or host name"),
             );
             return None;
         }
@@ -50,14 +48,13 @@ pub(super) fn address(keys: &PeerKeys, findings: &mut Vec<Diagnostic>) -> Option
     let text = typed.get_ref().as_str();
     let fail = |message: String| Diagnostic::error(message).at(typed.span());
     let resolved = match text.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => value::outer_address(address)
+        Ok(address) => value::outer_address(address)
             .map(|()| PeerAddress::Ip(address))
             .map_err(|problem| fail(problem.to_owned())),
-        Ok(IpAddr::V6(_)) => Err(outer_ipv6(typed)),
         Err(_) if text == "any" => Err(fail(
             "`any` as a peer's address is not in this version".to_owned(),
         )
-        .help("write the peer's IPv4 address or host name")),
+        .help("write the peer's IP address or host name")),
         Err(_) => value::host_name(text)
             .map(PeerAddress::Name)
             .map_err(|problem| fail(format!("`{text}` is {problem}"))),
@@ -65,31 +62,26 @@ pub(super) fn address(keys: &PeerKeys, findings: &mut Vec<Diagnostic>) -> Option
     resolved.map_err(|problem| findings.push(problem)).ok()
 }
 
-fn outer_ipv6(typed: &Text) -> Diagnostic {
-    Diagnostic::error("IPv6 outside the tunnel is not in this version")
-        .at(typed.span())
-        .help("write an IPv4 address; inside the tunnel IPv6 works")
-}
-
 pub(super) fn local(
     typed: Option<&Text>,
     peer: Option<&PeerAddress>,
     findings: &mut Vec<Diagnostic>,
-) -> Option<Ipv4Addr> {
+) -> Option<IpAddr> {
     let typed = unless_word(typed, "auto")?;
     let fail = |message: &str| Diagnostic::error(message).at(typed.span());
-    let resolved = match typed.get_ref().parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) if peer == Some(&PeerAddress::Ip(address)) => {
+    let resolved = match (typed.get_ref().parse::<IpAddr>(), peer) {
+        (Err(_), _) => Err(fail(
+            "`peer.local` must be \"auto\" or an IP address of this host",
+        )),
+        (Ok(local), Some(PeerAddress::Ip(peer))) if local == *peer => {
             Err(fail("this is the peer's address, not ours")
                 .help("write local = \"auto\", or remove it"))
         }
-        Ok(IpAddr::V4(address)) => value::outer_address(address)
-            .map(|()| address)
-            .map_err(fail),
-        Ok(IpAddr::V6(_)) => Err(outer_ipv6(typed)),
-        Err(_) => Err(fail(
-            "`peer.local` must be \"auto\" or an IPv4 address of this host",
-        )),
+        (Ok(local), Some(PeerAddress::Ip(peer))) if local.is_ipv4() != peer.is_ipv4() => Err(fail(
+            "this is of another IP version than the peer's address",
+        )
+        .help("write local = \"auto\", or remove it")),
+        (Ok(local), _) => value::outer_address(local).map(|()| local).map_err(fail),
     };
     resolved.map_err(|problem| findings.push(problem)).ok()
 }
@@ -299,6 +291,19 @@ pub(super) fn on_failure(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -
         OnFailure::Retry,
         findings,
     )
+}
+
+pub(super) fn encapsulation(
+    typed: Option<&Text>,
+    findings: &mut Vec<Diagnostic>,
+) -> UdpEncapsulation {
+    let choices = [
+        ("auto", UdpEncapsulation::Auto),
+        ("always", UdpEncapsulation::Always),
+        ("never", UdpEncapsulation::Never),
+    ];
+    let default = UdpEncapsulation::default();
+    choice("peer.encapsulation", typed, &choices, default, findings)
 }
 
 pub(super) fn half_open(keys: &HalfOpenKeys, findings: &mut Vec<Diagnostic>) -> HalfOpenLimits {

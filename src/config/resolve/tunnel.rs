@@ -30,15 +30,12 @@ const DEFAULT_TTL: u8 = 64;
 /// The addresses outside the tunnel, as far as the file has them.
 pub(super) struct Outer<'a> {
     pub(super) peer: Option<&'a PeerAddress>,
-    pub(super) local: Option<Ipv4Addr>,
+    pub(super) local: Option<IpAddr>,
 }
 
 impl Outer<'_> {
     /// Whose address it is, outside.
     fn owner(&self, address: IpAddr) -> Option<&'static str> {
-        let IpAddr::V4(address) = address else {
-            return None;
-        };
         if self.peer == Some(&PeerAddress::Ip(address)) {
             return Some("the peer's");
         }

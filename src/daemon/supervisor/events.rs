@@ -5,10 +5,10 @@ use std::time::Instant;
 use secure_gre_ike as ike;
 use secure_gre_ike::config::PeerId;
 use secure_gre_ike::event::{Command, Event, GoneReason, Output};
-use tracing::{Instrument, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use super::{Departure, Supervisor};
-use crate::net::ike::Path as OuterPath;
+use crate::net::outer::{Encapsulation, Path as OuterPath};
 
 impl Supervisor {
     pub(super) async fn command(&mut self, now: Instant, command: Command) {
@@ -84,6 +84,11 @@ impl Supervisor {
                     "{name}: IKE SA up with {} ({}), {role}, as {}",
                     details.remote_id, details.suite, details.local_id
                 );
+                let path = outer_path(details.path);
+                let encapsulation = outer_encapsulation(details.encapsulation);
+                if let Err(problem) = tunnel.travel(path, encapsulation).await {
+                    error!("{name}: {problem}");
+                }
             }
             Event::ChildInbound { child, keys, .. } => tunnel.install_inbound(child, &keys),
             Event::ChildOutbound { child, keys, .. } => {
@@ -159,5 +164,14 @@ fn outer_path(path: ike::event::Path) -> OuterPath {
     OuterPath {
         local: path.local,
         remote: path.remote,
+    }
+}
+
+fn outer_encapsulation(encapsulation: ike::event::Encapsulation) -> Encapsulation {
+    match encapsulation {
+        ike::event::Encapsulation::None => Encapsulation::None,
+        ike::event::Encapsulation::Udp { behind_nat } => Encapsulation::Udp {
+            keepalives: behind_nat,
+        },
     }
 }

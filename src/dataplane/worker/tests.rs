@@ -1,6 +1,6 @@
 //! Links with real devices and sockets, two of them in one network namespace.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use secure_gre_gre as gre;
 use super::*;
 use crate::dataplane::{Link, SaId};
 use crate::net::netlink::Netlink;
+use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT};
 use crate::net::sandbox;
 
 const CONFIG: LinkConfig = LinkConfig {
@@ -33,6 +34,7 @@ struct End {
     link: Link,
     device: u32,
     notes: mpsc::Receiver<Note>,
+    messages: tokio::sync::mpsc::Receiver<Message>,
 }
 
 async fn end(
@@ -43,15 +45,23 @@ async fn end(
     remote: Ipv4Addr,
 ) -> End {
     let (queue, device) = sandbox::device(netlink, name, &[network]).await;
-    let wire = Wire::native_v4(local, remote, 64).unwrap();
     let (sender, notes) = mpsc::channel();
     let notify = move |note| sender.send(note).unwrap();
-    let link = Link::start(&CONFIG, Arc::new(queue), Arc::new(wire), notify).unwrap();
+    let (message_sender, messages) = tokio::sync::mpsc::channel(1);
+    let wire = wire(local, remote, Encapsulation::None);
+    let link = Link::start(&CONFIG, Arc::new(queue), wire, notify, message_sender);
     End {
-        link,
+        link: link.unwrap(),
         device: device.index,
         notes,
+        messages,
     }
+}
+
+fn wire(local: Ipv4Addr, remote: Ipv4Addr, encapsulation: Encapsulation) -> Arc<Wire> {
+    let [local, remote] = [local, remote].map(|ip| SocketAddr::from((ip, NAT_TRAVERSAL_PORT)));
+    let path = Path { local, remote };
+    Arc::new(Wire::new(path, encapsulation, 64).unwrap())
 }
 
 async fn both_ends(netlink: &Netlink) -> (End, End) {
@@ -60,11 +70,12 @@ async fn both_ends(netlink: &Netlink) -> (End, End) {
     (east, west)
 }
 
+fn keys() -> Keys {
+    let spi = Spi::try_from(0x1001).unwrap();
+    Keys::new(Suite::Aes128Gcm16, spi, true, &[7; 20]).unwrap()
+}
+
 fn connect(from: &End, to: &End) {
-    let keys = || {
-        let spi = Spi::try_from(0x1001).unwrap();
-        Keys::new(Suite::Aes128Gcm16, spi, true, &[7; 20]).unwrap()
-    };
     to.link
         .install_inbound(SaId(1), InboundSa::new(keys(), 64), true);
     from.link.install_outbound(SaId(1), OutboundSa::new(keys()));
@@ -135,6 +146,93 @@ fn a_path_that_shrinks_is_told() {
             east.link.counters().outbound.dropped(LinkDrop::WireTooBig) == 2
         });
         assert!(east.notes.try_recv().is_err(), "told once");
+    });
+}
+
+/// The SAs and their counters stay while the packets change over to UDP.
+#[test]
+fn packets_pass_on_another_wire() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let (east, west) = both_ends(&netlink).await;
+        connect(&east, &west);
+        let passed = |west: &End| west.link.counters().inbound.delivered.packets;
+        until("a native packet", || {
+            send(1, 100);
+            passed(&west) >= 1
+        });
+        let udp = Encapsulation::Udp { keepalives: false };
+        west.link.rewire(wire(WEST, EAST, udp));
+        east.link.rewire(wire(EAST, WEST, udp));
+        let before = passed(&west);
+        until("a packet in UDP", || {
+            send(1, 100);
+            passed(&west) > before + 1
+        });
+    });
+}
+
+/// RFC 3948 §2.2, §2.3: IKE messages are handed on while there is room, the rest is counted.
+#[test]
+fn what_is_not_esp_on_a_wire_in_udp() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let mut west = end(&netlink, "west", "10.2.0.1/24", WEST, EAST).await;
+        let udp = Encapsulation::Udp { keepalives: false };
+        west.link.rewire(wire(WEST, EAST, udp));
+        let peer = UdpSocket::bind((EAST, NAT_TRAVERSAL_PORT)).unwrap();
+        for datagram in [&b"\0\0\0\0first"[..], b"\0\0\0\0second", b"\xff", b"\0\0"] {
+            peer.send_to(datagram, (WEST, NAT_TRAVERSAL_PORT)).unwrap();
+        }
+        until("all of them", || west.link.counters().inbound.received == 4);
+        let counted = west.link.stop().inbound;
+        assert!(counted.is_conserved());
+        assert_eq!(counted.consumed, 2, "the first message, and the keepalive");
+        assert_eq!(counted.dropped(LinkDrop::IkeBacklog), 1);
+        assert_eq!(counted.dropped(LinkDrop::WireMalformed), 1);
+        let message = west.messages.try_recv().unwrap();
+        assert_eq!(&*message.bytes, b"first");
+        assert_eq!(message.path.remote, peer.local_addr().unwrap());
+    });
+}
+
+/// RFC 3948 §4: only where nothing else was sent for so long.
+#[test]
+fn keepalives_are_due_when_idle() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let (queue, _) = sandbox::device(&netlink, "east", &[]).await;
+        let mut worker = OutboundWorker {
+            path: Outbound::new(&CONFIG, drop::<Note>),
+            batch: Batch::default(),
+            path_mtu: None,
+            last_sent: Instant::now(),
+            queue: Arc::new(queue),
+            wire: wire(EAST, WEST, Encapsulation::Udp { keepalives: false }),
+        };
+        assert_eq!(
+            worker.until_keepalive(),
+            None,
+            "nobody's mapping is at stake"
+        );
+        worker.wire = wire(EAST, WEST, Encapsulation::Udp { keepalives: true });
+        assert_eq!(worker.until_keepalive(), None, "no SA");
+        worker.path.obey(outbound::Command::Install {
+            id: SaId(1),
+            sa: Box::new(OutboundSa::new(keys())),
+        });
+        let wait = worker.until_keepalive().unwrap();
+        assert!(wait > Duration::from_secs(15), "{wait:?}");
+
+        let peer = UdpSocket::bind((WEST, NAT_TRAVERSAL_PORT)).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        worker.last_sent = Instant::now().checked_sub(Duration::from_secs(20)).unwrap();
+        worker.keep_alive().unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(peer.recv(&mut buffer).unwrap(), 1);
+        assert_eq!(buffer[0], 0xff);
+        let wait = worker.until_keepalive().unwrap();
+        assert!(wait > Duration::from_secs(15), "{wait:?}");
     });
 }
 

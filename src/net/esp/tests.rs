@@ -1,22 +1,77 @@
+use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::kind::ipv4_header_length;
 use super::*;
+use crate::net::ike::{Arrival, IkeSockets};
 use crate::net::netlink::Netlink;
+use crate::net::outer::NAT_TRAVERSAL_PORT;
 use crate::net::poll::wait_readable;
 use crate::net::sandbox;
 
-const A: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-const B: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const C: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+const NATIVE: Encapsulation = Encapsulation::None;
+const UDP: Encapsulation = Encapsulation::Udp { keepalives: false };
+
+const A: &str = "127.0.0.1";
+const B: &str = "127.0.0.2";
+const C: &str = "127.0.0.3";
+/// Loopback has one IPv6 address by itself; these are added to it.
+const A6: &str = "fd00::1";
+const B6: &str = "fd00::2";
+
+/// Every kind of wire, with two addresses for it.
+const KINDS: [(Encapsulation, &str, &str); 4] =
+    [(NATIVE, A, B), (UDP, A, B), (NATIVE, A6, B6), (UDP, A6, B6)];
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(100));
 const LONG: Option<Duration> = Some(Duration::from_secs(5));
 
-fn pair() -> (Wire, Wire) {
+fn path(local: &str, remote: &str) -> Path {
+    let at = |address: &str| SocketAddr::new(address.parse().unwrap(), NAT_TRAVERSAL_PORT);
+    Path {
+        local: at(local),
+        remote: at(remote),
+    }
+}
+
+fn lay(encapsulation: Encapsulation, local: &str, remote: &str) -> Result<Wire, WireError> {
+    Wire::new(path(local, remote), encapsulation, 64)
+}
+
+/// Both ends of a wire of that kind.
+fn pair((encapsulation, a, b): (Encapsulation, &str, &str)) -> (Wire, Wire) {
     (
-        Wire::native_v4(A, B, 64).unwrap(),
-        Wire::native_v4(B, A, 64).unwrap(),
+        lay(encapsulation, a, b).unwrap(),
+        lay(encapsulation, b, a).unwrap(),
     )
+}
+
+fn native_pair() -> (Wire, Wire) {
+    pair(KINDS[0])
+}
+
+/// Gives the loopback the IPv6 addresses of [`KINDS`], and the MTU of most links.
+async fn prepare_loopback() {
+    let netlink = Netlink::connect().unwrap();
+    let loopback = netlink.link_by_name("lo").await.unwrap();
+    for address in [A6, B6] {
+        let address = format!("{address}/128").parse().unwrap();
+        netlink.add_address(loopback.index, address).await.unwrap();
+    }
+    netlink.set_mtu(loopback.index, 1500).await.unwrap();
+    // The kernel takes a moment before it delivers to a new IPv6 address, and a socket that was
+    // connected before that never gets there.
+    let b = UdpSocket::bind((B6, 0)).unwrap();
+    b.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    for _ in 0..500 {
+        let a = UdpSocket::bind((A6, 0)).unwrap();
+        a.send_to(b"?", b.local_addr().unwrap()).unwrap();
+        if b.recv(&mut [0]).is_ok() {
+            return;
+        }
+    }
+    panic!("nothing passes from {A6} to {B6}");
 }
 
 fn batch(slot_size: usize) -> ReceiveBatch {
@@ -30,80 +85,122 @@ fn plain(esp: &[u8]) -> Outgoing<'_> {
     Outgoing { esp, tos: 0 }
 }
 
-/// Everything that is there, as (ESP packet, TOS).
+/// Everything that comes, as (ESP packet, TOS). The kernel may take its time, also within a host.
 fn drain(wire: &Wire, batch: &mut ReceiveBatch) -> Vec<(Vec<u8>, u8)> {
     let mut packets = Vec::new();
-    while wire.receive(batch).unwrap().packets > 0 {
+    while wait_readable([wire.as_fd()], SHORT).unwrap() == [true] {
+        wire.receive(batch).unwrap();
         packets.extend(
             batch
                 .packets()
-                .map(|packet| (packet.buffer[packet.esp].to_vec(), packet.tos)),
+                .map(|packet| (packet.esp.to_vec(), packet.tos)),
         );
     }
     packets
 }
 
-#[test]
-fn packets_arrive_in_order_with_their_own_tos() {
-    sandbox::run(async {
-        let (a, b) = pair();
-        // More than one batch, and every TOS that a system call can mix.
-        let sent = (0..150_u8).map(|n| (vec![n; 8 + usize::from(n)], n.wrapping_mul(4) & 0xfd));
-        let sent = sent.collect::<Vec<_>>();
-        let outcome = a
-            .send(sent.iter().map(|(esp, tos)| Outgoing { esp, tos: *tos }))
-            .unwrap();
-        assert_eq!(
-            outcome,
-            SendOutcome {
-                sent: 150,
-                ..SendOutcome::default()
-            }
-        );
-        assert_eq!(drain(&b, &mut batch(2048)), sent);
-    });
+/// One reception, once there is something to receive.
+fn receive(wire: &Wire, batch: &mut ReceiveBatch) -> ReceiveOutcome {
+    assert_eq!(wait_readable([wire.as_fd()], LONG).unwrap(), [true]);
+    wire.receive(batch).unwrap()
 }
 
 #[test]
-fn outer_packets_carry_df_and_ttl() {
+fn packets_arrive_in_order_with_their_own_tos() {
     sandbox::run(async {
-        let a = Wire::native_v4(A, B, 33).unwrap();
-        let b = Wire::native_v4(B, A, 64).unwrap();
-        a.send([plain(b"12345678")]).unwrap();
-        let mut batch = batch(2048);
-        assert_eq!(b.receive(&mut batch).unwrap().packets, 1);
-        let packet = batch.packets().next().unwrap();
-        assert_eq!(packet.source, SocketAddr::from((A, 0)));
-        assert_eq!(packet.esp, 20..28);
-        assert_eq!(
-            (packet.buffer[6], packet.buffer[8], packet.buffer[9]),
-            (0x40, 33, 50)
-        );
+        prepare_loopback().await;
+        for kind in KINDS {
+            let (a, b) = pair(kind);
+            // More than one batch, and every TOS that a system call can mix.
+            let sent = (1..151_u8).map(|n| (vec![n; 8 + usize::from(n)], n.wrapping_mul(4) & 0xfd));
+            let sent = sent.collect::<Vec<_>>();
+            let outcome = a
+                .send(sent.iter().map(|(esp, tos)| Outgoing { esp, tos: *tos }))
+                .unwrap();
+            assert_eq!(
+                outcome,
+                SendOutcome {
+                    sent: 150,
+                    ..SendOutcome::default()
+                },
+                "{kind:?}"
+            );
+            assert_eq!(drain(&b, &mut batch(2048)), sent, "{kind:?}");
+        }
+    });
+}
+
+/// DF or its IPv6 equivalent, the TTL, and a real UDP checksum (D49), as a router sees them.
+#[test]
+fn outer_headers() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let (network, _) =
+            sandbox::device(&netlink, "outer", &["192.0.2.1/24", "2001:db8::1/64"]).await;
+        let esp = [7; 64];
+        for (encapsulation, local, remote) in [
+            (NATIVE, "192.0.2.1", "192.0.2.2"),
+            (UDP, "192.0.2.1", "192.0.2.2"),
+            (NATIVE, "2001:db8::1", "2001:db8::2"),
+            (UDP, "2001:db8::1", "2001:db8::2"),
+        ] {
+            let wire = Wire::new(path(local, remote), encapsulation, 33).unwrap();
+            wire.send([Outgoing {
+                esp: &esp,
+                tos: 0xb8,
+            }])
+            .unwrap();
+            let mut outer = [0; 1500];
+            let Overhead { ip, udp } = wire.overhead();
+            let protocol = if udp > 0 { 17 } else { 50 };
+            let length = loop {
+                // The device's own IPv6 packets come in between.
+                let length = network.read(&mut outer).unwrap();
+                let at = if outer[0] >> 4 == 4 { 9 } else { 6 };
+                match length {
+                    Some(length) if outer[at] == protocol => break length,
+                    _ => {}
+                }
+            };
+            assert_eq!(length, ip + udp + esp.len());
+            assert_eq!(outer[length - esp.len()..length], esp);
+            if ip == 20 {
+                assert_eq!((outer[1], outer[6], outer[8]), (0xb8, 0x40, 33));
+            } else {
+                assert_eq!((outer[0], outer[1] >> 4, outer[7]), (0x6b, 8, 33));
+            }
+            if udp > 0 {
+                assert_eq!(outer[ip..ip + 4], [0x11, 0x94, 0x11, 0x94]);
+                assert_ne!(outer[ip + 6..ip + 8], [0, 0], "a checksum");
+            }
+        }
     });
 }
 
 #[test]
 fn a_packet_beyond_the_path_mtu_is_told_and_holds_up_no_other() {
     sandbox::run(async {
-        let (a, b) = pair();
-        let netlink = Netlink::connect().unwrap();
-        let loopback = netlink.link_by_name("lo").await.unwrap();
-        netlink.set_mtu(loopback.index, 1500).await.unwrap();
-        assert_eq!(a.path_mtu().unwrap(), 1500);
-        let (fits, too_big) = (vec![1; 1500 - a.overhead()], vec![2; 1501 - a.overhead()]);
-        let outcome = a
-            .send([plain(&fits), plain(&too_big), plain(b"last")])
-            .unwrap();
-        assert_eq!(
-            outcome,
-            SendOutcome {
-                sent: 2,
-                too_big: 1,
-                ..SendOutcome::default()
-            }
-        );
-        let arrived = drain(&b, &mut batch(2048));
-        assert_eq!(arrived, [(fits, 0), (b"last".to_vec(), 0)]);
+        prepare_loopback().await;
+        for kind in KINDS {
+            let (a, b) = pair(kind);
+            assert_eq!(a.path_mtu().unwrap(), 1500);
+            let room = 1500 - a.overhead().ip - a.overhead().udp;
+            let (fits, too_big) = (vec![1; room], vec![2; room + 1]);
+            let outcome = a
+                .send([plain(&fits), plain(&too_big), plain(b"the last")])
+                .unwrap();
+            assert_eq!(
+                outcome,
+                SendOutcome {
+                    sent: 2,
+                    too_big: 1,
+                    ..SendOutcome::default()
+                },
+                "{kind:?}"
+            );
+            let arrived = drain(&b, &mut batch(2048));
+            assert_eq!(arrived, [(fits, 0), (b"the last".to_vec(), 0)], "{kind:?}");
+        }
     });
 }
 
@@ -111,7 +208,7 @@ fn a_packet_beyond_the_path_mtu_is_told_and_holds_up_no_other() {
 fn icmp_errors_are_counted_and_stop_nothing() {
     sandbox::run(async {
         // Nobody takes protocol 50 at C, so its kernel answers "protocol unreachable".
-        let wire = Wire::native_v4(A, C, 64).unwrap();
+        let wire = lay(NATIVE, A, C).unwrap();
         assert_eq!(wire.send([plain(b"12345678")]).unwrap().sent, 1);
         assert_eq!(wait_readable([wire.as_fd()], LONG).unwrap(), [true]);
         let outcome = wire.send([plain(b"12345678")]).unwrap();
@@ -138,8 +235,7 @@ fn the_path_mtu_follows_the_network() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let (network, _) = sandbox::device(&netlink, "outer", &["192.0.2.1/24"]).await;
-        let wire = Wire::native_v4(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2), 64);
-        let wire = wire.unwrap();
+        let wire = lay(NATIVE, "192.0.2.1", "192.0.2.2").unwrap();
         assert_eq!(wire.path_mtu().unwrap(), 1400);
         let packet = [1; 1380];
         assert_eq!(wire.send([plain(&packet)]).unwrap().sent, 1);
@@ -192,27 +288,27 @@ fn checksum(octets: &[u8]) -> [u8; 2] {
 #[test]
 fn other_sources_are_not_heard() {
     sandbox::run(async {
-        let (_, b) = pair();
-        let stranger = Wire::native_v4(C, B, 64).unwrap();
-        stranger.send([plain(b"12345678")]).unwrap();
-        assert_eq!(wait_readable([b.as_fd()], SHORT).unwrap(), [false]);
+        for encapsulation in [NATIVE, UDP] {
+            let (_, b) = pair((encapsulation, A, B));
+            let stranger = lay(encapsulation, C, B).unwrap();
+            stranger.send([plain(b"12345678")]).unwrap();
+            assert_eq!(wait_readable([b.as_fd()], SHORT).unwrap(), [false]);
+        }
     });
 }
 
 #[test]
 fn a_packet_longer_than_its_slot_is_counted_and_left_out() {
     sandbox::run(async {
-        let (a, b) = pair();
+        let (a, b) = native_pair();
         a.send([plain(&[1; 81]), plain(&[2; 80])]).unwrap();
         let mut batch = batch(100);
-        let outcome = b.receive(&mut batch).unwrap();
+        let outcome = receive(&b, &mut batch);
         assert_eq!(
             (outcome.packets, outcome.truncated, outcome.malformed),
             (1, 1, 0)
         );
-        let packets = batch
-            .packets()
-            .map(|packet| packet.buffer[packet.esp].to_vec());
+        let packets = batch.packets().map(|packet| packet.esp.to_vec());
         assert_eq!(packets.collect::<Vec<_>>(), [[2; 80]]);
     });
 }
@@ -222,8 +318,7 @@ fn losing_the_local_address_or_the_link_is_no_error() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let (_queue, link) = sandbox::device(&netlink, "outer", &["192.0.2.1/24"]).await;
-        let (local, remote) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
-        let wire = Wire::native_v4(local, remote, 64).unwrap();
+        let wire = lay(NATIVE, "192.0.2.1", "192.0.2.2").unwrap();
         let unreachable = SendOutcome {
             unreachable: 1,
             ..SendOutcome::default()
@@ -244,42 +339,110 @@ fn losing_the_local_address_or_the_link_is_no_error() {
 #[test]
 fn a_wire_that_cannot_be_laid_says_why() {
     sandbox::run(async {
-        let far = Ipv4Addr::new(192, 0, 2, 1);
-        let error = Wire::native_v4(far, B, 64).unwrap_err();
-        assert!(matches!(error, WireError::NotOurAddress { .. }), "{error}");
-        let error = Wire::native_v4(Ipv4Addr::UNSPECIFIED, far, 64).unwrap_err();
-        assert!(matches!(error, WireError::NoRoute { .. }), "{error}");
+        let far = "192.0.2.1";
+        for encapsulation in [NATIVE, UDP] {
+            let error = lay(encapsulation, far, B).unwrap_err();
+            assert!(matches!(error, WireError::NotOurAddress { .. }), "{error}");
+            let error = lay(encapsulation, "0.0.0.0", far).unwrap_err();
+            assert!(matches!(error, WireError::NoRoute { .. }), "{error}");
+            let error = lay(encapsulation, A, A6).unwrap_err();
+            assert!(matches!(error, WireError::TwoFamilies { .. }), "{error}");
+        }
         caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_RAW).unwrap();
-        let error = Wire::native_v4(A, B, 64).unwrap_err();
+        let error = lay(NATIVE, A, B).unwrap_err();
         assert!(matches!(error, WireError::NotPermitted), "{error}");
     });
 }
 
+/// D49, RFC 3948 §2: what else comes on port 4500.
 #[test]
-fn outer_headers_are_stripped_by_their_length() {
+fn ike_and_keepalives_on_a_wire_in_udp() {
+    sandbox::run(async {
+        prepare_loopback().await;
+        for (_, here, there) in [KINDS[1], KINDS[3]] {
+            let natted = Encapsulation::Udp { keepalives: true };
+            let (a, b) = pair((natted, here, there));
+            assert_eq!(a.keepalive_interval(), Some(Duration::from_secs(20)));
+            for datagram in [&b"\0\0\0\0an IKE message"[..], b"\0\0\0", b"an ESP packet"] {
+                assert_eq!(a.send([plain(datagram)]).unwrap().sent, 1);
+            }
+            a.keep_alive().unwrap();
+            let mut batch = batch(2048);
+            let outcome = receive(&b, &mut batch);
+            let expected = ReceiveOutcome {
+                packets: 1,
+                messages: 1,
+                keepalives: 1,
+                malformed: 1,
+                ..ReceiveOutcome::default()
+            };
+            assert_eq!(outcome, expected);
+            assert_eq!(batch.messages().collect::<Vec<_>>(), [b"an IKE message"]);
+            let packets = batch.packets().map(|packet| packet.esp.to_vec());
+            assert_eq!(packets.collect::<Vec<_>>(), [b"an ESP packet"]);
+        }
+    });
+}
+
+/// One port for IKE with everybody, and for the wires of each peer: the kernel finds whose is whose.
+#[test]
+fn wires_in_udp_share_the_port_with_ike() {
+    sandbox::run(async {
+        let ike = IkeSockets::bind().unwrap();
+        let (to_b, to_c) = (lay(UDP, A, B).unwrap(), lay(UDP, A, C).unwrap());
+        for (far, near, message) in [(B, &to_b, "\0\0\0\0from B"), (C, &to_c, "\0\0\0\0from C")] {
+            let peer = lay(UDP, far, A).unwrap();
+            peer.send([plain(message.as_bytes())]).unwrap();
+            let mut batch = batch(2048);
+            assert_eq!(receive(near, &mut batch).messages, 1);
+            assert_eq!(batch.messages().next(), Some(&message.as_bytes()[4..]));
+        }
+
+        // Another port of the same host, as after a NAT has forgotten it.
+        let stranger = UdpSocket::bind((B, 4501)).unwrap();
+        let to = (A, NAT_TRAVERSAL_PORT);
+        stranger.send_to(b"\0\0\0\0from elsewhere", to).unwrap();
+        let mut buffer = [0; 64];
+        let arrival = ike.receive(&mut buffer).await.unwrap();
+        let Arrival::Message { path, bytes } = arrival else {
+            panic!("{arrival:?}");
+        };
+        assert_eq!(path.remote, stranger.local_addr().unwrap());
+        assert_eq!(bytes, b"from elsewhere");
+    });
+}
+
+/// An ICMP error costs the packet that it is told to, and no more.
+#[test]
+fn a_closed_port_at_the_peer_does_not_break_a_wire_in_udp() {
+    sandbox::run(async {
+        let wire = lay(UDP, A, C).unwrap();
+        assert_eq!(wire.send([plain(b"12345678")]).unwrap().sent, 1);
+        assert_eq!(wait_readable([wire.as_fd()], LONG).unwrap(), [true]);
+        let outcome = wire.send([plain(b"12345678"), plain(b"12345678")]).unwrap();
+        assert_eq!(outcome.sent + outcome.unreachable, 2, "{outcome:?}");
+        assert!(outcome.sent >= 1);
+        wire.receive(&mut batch(2048)).unwrap();
+    });
+}
+
+#[test]
+fn ipv4_headers_are_measured() {
     let mut packet = vec![0; 40];
-    packet[..2].copy_from_slice(&[0x45, 0xb8]);
-    packet[12..16].copy_from_slice(&[192, 0, 2, 7]);
-    let found = strip_ipv4(&packet).unwrap();
-    assert_eq!((found.esp, found.tos), (20..40, 0xb8));
-    assert_eq!(found.source, SocketAddr::from(([192, 0, 2, 7], 0)));
-    for (first, esp) in [
-        (0x46, Some(24..40)),
-        (0x4a, Some(40..40)),
+    for (first, length) in [
+        (0x45, Some(20)),
+        (0x46, Some(24)),
+        (0x4a, Some(40)),
         (0x4b, None),
         (0x44, None),
         (0x65, None),
         (0x00, None),
     ] {
         packet[0] = first;
-        assert_eq!(
-            strip_ipv4(&packet).map(|found| found.esp),
-            esp,
-            "{first:#x}"
-        );
+        assert_eq!(ipv4_header_length(&packet), length, "{first:#x}");
     }
     packet[0] = 0x45;
     for length in 0..20 {
-        assert!(strip_ipv4(&packet[..length]).is_none(), "{length}");
+        assert_eq!(ipv4_header_length(&packet[..length]), None, "{length}");
     }
 }
