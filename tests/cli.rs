@@ -150,7 +150,7 @@ fn a_wrong_command_line_is_a_usage_error() {
 
 #[test]
 fn up_with_a_wrong_file_touches_nothing() {
-    let folder = folder(&PEER.replace("198.51.100.2", "2001:db8::2"));
+    let folder = folder(&PEER.replace("198.51.100.2", "224.0.0.5"));
     let Run { code, stderr, .. } = secure_gre(folder.path(), &["up", "berlin.toml"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("--> berlin.toml:3:11"), "{stderr}");

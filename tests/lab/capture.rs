@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::netns::Netns;
 use super::process::Process;
 use super::product;
+use super::topology::Outer;
 use super::traffic::MARKER;
 
 /// IP protocol number of GRE.
@@ -87,6 +88,22 @@ impl Packets {
     pub(crate) fn longest(&self, protocol: u8) -> usize {
         let lengths = self.0.iter().filter(|packet| packet.protocol == protocol);
         lengths.map(|packet| packet.length).max().unwrap_or(0)
+    }
+
+    /// Panics unless a lot of ESP, full packets among it, came as it should, and none of it in
+    /// fragments.
+    #[track_caller]
+    pub(crate) fn assert_carried_over(&self, outer: Outer) {
+        let (native, udp) = (self.count_protocol(ESP), self.count_udp(4500));
+        let protocol = if outer.udp { UDP } else { ESP };
+        if outer.udp {
+            assert!(udp > 1000 && native == 0, "{native} native, {udp} in UDP");
+        } else {
+            // IKE may use the port too.
+            assert!(native > 1000 && udp < 50, "{native} native, {udp} in UDP");
+        }
+        assert_eq!(self.longest(protocol), outer.longest_packet());
+        assert_eq!(self.count_fragments(), 0);
     }
 
     /// The first packet that should have been inside the tunnel: GRE, a packet from or to one of

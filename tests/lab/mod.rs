@@ -26,7 +26,7 @@ pub(crate) use netns::Netns;
 pub(crate) use product::{Folder, Peer, Product};
 pub(crate) use require::require;
 pub(crate) use strongswan::Strongswan;
-pub(crate) use topology::Topology;
+pub(crate) use topology::{Outer, Topology};
 
 /// Polls `probe` until it yields a value; panics with `what` after `timeout`.
 #[track_caller]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::netns::Netns;
 use super::process::{self, Output, Process};
-use super::topology::{LEFT, RIGHT};
+use super::topology::{LEFT, Outer, RIGHT};
 use super::{eventually, traffic};
 
 /// The pre-shared key of both ends.
@@ -81,6 +81,21 @@ impl Peer {
             inner: ["10.255.0.2/30", "fd00:255::2/64"],
             routes: &[],
             ..Self::default()
+        }
+    }
+
+    /// The same, but over another outer link. Who calls is who wants UDP.
+    pub(crate) fn over(self, outer: Outer) -> Self {
+        let calls_left = self.address == LEFT;
+        let wants_udp = outer.udp && self.initiate;
+        Self {
+            address: if calls_left { outer.left } else { outer.right },
+            more: if wants_udp {
+                "encapsulation = \"always\""
+            } else {
+                self.more
+            },
+            ..self
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::guest::Guest;
 use super::process::Output;
-use super::topology::{LEFT, RIGHT};
+use super::topology::{LEFT, Outer, RIGHT};
 
 /// Inner addresses of the guest's end of the tunnel; the product has `.1` and `::1`.
 pub(crate) const INNER_V4: &str = "10.255.0.2";
@@ -14,6 +14,12 @@ pub(crate) const INNER_V6: &str = "fd00:255::2";
 
 /// What charon is configured with; the default is the counterpart of the product's defaults.
 pub(crate) struct Strongswan {
+    /// Its outer address.
+    pub(crate) local: &'static str,
+    /// The outer address that it sees the product at.
+    pub(crate) remote: &'static str,
+    /// Whether it puts ESP into UDP without a NAT.
+    pub(crate) encap: bool,
     pub(crate) psk: &'static str,
     /// The identity that charon shows.
     pub(crate) local_id: &'static str,
@@ -33,6 +39,9 @@ pub(crate) struct Strongswan {
 impl Default for Strongswan {
     fn default() -> Self {
         Self {
+            local: RIGHT,
+            remote: LEFT,
+            encap: false,
             psk: super::product::PSK,
             local_id: RIGHT,
             remote_id: LEFT,
@@ -47,14 +56,28 @@ impl Default for Strongswan {
 }
 
 impl Strongswan {
+    /// The default over another outer link. Who calls is who wants UDP: charon, if `calls`.
+    pub(crate) fn over(outer: Outer, calls: bool) -> Self {
+        Self {
+            local: outer.right,
+            remote: outer.left,
+            encap: outer.udp && calls,
+            local_id: outer.right,
+            remote_id: outer.left,
+            ..Self::default()
+        }
+    }
+
     /// Makes the GRE device, starts charon and loads this configuration.
     #[track_caller]
     pub(crate) fn start(&self, guest: &Guest) {
-        start_with(guest, &gre_device(), &self.render());
+        start_with(guest, &gre_device(self.local, self.remote), &self.render());
     }
 
     fn render(&self) -> String {
         let Self {
+            local,
+            remote,
             psk,
             local_id,
             remote_id,
@@ -70,15 +93,16 @@ impl Strongswan {
             ..
         } = self;
         let mobike = if *mobike { "yes" } else { "no" };
+        let encap = if self.encap { "yes" } else { "no" };
         // "dynamic" is the outer address, in both modes.
         format!(
             "connections {{
   gre {{
     version = 2
-    local_addrs = {RIGHT}
-    remote_addrs = {LEFT}
+    local_addrs = {local}
+    remote_addrs = {remote}
     proposals = {ike_proposals}
-    encap = no
+    encap = {encap}
     mobike = {mobike}
     dpd_delay = {dpd_delay}
     local {{
@@ -144,19 +168,25 @@ swanctl {
 
 /// The GRE device `gre1`, and a policy that holds back its packets while there is no SA. The
 /// policy's selector differs from charon's, which would otherwise take it for its own.
-fn gre_device() -> String {
+fn gre_device(local: &str, remote: &str) -> String {
     let mut script = String::from("set -e\n");
+    // Without "encaplimit none" Linux adds a destination options header (D56).
+    let (any, kind) = if local.contains(':') {
+        ("::/0", "ip6gre encaplimit none hoplimit 64")
+    } else {
+        ("0.0.0.0/0", "gre ttl 64")
+    };
     for direction in ["out", "in"] {
         writeln!(
             script,
-            "ip xfrm policy add src 0.0.0.0/0 dst 0.0.0.0/0 proto gre dir {direction} \
+            "ip xfrm policy add src {any} dst {any} proto gre dir {direction} \
              action block priority 4000000"
         )
         .unwrap();
     }
     writeln!(
         script,
-        "ip link add gre1 type gre local {RIGHT} remote {LEFT} ttl 64"
+        "ip link add gre1 type {kind} local {local} remote {remote}"
     )
     .unwrap();
     writeln!(script, "ip link set gre1 mtu 1400 multicast on up").unwrap();

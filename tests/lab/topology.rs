@@ -1,5 +1,8 @@
 //! The wire between the product and its peer: `left`, a bridge in `mid`, and the peer's end.
 
+use std::fs;
+use std::time::Duration;
+
 use super::capture::Capture;
 use super::guest::Guest;
 use super::netns::Netns;
@@ -9,12 +12,60 @@ use super::require::Lab;
 pub(crate) const LEFT: &str = "192.0.2.1";
 /// Outer address of its peer.
 pub(crate) const RIGHT: &str = "192.0.2.2";
+/// The same over IPv6.
+const LEFT_V6: &str = "2001:db8::1";
+const RIGHT_V6: &str = "2001:db8::2";
+/// Addresses behind a NAT: of the product, and of the guest.
+pub(crate) const INSIDE_LEFT: &str = "10.77.0.1";
+pub(crate) const INSIDE_RIGHT: &str = "10.88.0.1";
 /// The router to which `left`'s default route leads, when it has one.
 pub(crate) const ROUTER: &str = "192.0.2.254";
 /// The bridge's port toward the product. A capture here sees exactly what `left` sends and gets.
 const LEFT_PORT: &str = "left0";
 /// The tap device that a guest attaches to.
 const GUEST_TAP: &str = "tapg";
+
+/// How the outer packets of a test travel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outer {
+    /// Address of the product under test.
+    pub(crate) left: &'static str,
+    /// Address of its peer.
+    pub(crate) right: &'static str,
+    /// Whether ESP travels in UDP.
+    pub(crate) udp: bool,
+}
+
+impl Outer {
+    pub(crate) const NATIVE_V4: Self = Self {
+        left: LEFT,
+        right: RIGHT,
+        udp: false,
+    };
+    pub(crate) const UDP_V4: Self = Self {
+        udp: true,
+        ..Self::NATIVE_V4
+    };
+    pub(crate) const NATIVE_V6: Self = Self {
+        left: LEFT_V6,
+        right: RIGHT_V6,
+        udp: false,
+    };
+    pub(crate) const UDP_V6: Self = Self {
+        udp: true,
+        ..Self::NATIVE_V6
+    };
+
+    pub(crate) fn is_v6(self) -> bool {
+        self.left.contains(':')
+    }
+
+    /// The outer packet of a passenger of 1400 octets, which needs 1440 with GRE and AES-GCM
+    /// (RFC 4106).
+    pub(crate) fn longest_packet(self) -> usize {
+        1440 + if self.is_v6() { 40 } else { 20 } + if self.udp { 8 } else { 0 }
+    }
+}
 
 /// The namespaces of one test.
 pub(crate) struct Topology {
@@ -32,7 +83,7 @@ impl Topology {
         mid.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
         mid.ip("link set br0 up");
         let topology = Self { lab, left, mid };
-        topology.plug(&topology.left, LEFT_PORT, LEFT);
+        topology.plug(&topology.left, LEFT_PORT, [LEFT, LEFT_V6]);
         topology
     }
 
@@ -45,16 +96,50 @@ impl Topology {
     /// Connects a second namespace with the peer's address.
     pub(crate) fn add_right(&self) -> Netns {
         let right = Netns::new(self.lab, "right");
-        self.plug(&right, "right0", RIGHT);
+        self.plug(&right, "right0", [RIGHT, RIGHT_V6]);
         right
     }
 
-    /// Boots a guest with the peer's address.
+    /// Boots a guest with the peer's addresses.
     #[track_caller]
     pub(crate) fn boot_guest(&self) -> Guest {
         self.mid.ip(&format!("tuntap add {GUEST_TAP} mode tap"));
         self.mid.ip(&format!("link set {GUEST_TAP} master br0 up"));
-        Guest::boot(&self.mid, GUEST_TAP, &format!("{RIGHT}/24"))
+        let guest = Guest::boot(&self.mid, GUEST_TAP, &format!("{RIGHT}/24"));
+        guest.expect(&format!("ip addr add {RIGHT_V6}/64 dev vec0 nodad"));
+        guest
+    }
+
+    /// Boots a guest at [`INSIDE_RIGHT`]; from outside it is seen at the peer's address.
+    #[track_caller]
+    pub(crate) fn boot_guest_behind_nat(&self) -> Guest {
+        const GATEWAY: &str = "10.88.0.254";
+        self.mid.ip(&format!("tuntap add {GUEST_TAP} mode tap"));
+        self.mid.ip(&format!("link set {GUEST_TAP} up"));
+        self.mid
+            .ip(&format!("address add {GATEWAY}/24 dev {GUEST_TAP}"));
+        self.mid.ip(&format!("address add {RIGHT}/24 dev br0"));
+        translate(&self.mid, "br0");
+        let guest = Guest::boot(&self.mid, GUEST_TAP, &format!("{INSIDE_RIGHT}/24"));
+        guest.expect(&format!("ip route add default via {GATEWAY}"));
+        guest
+    }
+
+    /// Connects a namespace at [`INSIDE_LEFT`] through `left`, which becomes a NAT.
+    pub(crate) fn add_inside(&self) -> Netns {
+        const GATEWAY: &str = "10.77.0.254";
+        let inside = Netns::new(self.lab, "inside");
+        let name = inside.name();
+        self.left.ip(&format!(
+            "link add lan type veth peer name wire netns {name}"
+        ));
+        self.left.ip(&format!("address add {GATEWAY}/24 dev lan"));
+        self.left.ip("link set lan up");
+        inside.ip(&format!("address add {INSIDE_LEFT}/24 dev wire"));
+        inside.ip("link set wire up");
+        inside.ip(&format!("route add default via {GATEWAY}"));
+        translate(&self.left, "wire");
+        inside
     }
 
     /// Gives `left` default routes to a router that takes everything, so that a passenger packet
@@ -69,7 +154,7 @@ impl Topology {
         self.left.ip("route add default via 2001:db8:ffff::254");
     }
 
-    fn plug(&self, netns: &Netns, port: &str, address: &str) {
+    fn plug(&self, netns: &Netns, port: &str, [v4, v6]: [&str; 2]) {
         let name = netns.name();
         self.mid.ip(&format!(
             "link add {port} type veth peer name wire netns {name}"
@@ -77,7 +162,28 @@ impl Topology {
         self.mid.ip(&format!("link set {port} master br0 up"));
         // Nothing here needs a link-local address, and its late arrival would look like a change.
         netns.ip("link set wire addrgenmode none");
-        netns.ip(&format!("address add {address}/24 dev wire"));
+        // IPv4 addresses outlive a link that is down; these should too.
+        let kept = "/proc/sys/net/ipv6/conf/wire/keep_addr_on_down";
+        netns.enter(|| fs::write(kept, "1")).unwrap();
+        netns.ip(&format!("address add {v4}/24 dev wire"));
+        netns.ip(&format!("address add {v6}/64 dev wire nodad"));
         netns.ip("link set wire up");
+    }
+}
+
+/// Makes a router of a namespace that puts its own address, and any port, in place of what it sends
+/// to `outside`.
+fn translate(netns: &Netns, outside: &str) {
+    netns
+        .enter(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))
+        .unwrap();
+    for command in [
+        "add table ip nat".to_owned(),
+        "add chain ip nat post { type nat hook postrouting priority 100 ; }".to_owned(),
+        format!("add rule ip nat post oifname {outside} masquerade random"),
+    ] {
+        netns
+            .run(&format!("nft {command}"), Duration::from_secs(10))
+            .expect(&command);
     }
 }
