@@ -106,7 +106,7 @@ impl Host {
                     println!("{}: CHILD_SA up: {}", self.name, keys.suite);
                     self.outbound = Some(keys);
                 }
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Trace(_) => {}
                 Output::Idle(_) => return datagrams,
             }
         }

@@ -81,8 +81,23 @@ pub enum Output {
     Transmit(Transmit),
     /// Something happened.
     Event(Event),
+    /// A message that was decoded or is about to leave, if that was asked for.
+    Trace(Trace),
     /// Nothing more now; call `handle_timeout` at the deadline.
     Idle(Option<Deadline>),
+}
+
+/// A message in words, for whoever follows a negotiation: see
+/// [`Endpoint::set_trace`](crate::Endpoint::set_trace).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// The path that it came or goes on.
+    pub path: Path,
+    /// Whether it is ours.
+    pub sent: bool,
+    /// Exchange, message ID and payloads, also the encrypted ones; of keys, nonces and AUTH values the
+    /// length only.
+    pub message: String,
 }
 
 /// A datagram to send.

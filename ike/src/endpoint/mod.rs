@@ -44,6 +44,7 @@ struct Outside {
     rng: Box<dyn CryptoRng + Send>,
     numbers: Numbers,
     output: VecDeque<Output>,
+    trace: bool,
 }
 
 impl Outside {
@@ -52,6 +53,7 @@ impl Outside {
             rng,
             numbers,
             output,
+            trace,
         } = self;
         Context {
             now,
@@ -59,6 +61,7 @@ impl Outside {
             rng: rng.as_mut(),
             numbers,
             output,
+            trace: *trace,
         }
     }
 }
@@ -82,9 +85,16 @@ impl Endpoint {
                 rng,
                 numbers: Numbers::default(),
                 output: VecDeque::new(),
+                trace: false,
             },
             drops: BTreeMap::new(),
         }
+    }
+
+    /// Whether every message that is understood or sent is also told in words, as
+    /// [`Output::Trace`]; at first it is not. A repetition of an encrypted one is not told again.
+    pub fn set_trace(&mut self, trace: bool) {
+        self.outside.trace = trace;
     }
 
     /// Takes a datagram from the network. Whatever its bytes are, the answer is outputs and at most
@@ -112,6 +122,7 @@ impl Endpoint {
         } else {
             header.initiator
         };
+        self.trace_received(now, path, our_spi, bytes);
         if our_spi == IkeSpi::NONE {
             return match self.on_initial_request(now, path, &datagram) {
                 Ok(()) => {}
@@ -122,6 +133,16 @@ impl Endpoint {
             self.step(now, our_spi, |sa, ctx| sa.on_message(ctx, path, &datagram));
         } else {
             self.count(Drop::UnknownSpi);
+        }
+    }
+
+    /// Messages in clear of a peer; whatever strangers send is counted only.
+    fn trace_received(&mut self, now: Instant, path: Path, our_spi: IkeSpi, bytes: &[u8]) {
+        let known = self.sas.contains_key(&our_spi)
+            || our_spi == IkeSpi::NONE && self.peer_at(path).is_some();
+        if self.outside.trace && known {
+            let mut ctx = self.outside.context(now, false);
+            ctx.tell_clear(path, false, bytes);
         }
     }
 

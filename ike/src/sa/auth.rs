@@ -18,7 +18,7 @@ use crate::limits;
 use crate::nat;
 use crate::secret::Secret;
 use crate::wire::{
-    self, AuthMethod, Authentication, Datagram, ExchangeType, Identification, Notify, NotifyType,
+    AuthMethod, Authentication, Datagram, ExchangeType, Identification, Notify, NotifyType,
     OpenError, Payload, WireError,
 };
 
@@ -72,7 +72,7 @@ impl AuthSent {
         payloads.extend(child::offer(&core, inbound));
 
         let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, false);
-        let message = wire::seal(&header, &payloads, &mut protection.sealing);
+        let message = ctx.seal(&core, &header, &payloads, &mut protection.sealing);
         let request = Request::send(&core, ctx, ExchangeType::IKE_AUTH, MESSAGE_ID, message);
         let state = Self {
             agreed,
@@ -93,7 +93,7 @@ impl AuthSent {
         if let Err(reason) = self.request.check_answer(datagram) {
             return self.dropped(core, reason);
         }
-        let payloads = match datagram.open(&self.protection.opening) {
+        let payloads = match ctx.open(&core, datagram, &self.protection.opening) {
             Ok(payloads) => Payloads::new(payloads),
             // Nothing without the right ICV ends a half-open SA (RFC 7296 §2.21.2).
             Err(OpenError::NotEncrypted | OpenError::Icv) => {
@@ -245,7 +245,7 @@ impl InitReceived {
             return self.dropped(core, Drop::UnknownPeer);
         }
         let protection = Protection::new(&self.agreed, false);
-        let payloads = match datagram.open(&protection.opening) {
+        let payloads = match ctx.open(&core, datagram, &protection.opening) {
             Ok(payloads) => Payloads::new(payloads),
             Err(OpenError::NotEncrypted | OpenError::Icv) => {
                 return self.dropped(core, Drop::Unauthenticated);
@@ -338,7 +338,7 @@ impl Responder {
         match child::answer(&core, ctx, payloads) {
             Ok((child_payloads, agreement)) => {
                 reply.extend(child_payloads);
-                let last = self.seal_reply(&core, datagram, &reply);
+                let last = self.seal_reply(&core, ctx, datagram, &reply);
                 ctx.event(Event::IkeUp {
                     peer: core.peer.id,
                     details: details.clone(),
@@ -355,7 +355,7 @@ impl Responder {
             Err(refusal) => {
                 // D30: the peer has an IKE SA without a CHILD_SA; of no use, so it is deleted.
                 reply.push(Payload::Notify(Notify::status(refusal.notify)));
-                let last = self.seal_reply(&core, datagram, &reply);
+                let last = self.seal_reply(&core, ctx, datagram, &reply);
                 ctx.transmit(self.path, last.reply.clone());
                 let mut live = Live::new(self.protection, details, lowest_nonce)
                     .after_peer_requests(MESSAGE_ID, last);
@@ -392,7 +392,7 @@ impl Responder {
         notify: Notify,
         failure: Failure,
     ) -> Step {
-        let last = self.seal_reply(&core, datagram, &[Payload::Notify(notify)]);
+        let last = self.seal_reply(&core, ctx, datagram, &[Payload::Notify(notify)]);
         ctx.transmit(self.path, last.reply.clone());
         let closed = Closed {
             last,
@@ -404,11 +404,12 @@ impl Responder {
     fn seal_reply(
         &mut self,
         core: &Core,
+        ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
         payloads: &[Payload],
     ) -> Exchange {
         let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, true);
-        let reply = wire::seal(&header, payloads, &mut self.protection.sealing);
+        let reply = ctx.seal(core, &header, payloads, &mut self.protection.sealing);
         Exchange {
             request: datagram.octets().to_vec(),
             reply,

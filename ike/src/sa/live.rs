@@ -13,7 +13,7 @@ use super::{Closed, Context, Core, News, State, Step};
 use crate::error::Drop;
 use crate::event::{Deadline, GoneReason, IkeDetails, Path};
 use crate::limits;
-use crate::wire::{self, Datagram, ExchangeType, NotifyType, OpenError, WireError};
+use crate::wire::{Datagram, ExchangeType, NotifyType, OpenError, WireError};
 
 /// An authenticated IKE SA and the CHILD_SAs under it.
 pub(crate) struct Live {
@@ -91,7 +91,7 @@ impl Live {
         datagram: &Datagram<'_>,
     ) -> Step {
         if datagram.header.response {
-            return match self.take_response(datagram) {
+            return match self.take_response(&core, ctx, datagram) {
                 Err(reason) => self.dropped(core, reason),
                 Ok(Err(_malformed)) => self.fail(core, ctx),
                 Ok(Ok(Task::Probe)) => {
@@ -128,7 +128,7 @@ impl Live {
         datagram: &Datagram<'_>,
     ) -> Step {
         if datagram.header.response {
-            return match self.take_response(datagram) {
+            return match self.take_response(&core, ctx, datagram) {
                 Err(reason) => Step::with(core, State::Closing(self), News::Dropped(reason)),
                 Ok(Ok(Task::Probe)) => {
                     self.send_next(&core, ctx);
@@ -218,7 +218,12 @@ impl Live {
         };
         let exchange = ExchangeType::INFORMATIONAL;
         let header = core.header(exchange, self.next_id, false);
-        let message = wire::seal(&header, &task.payloads(), &mut self.protection.sealing);
+        let message = ctx.seal(
+            core,
+            &header,
+            &task.payloads(),
+            &mut self.protection.sealing,
+        );
         let request = Request::send(core, ctx, exchange, self.next_id, message);
         self.next_id = self.next_id.wrapping_add(1);
         self.request = Some((task, request));
@@ -226,7 +231,12 @@ impl Live {
 
     /// The task that this response completes. The outer error is a datagram to drop, the inner one
     /// an authenticated response that does not parse.
-    fn take_response(&mut self, datagram: &Datagram<'_>) -> Result<Result<Task, WireError>, Drop> {
+    fn take_response(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<Result<Task, WireError>, Drop> {
         let Some((task, request)) = self.request.take() else {
             return Err(Drop::UnexpectedResponse);
         };
@@ -234,7 +244,7 @@ impl Live {
             self.request = Some((task, request));
             return Err(reason);
         }
-        match datagram.open(&self.protection.opening) {
+        match ctx.open(core, datagram, &self.protection.opening) {
             Ok(_) => Ok(Ok(task)),
             Err(OpenError::Malformed(error)) => Ok(Err(error)),
             Err(OpenError::NotEncrypted | OpenError::Icv) => {
@@ -265,7 +275,7 @@ impl Live {
                 Some(Drop::MessageId)
             });
         }
-        let Reply { payloads, effect } = match datagram.open(&self.protection.opening) {
+        let Reply { payloads, effect } = match ctx.open(core, datagram, &self.protection.opening) {
             Err(OpenError::NotEncrypted | OpenError::Icv) => {
                 return Err(Some(Drop::Unauthenticated));
             }
@@ -273,7 +283,7 @@ impl Live {
             Ok(payloads) => Reply::to(header.exchange, &Payloads::new(payloads), &self.children),
         };
         let header = core.header(header.exchange, header.message_id, true);
-        let reply = wire::seal(&header, &payloads, &mut self.protection.sealing);
+        let reply = ctx.seal(core, &header, &payloads, &mut self.protection.sealing);
         ctx.transmit(path, reply.clone());
         self.last = Some(Exchange {
             request: datagram.octets().to_vec(),

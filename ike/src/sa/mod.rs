@@ -24,13 +24,16 @@ use std::time::Instant;
 use rand_core::CryptoRng;
 
 use crate::config::{PeerConfig, RemoteId};
+use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 use crate::error::{Drop, Failure};
 use crate::event::{
-    ChildId, Deadline, Encapsulation, EspSpi, Event, GoneReason, Output, Path, Timer, Transmit,
+    ChildId, Deadline, Encapsulation, EspSpi, Event, GoneReason, Output, Path, Timer, Trace,
+    Transmit,
 };
 use crate::identity::Identity;
 use crate::nat::Nat;
-use crate::wire::{Datagram, ExchangeType, Header, IkeSpi};
+use crate::wire::display::Message;
+use crate::wire::{self, Datagram, ExchangeType, Header, IkeSpi, OpenError, Payload};
 
 use auth::AuthSent;
 use exchange::Exchange;
@@ -45,12 +48,64 @@ pub(crate) struct Context<'a> {
     pub(crate) rng: &'a mut (dyn CryptoRng + Send),
     pub(crate) numbers: &'a mut Numbers,
     pub(crate) output: &'a mut VecDeque<Output>,
+    /// Whether messages are told in words.
+    pub(crate) trace: bool,
 }
 
 impl Context<'_> {
     pub(crate) fn transmit(&mut self, path: Path, payload: Vec<u8>) {
+        if self.trace {
+            self.tell_clear(path, true, &payload);
+        }
         self.output
             .push_back(Output::Transmit(Transmit { path, payload }));
+    }
+
+    /// See [`wire::seal`].
+    pub(crate) fn seal(
+        &mut self,
+        core: &Core,
+        header: &Header,
+        payloads: &[Payload],
+        cipher: &mut SealingCipher,
+    ) -> Vec<u8> {
+        self.tell(core.path, true, header, payloads);
+        wire::seal(header, payloads, cipher)
+    }
+
+    /// See [`Datagram::open`].
+    pub(crate) fn open(
+        &mut self,
+        core: &Core,
+        datagram: &Datagram<'_>,
+        cipher: &OpeningCipher,
+    ) -> Result<Vec<Payload>, OpenError> {
+        let payloads = datagram.open(cipher)?;
+        self.tell(core.path, false, &datagram.header, &payloads);
+        Ok(payloads)
+    }
+
+    /// A message of which nothing is encrypted; others are told where their payloads are at hand.
+    pub(crate) fn tell_clear(&mut self, path: Path, sent: bool, octets: &[u8]) {
+        let Ok(datagram) = Datagram::parse(octets) else {
+            return;
+        };
+        if let Ok(payloads) = datagram.clear_payloads()
+            && !datagram.is_encrypted()
+        {
+            self.tell(path, sent, &datagram.header, &payloads);
+        }
+    }
+
+    fn tell(&mut self, path: Path, sent: bool, header: &Header, payloads: &[Payload]) {
+        if self.trace {
+            let message = Message { header, payloads }.to_string();
+            self.output.push_back(Output::Trace(Trace {
+                path,
+                sent,
+                message,
+            }));
+        }
     }
 
     pub(crate) fn event(&mut self, event: Event) {

@@ -128,6 +128,7 @@ impl Bench {
             match self.endpoint.poll_output() {
                 Output::Transmit(transmit) => sent.push(transmit.payload),
                 Output::Event(event) => self.on_event(event),
+                Output::Trace(_) => {}
                 Output::Idle(deadline) => {
                     self.deadline = deadline.map(|deadline| deadline.at);
                     return sent;

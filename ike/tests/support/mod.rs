@@ -24,7 +24,7 @@ use secure_gre_ike::config::{
 };
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{
-    ChildId, ChildKeys, Command, Event, GoneReason, IkeDetails, Output, Path, PeerSnapshot,
+    ChildId, ChildKeys, Command, Event, GoneReason, IkeDetails, Output, Path, PeerSnapshot, Trace,
 };
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
@@ -117,6 +117,7 @@ pub(crate) struct Host {
     pub(crate) down: Vec<GoneReason>,
     pub(crate) attempts: u32,
     pub(crate) disconnected: u32,
+    pub(crate) traces: Vec<Trace>,
 }
 
 impl Host {
@@ -140,6 +141,7 @@ impl Host {
             down: Vec::new(),
             attempts: 0,
             disconnected: 0,
+            traces: Vec::new(),
         }
     }
 
@@ -153,6 +155,10 @@ impl Host {
             .handle_command(now, Command::Connect { peer: PEER, path })
             .unwrap();
         self.drain(now);
+    }
+
+    pub(crate) fn trace(&mut self) {
+        self.endpoint.set_trace(true);
     }
 
     pub(crate) fn disconnect(&mut self, now: Instant) {
@@ -198,6 +204,7 @@ impl Host {
                     bytes: transmit.payload,
                 }),
                 Output::Event(event) => reconnect |= self.on_event(event),
+                Output::Trace(trace) => self.traces.push(trace),
                 Output::Idle(deadline) => {
                     self.deadline = deadline.map(|d| (d.at, format!("{:?}", d.why)));
                     break;
