@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 const PEER: &str = r#"
 [peer]
 address = "198.51.100.2"
@@ -166,6 +168,77 @@ fn a_log_filter_that_is_none_is_a_usage_error() {
         .args(["check", "berlin.toml"]);
     let output = command.current_dir(folder.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn genpsk_makes_a_key_of_its_own_each_time_and_overwrites_none() {
+    let folder = folder(PEER);
+    let keys = [(); 2].map(|()| secure_gre(folder.path(), &["genpsk"]));
+    for key in &keys {
+        assert_eq!((key.code, key.stderr.as_str()), (Some(0), ""));
+        // 32 octets in base64, after the mark of that notation.
+        assert!(
+            key.stdout.starts_with("0s") && key.stdout.len() == 2 + 44 + 1,
+            "{}",
+            key.stdout
+        );
+    }
+    assert_ne!(keys[0].stdout, keys[1].stdout);
+
+    let psk = folder.path().join("new.psk");
+    let made = secure_gre(folder.path(), &["genpsk", "--out", "new.psk"]);
+    assert_eq!((made.code, made.stdout.as_str()), (Some(0), ""));
+    assert_eq!(
+        fs::metadata(&psk).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let content = fs::read(&psk).unwrap();
+    let again = secure_gre(folder.path(), &["genpsk", "--out", "new.psk"]);
+    assert_eq!(again.code, Some(1));
+    assert!(
+        again.stderr.contains("new.psk exists already"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(fs::read(&psk).unwrap(), content);
+
+    let peer = fs::read_to_string(folder.path().join("berlin.toml")).unwrap();
+    fs::write(
+        folder.path().join("berlin.toml"),
+        peer.replace("berlin.psk", "new.psk"),
+    )
+    .unwrap();
+    let checked = secure_gre(folder.path(), &["check", "berlin.toml"]);
+    assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn completions_are_scripts_that_the_shell_takes() {
+    let folder = folder(PEER);
+    let script = secure_gre(folder.path(), &["completions", "bash"]);
+    assert_eq!(script.code, Some(0));
+    assert!(script.stdout.contains("--log-format"));
+    fs::write(folder.path().join("completions"), script.stdout).unwrap();
+    let shell = Command::new("bash")
+        .args(["-n", "completions"])
+        .current_dir(folder.path())
+        .status();
+    assert!(shell.unwrap().success());
+}
+
+#[test]
+fn failures_are_json_where_messages_are() {
+    let folder = folder(&PEER.replace("psk-file", "psk-fil"));
+    let arguments = ["daemon", "--log-format", "json", "absent"];
+    let Run { code, stderr, .. } = secure_gre(folder.path(), &arguments);
+    assert_eq!(code, Some(2), "{stderr}");
+    let lines: Vec<Value> = stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 1, "{stderr}");
+    assert_eq!(lines[0]["level"], "ERROR");
+    assert!(lines[0]["message"].as_str().unwrap().contains("absent"));
 }
 
 #[test]

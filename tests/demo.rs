@@ -111,6 +111,8 @@ fn shows_what_it_promises_to_root_and_to_an_ordinary_user() {
         for fact in [
             "paris.toml on berlin",
             "paris: calling 192.0.2.2 from 192.0.2.1",
+            "-> 192.0.2.2:500 IKE_SA_INIT request 0: SA(",
+            "<- 192.0.2.2:500 IKE_AUTH response 1: IDr(192.0.2.2) AUTH(shared key, 48)",
             "IKE SA up with 192.0.2.2 (aes256gcm16-prfsha384-x25519)",
             "ESP aes256gcm16-esn in transport mode",
             "5 of 5 answered by 10.255.0.2",

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use nix::unistd::{dup2_stderr, setsid};
 use tracing::warn;
 
-use super::{Exit, client_failure, daemon_failure, fail, say, show};
+use super::{Exit, client_failure, complain, daemon_failure, fail, say, show};
 use crate::config::{self, Loaded, Peer};
 use crate::control::client::{Client, ClientError};
 use crate::daemon;
-use crate::telemetry::Listeners;
+use crate::telemetry::{Listeners, Talk};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -24,6 +24,8 @@ pub(super) struct Arguments {
     /// Serve what an `up` hands over, and end with the last of it.
     #[arg(long, hide = true, conflicts_with = "dir")]
     for_up: bool,
+    #[command(flatten)]
+    pub(super) talk: Talk,
 }
 
 pub(super) fn run(arguments: &Arguments, runtime_dir: &Path, listeners: Listeners) -> Exit {
@@ -65,7 +67,7 @@ fn load_all(dir: &Path) -> io::Result<Vec<Peer>> {
             }
             Err(report) => {
                 show(&report);
-                say(&format!("error: not served: {}\n", file.display()));
+                complain(&format!("not served: {}", file.display()));
             }
         }
     }
@@ -115,12 +117,13 @@ pub(super) struct Started(Child);
 
 impl Started {
     /// Starts one, and connects to it. What went wrong has been said.
-    pub(super) fn start(runtime_dir: &Path) -> Result<(Self, Client), Exit> {
+    pub(super) fn start(runtime_dir: &Path, talk: Talk) -> Result<(Self, Client), Exit> {
         let program = std::env::current_exe();
         let spawned = program.and_then(|program| {
             Command::new(program)
                 .args(["daemon", "--for-up", "--runtime-dir"])
                 .arg(std::path::absolute(runtime_dir)?)
+                .args(talk.arguments())
                 .current_dir("/")
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())

@@ -2,10 +2,12 @@
 //! output, talk to standard error; [`Exit`] lists the exit codes.
 
 mod check;
+mod completions;
 mod daemon;
 mod demo;
 mod down;
 mod exit;
+mod genpsk;
 mod status;
 mod table;
 mod up;
@@ -15,14 +17,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use self::exit::Exit;
 use crate::config::{Report, Style};
 use crate::control::client::ClientError;
 use crate::control::protocol::Refusal;
 use crate::daemon::UpError;
-use crate::telemetry;
+use crate::telemetry::{self, Talk};
 
 const EXAMPLES: &str = "\
 A peer is a file:
@@ -36,6 +38,7 @@ A peer is a file:
 
 Examples:
   secure-gre demo                see it work, without a peer and without root
+  secure-gre genpsk --out FILE   a new key, for both ends
   secure-gre check peer.toml     what would be negotiated, or what is wrong with the file
   secure-gre up peer.toml        bring the tunnel up; Ctrl-C takes it down again
   secure-gre up --background peer.toml
@@ -49,7 +52,7 @@ Environment:
 
 /// A GRE-over-IPsec tunnel endpoint: IKEv2, ESP and GRE in one process.
 #[derive(Debug, Parser)]
-#[command(version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
+#[command(name = "secure-gre", version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 struct Arguments {
     /// Where the daemon's control socket is. Two daemons on one host need two.
     #[arg(
@@ -77,14 +80,28 @@ enum Command {
     Status(status::Arguments),
     /// Say what files mean, or what is wrong with them; changes nothing.
     Check(check::Arguments),
+    /// Make a pre-shared key; both ends need the same.
+    Genpsk(genpsk::Arguments),
+    /// Print a script that completes this command line in a shell.
+    Completions(completions::Arguments),
     /// Show what it does, in about ten seconds, between two hosts made up for that; no root needed.
     Demo(demo::Arguments),
+}
+
+/// The definition of the command line, from which manual pages and completions are made.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let listeners = match telemetry::start() {
+    let talk = match &arguments.command {
+        Command::Up(arguments) => arguments.talk,
+        Command::Daemon(arguments) => arguments.talk,
+        _ => Talk::default(),
+    };
+    let listeners = match telemetry::start(talk) {
         Ok(listeners) => listeners,
         Err(problem) => return fail(Exit::Usage, &problem).into(),
     };
@@ -95,6 +112,8 @@ pub fn main() -> ExitCode {
         Command::Down(arguments) => down::run(arguments, runtime_dir),
         Command::Status(arguments) => status::run(arguments, runtime_dir),
         Command::Check(arguments) => check::run(arguments),
+        Command::Genpsk(arguments) => genpsk::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
         Command::Demo(arguments) => return demo::run(arguments),
     };
     exit.into()
@@ -102,8 +121,17 @@ pub fn main() -> ExitCode {
 
 /// Says why, and hands the exit code on.
 fn fail(exit: Exit, problem: &impl Display) -> Exit {
-    say(&format!("error: {problem}\n"));
+    complain(problem);
     exit
+}
+
+/// Says what went wrong, as messages are written.
+fn complain(problem: &impl Display) {
+    if telemetry::is_json() {
+        tracing::error!("{problem}");
+    } else {
+        say(&format!("error: {problem}\n"));
+    }
 }
 
 /// What a client's error is for whoever called us.
@@ -130,7 +158,11 @@ fn daemon_failure(problem: &UpError) -> Exit {
 
 /// Shows what was found in a file, if anything was.
 fn show(report: &Report) {
-    if !report.is_empty() {
+    if telemetry::is_json() {
+        for line in report.lines() {
+            tracing::warn!("{line}");
+        }
+    } else if !report.is_empty() {
         let coloured = io::stderr().is_terminal();
         say(&report.render(if coloured {
             Style::Coloured
@@ -162,12 +194,8 @@ fn print(text: &str) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::Arguments;
-
     #[test]
     fn the_definition_is_consistent() {
-        Arguments::command().debug_assert();
+        super::command().debug_assert();
     }
 }

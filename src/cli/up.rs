@@ -13,7 +13,7 @@ use crate::control::client::{Client, ClientError, Outcome};
 use crate::control::protocol::{Level, Until};
 use crate::daemon;
 use crate::net::privilege;
-use crate::telemetry::Listeners;
+use crate::telemetry::{Listeners, Talk};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,6 +22,8 @@ pub(super) struct Arguments {
     background: bool,
     /// The peer's file.
     file: PathBuf,
+    #[command(flatten)]
+    pub(super) talk: Talk,
 }
 
 pub(super) fn run(arguments: &Arguments, runtime_dir: &Path, listeners: Listeners) -> Exit {
@@ -40,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, runtime_dir: &Path, listeners: Listener
     match (Client::connect(runtime_dir), arguments.background) {
         (Ok(client), true) => in_background(client, &arguments.file),
         (Ok(client), false) => in_foreground(client, &arguments.file, &peer.name, runtime_dir),
-        (Err(ClientError::NoDaemon { .. }), true) => start_daemon(&arguments.file, runtime_dir),
+        (Err(ClientError::NoDaemon { .. }), true) => start_daemon(arguments, runtime_dir),
         (Err(ClientError::NoDaemon { .. }), false) => {
             match daemon::up(peer, runtime_dir, listeners) {
                 Ok(()) => Exit::Ok,
@@ -51,12 +53,12 @@ pub(super) fn run(arguments: &Arguments, runtime_dir: &Path, listeners: Listener
     }
 }
 
-fn start_daemon(file: &Path, runtime_dir: &Path) -> Exit {
-    let (started, client) = match Started::start(runtime_dir) {
+fn start_daemon(arguments: &Arguments, runtime_dir: &Path) -> Exit {
+    let (started, client) = match Started::start(runtime_dir, arguments.talk) {
         Ok(started) => started,
         Err(exit) => return exit,
     };
-    let exit = in_background(client, file);
+    let exit = in_background(client, &arguments.file);
     if exit != Exit::Ok {
         // It ends with its only tunnel, and only then is nothing left.
         started.wait();

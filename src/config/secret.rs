@@ -91,13 +91,13 @@ pub(super) fn decode_psk(written: &[u8]) -> Result<Psk, Diagnostic> {
     let length = secret.expose().len();
     if length == 0 {
         return Err(Diagnostic::error("the pre-shared key is empty")
-            .help("`openssl rand -base64 32` prints a good one; both ends need the same"));
+            .help("`secure-gre genpsk` prints a good one; both ends need the same"));
     }
     let warning = (length < ADVISED_PSK_OCTETS).then(|| {
         Diagnostic::warning(format!(
             "the pre-shared key has {length} octets, which can be guessed"
         ))
-        .help("`openssl rand -base64 32` prints a good one; both ends need the same")
+        .help("`secure-gre genpsk` prints a good one; both ends need the same")
     });
     Ok(Psk { secret, warning })
 }

@@ -22,7 +22,7 @@ use secure_gre_ike::event::Command;
 use secure_gre_ike::secret::Secret;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{Instrument, Span, info, warn};
+use tracing::{Instrument, Level, Span, enabled, info, warn};
 
 use self::calls::{Farewell, Sponsor};
 use self::ends::EndSignals;
@@ -36,7 +36,7 @@ use crate::dataplane::Message;
 use crate::net::ike::{Arrival, IkeSockets};
 use crate::net::netlink::{Netlink, Watch};
 use crate::net::outer::Path as OuterPath;
-use crate::telemetry::{Listeners, peer_span};
+use crate::telemetry::{self, Listeners, peer_span};
 
 /// The longest UDP payload.
 const DATAGRAM_OCTETS: usize = 65_535;
@@ -154,8 +154,10 @@ impl Supervisor {
         };
         let (located_sender, located) = mpsc::channel(CALLS);
         let (hang_up_sender, hang_ups) = mpsc::channel(CALLS);
+        let mut endpoint = Endpoint::new(nobody, rng, Instant::now());
+        endpoint.set_trace(enabled!(target: telemetry::MESSAGES, Level::TRACE));
         Ok(Self {
-            endpoint: Endpoint::new(nobody, rng, Instant::now()),
+            endpoint,
             sockets,
             netlink,
             watch: Netlink::watch()?,

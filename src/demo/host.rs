@@ -97,13 +97,16 @@ impl Host {
 
     /// Starts `secure-gre up FILE`, this same program.
     pub(super) fn start_daemon(&mut self) -> Result<(), DemoError> {
+        // Who calls also tells the messages; the other's would be the same ones.
+        let messages = if self.place.calls { "trace" } else { "off" };
+        let filter = format!("info,{}={messages}", telemetry::MESSAGES);
         let mut command = Command::new("/proc/self/exe");
         command
             .arg("up")
             .arg(&self.peer_file)
             .arg("--runtime-dir")
             .arg(self.runtime_dir())
-            .env_remove(telemetry::FILTER_VARIABLE)
+            .env(telemetry::FILTER_VARIABLE, filter)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

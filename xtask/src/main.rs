@@ -1,6 +1,7 @@
 //! Developer tasks of secure-gre, run as `cargo xtask TASK`.
 
 mod debian;
+mod man;
 mod test;
 
 use std::process::ExitCode;
@@ -13,11 +14,14 @@ use clap::Parser;
 enum Task {
     /// Installs what the tests need and runs all of them.
     Test(test::Arguments),
+    /// Writes the manual pages, one per subcommand.
+    Man(man::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Test(arguments) => test::run(&arguments),
+        Task::Man(arguments) => man::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

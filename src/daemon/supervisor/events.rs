@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use secure_gre_ike as ike;
 use secure_gre_ike::config::PeerId;
-use secure_gre_ike::event::{Command, Event, GoneReason, Output};
-use tracing::{Instrument, error, info, warn};
+use secure_gre_ike::event::{Command, Event, GoneReason, Output, Trace};
+use tracing::{Instrument, error, info, trace, warn};
 
 use super::{Departure, Supervisor};
 use crate::net::outer::{Encapsulation, Path as OuterPath};
+use crate::telemetry;
 
 impl Supervisor {
     pub(super) async fn command(&mut self, now: Instant, command: Command) {
@@ -34,6 +35,7 @@ impl Supervisor {
                     let span = self.span(event.peer());
                     self.on_event(event).instrument(span).await;
                 }
+                Output::Trace(message) => say_message(&message),
                 Output::Idle(deadline) => {
                     self.deadline = deadline.map(|deadline| deadline.at);
                     break;
@@ -123,6 +125,17 @@ impl Supervisor {
             Event::Disconnected { .. } => self.to_locate.push(peer),
         }
     }
+}
+
+/// A line such as `-> 192.0.2.2:500 IKE_AUTH request 1: …`.
+fn say_message(message: &Trace) {
+    let Trace {
+        path,
+        sent,
+        message,
+    } = message;
+    let arrow = if *sent { "->" } else { "<-" };
+    trace!(target: telemetry::MESSAGES, "{arrow} {} {message}", path.remote);
 }
 
 /// `idle`: the tunnel waits for the next one.
