@@ -97,7 +97,12 @@ pub fn start(talk: Talk) -> Result<Listeners, String> {
         .log_internal_errors(false);
     let lines = match talk.log_format {
         Format::Plain => lines.event_format(PlainLine).with_filter(filter).boxed(),
-        Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+        Format::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .with_filter(filter)
+            .boxed(),
     };
     tracing_subscriber::registry()
         .with(lines)

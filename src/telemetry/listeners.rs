@@ -12,12 +12,12 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// What spans about a peer are called, and the field that has the peer's name.
 const SPAN: &str = "peer";
-const FIELD: &str = "name";
+const FIELD: &str = "peer";
 
 /// The span of everything that is said about the peer `name`.
 pub fn peer_span(name: &str) -> Span {
     // Its level is the highest, or a filter that lets only warnings through would hide it.
-    tracing::error_span!(SPAN, name)
+    tracing::error_span!(SPAN, peer = name)
 }
 
 /// Takes a message about the peer; called from wherever the message arose, so it must not wait.
