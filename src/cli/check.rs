@@ -1,22 +1,15 @@
 //! `secure-gre check`: what a file means and what would be negotiated, without touching anything.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use secure_gre_esp::{Overhead, Suite};
-use secure_gre_gre::Encapsulator;
-use secure_gre_gre::mtu::Envelope;
-use secure_gre_ike::algorithm::Encryption;
-use secure_gre_ike::config::RemoteId;
+use secure_gre_ike::config::{RemoteId, UdpEncapsulation};
 
 use super::{Exit, print, show, table};
-use crate::config::{Loaded, Peer, load};
-
-/// The MTU of Ethernet, which most paths have, in octets.
-const ETHERNET_MTU: u16 = 1500;
-
-/// Octets of an IPv4 header without options (RFC 791 §3.1).
-const IPV4_HEADER_OCTETS: usize = 20;
+use crate::config::{Loaded, Peer, PeerAddress, load};
+use crate::daemon::mtu::{LINK_MTU, device_mtu, envelope};
+use crate::net::esp::Overhead;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -131,48 +124,22 @@ fn gre(config: &secure_gre_gre::Config) -> String {
     format!("{key}{checksum}{sequence}")
 }
 
-/// What is known before there is a path: the arithmetic for Ethernet, with the worst suite on
-/// offer.
+/// What is known before there is a path: the arithmetic for Ethernet, with the worst suite on offer.
 fn mtu(peer: &Peer) -> String {
-    let suites = peer
-        .esp_proposals
-        .iter()
-        .flat_map(|proposal| proposal.encryptions());
-    let envelopes = suites.map(|encryption| envelope(peer, *encryption));
-    let Some(worst) = envelopes.min_by_key(|envelope| envelope.passenger_mtu(ETHERNET_MTU)) else {
-        return or(peer.tunnel.mtu.as_ref(), &"auto").to_string();
-    };
-    let fits = worst.passenger_mtu(ETHERNET_MTU);
+    let envelope = envelope(peer, overhead(peer));
+    let fits = envelope.passenger_mtu(LINK_MTU);
+    let mtu = device_mtu(peer, overhead(peer), LINK_MTU);
+    let outer = envelope.outer_len(usize::from(mtu));
     match peer.tunnel.mtu {
-        None => {
-            let mtu = worst.device_mtu(ETHERNET_MTU);
-            let outer = worst.outer_len(usize::from(mtu));
-            format!("{mtu}, in outer packets of {outer} (up to {fits} would fit {ETHERNET_MTU})")
-        }
-        Some(mtu) if mtu <= fits => {
-            let outer = worst.outer_len(usize::from(mtu));
-            format!("{mtu}, in outer packets of {outer}")
-        }
-        Some(mtu) => format!("{mtu}; on a path of {ETHERNET_MTU} only {fits} fit"),
+        None => format!("{mtu}, in outer packets of {outer} (up to {fits} would fit {LINK_MTU})"),
+        Some(asked) if asked <= fits => format!("{asked}, in outer packets of {outer}"),
+        Some(asked) => format!("{asked}; on a path of {LINK_MTU} only {fits} fit"),
     }
 }
 
-fn envelope(peer: &Peer, encryption: Encryption) -> Envelope {
-    let esp = overhead(encryption);
-    Envelope {
-        outer_ip: IPV4_HEADER_OCTETS,
-        udp: 0,
-        esp_header: esp.header,
-        esp_icv: esp.icv,
-        esp_alignment: esp.alignment,
-        gre_header: Encapsulator::new(peer.tunnel.gre).header_len(),
-        link: 0,
-    }
-}
-
-fn overhead(encryption: Encryption) -> Overhead {
-    match encryption {
-        Encryption::Aes128Gcm16 => Suite::Aes128Gcm16.overhead(),
-        Encryption::Aes256Gcm16 => Suite::Aes256Gcm16.overhead(),
-    }
+/// Outer headers, as far as the file tells: a host name may lead to IPv6, and a NAT to UDP.
+fn overhead(peer: &Peer) -> Overhead {
+    let ipv6 = matches!(peer.address, PeerAddress::Ip(IpAddr::V6(_)));
+    let udp = peer.encapsulation == UdpEncapsulation::Always;
+    Overhead::of(ipv6, udp)
 }

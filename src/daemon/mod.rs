@@ -14,6 +14,7 @@ mod host;
 mod install;
 mod journal;
 mod locate;
+pub(crate) mod mtu;
 mod obstacles;
 mod report;
 mod supervisor;

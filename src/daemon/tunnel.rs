@@ -1,30 +1,28 @@
-//! One peer as the daemon serves it: its device on the host, its link in the data plane, its SAs.
+//! One peer as the daemon serves it: its device on the host, its link in the data plane, its SAs. The
+//! outer side is in [`way`], the SAs are in [`sas`].
+
+mod sas;
+mod way;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use secure_gre_esp as esp;
-use secure_gre_gre::mtu::Envelope;
-use secure_gre_ike::config::{OnFailure, PeerId, UdpEncapsulation};
+use secure_gre_ike::config::PeerId;
 use secure_gre_ike::error::Failure;
-use secure_gre_ike::event::{ChildId, ChildKeys, GoneReason};
+use secure_gre_ike::event::ChildId;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use super::host::{Host, HostError};
-use super::install;
-use super::locate::{self, LocateError};
-use super::obstacles;
+use super::locate::LocateError;
+use super::mtu::{LINK_MTU, device_mtu};
 use crate::config::{self, PeerAddress};
-use crate::dataplane::{
-    Link, LinkConfig, LinkCounters, Message, Note, SaId, StartError, WorkerError,
-};
+use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, WorkerError};
 use crate::net::esp::{Overhead, Wire, WireError};
-use crate::net::netlink::{Netlink, RouteInfo};
-use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath};
+use crate::net::netlink::Netlink;
 use crate::net::prefix::Prefix;
 use crate::net::tun::Queue;
 
@@ -228,230 +226,6 @@ impl Tunnel {
         }
     }
 
-    /// Finds a way to one of the peer's addresses, and brings up what carries packets on it.
-    pub(super) async fn reach_one_of(
-        &mut self,
-        addresses: &[IpAddr],
-    ) -> Result<Reached, ReachError> {
-        let mut outcome = Err(ReachError::NoAddress(self.config.address.clone()));
-        let first = self.preferred.checked_rem(addresses.len()).unwrap_or(0);
-        let (later, sooner) = addresses.split_at(first);
-        for remote in sooner.iter().chain(later) {
-            outcome = self.reach(*remote).await;
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome
-    }
-
-    /// Finds the way to the peer, pins it, and brings up what carries packets on it.
-    async fn reach(&mut self, remote: IpAddr) -> Result<Reached, ReachError> {
-        let queue = self.queue().await?;
-        let way = self.host.pin(remote, self.config.local).await?;
-        let local = way.source;
-        self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
-        self.link_mtu = Some(self.path_mtu);
-        if self.addresses() == Some((local, remote)) {
-            self.follow_path_mtu().await?;
-        } else if self.outbound.is_empty() {
-            // The workers of the old way have to let go of the device first.
-            self.unlink();
-            let (path, encapsulation) = self.first_wire(local, remote);
-            self.start_link(queue, path, encapsulation).await?;
-            debug!(
-                "{}: packets go from {local} to {remote} by {}",
-                self.name(),
-                way.link_name
-            );
-        } else {
-            return Ok(Reached::Elsewhere);
-        }
-        self.name_obstacles(&way);
-        self.locate_at = None;
-        self.locate_wait = LOCATE_AGAIN;
-        Ok(Reached::Way { local, remote })
-    }
-
-    /// How packets will travel, as far as anybody can tell before IKE has looked for NATs.
-    fn first_wire(&self, local: IpAddr, remote: IpAddr) -> (OuterPath, Encapsulation) {
-        if self.config.encapsulation == UdpEncapsulation::Always {
-            let path = OuterPath {
-                local: SocketAddr::new(local, NAT_TRAVERSAL_PORT),
-                remote: SocketAddr::new(remote, NAT_TRAVERSAL_PORT),
-            };
-            (path, Encapsulation::Udp { keepalives: false })
-        } else {
-            (locate::ike_path(local, remote), Encapsulation::None)
-        }
-    }
-
-    async fn start_link(
-        &mut self,
-        queue: Arc<Queue>,
-        path: OuterPath,
-        encapsulation: Encapsulation,
-    ) -> Result<(), ReachError> {
-        let wire = Arc::new(Wire::new(path, encapsulation, self.config.tunnel.ttl)?);
-        let (notes, peer) = (self.channels.notes.clone(), self.id);
-        let tell = move |note| {
-            // The loop is gone, and the link soon too.
-            let _ = notes.send(TunnelNote { peer, note });
-        };
-        let messages = self.channels.messages.clone();
-        let config = self.link_config();
-        let link = Link::start(&config, queue, Arc::clone(&wire), tell, messages)?;
-        self.link = Some(Outer { wire, link });
-        Ok(self.follow_path_mtu().await?)
-    }
-
-    /// An IKE SA is up: the packets of its pairs travel like this, from before the first of them.
-    pub(super) async fn travel(
-        &mut self,
-        path: OuterPath,
-        encapsulation: Encapsulation,
-    ) -> Result<(), ReachError> {
-        let Some(outer) = &mut self.link else {
-            return Ok(());
-        };
-        if outer.wire.is_like(path, encapsulation) {
-            return Ok(());
-        }
-        let wire = Arc::new(Wire::new(path, encapsulation, self.config.tunnel.ttl)?);
-        outer.link.rewire(Arc::clone(&wire));
-        outer.wire = wire;
-        Ok(self.follow_path_mtu().await?)
-    }
-
-    /// Says what on the host stands in the way, unless that was said.
-    fn name_obstacles(&mut self, way: &RouteInfo) {
-        let routes = &self.config.tunnel.routes;
-        let found = obstacles::find(routes, self.host.device(), &way.link_name);
-        for obstacle in found.iter().filter(|one| !self.obstacles.contains(one)) {
-            warn!("{}: {obstacle}", self.name());
-        }
-        self.obstacles = found;
-    }
-
-    /// The host's addresses, links or routes have changed: packets follow the way that there is.
-    pub(super) async fn follow(&mut self, now: Instant) -> Reaction {
-        if self.is_parting() {
-            return Reaction::None;
-        }
-        if self.locate_at.is_some() {
-            self.locate_at = Some(now);
-            return Reaction::None;
-        }
-        let Some((local, remote)) = self.addresses() else {
-            return Reaction::None;
-        };
-        let way = match self.host.pin(remote, self.config.local).await {
-            Ok(way) => way,
-            Err(problem) => {
-                if !self.stranded {
-                    warn!("{}: {problem}; waiting for a way", self.name());
-                }
-                self.stranded = true;
-                return Reaction::None;
-            }
-        };
-        self.name_captures(remote, &way).await;
-        if way.source != local {
-            info!(
-                "{}: our address is {} instead of {local}",
-                self.name(),
-                way.source
-            );
-            self.stranded = false;
-            return Reaction::Move;
-        }
-        if std::mem::take(&mut self.stranded) {
-            info!(
-                "{}: there is a way to {remote} again, by {}",
-                self.name(),
-                way.link_name
-            );
-        }
-        let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
-        if self.link_mtu.replace(path_mtu) != Some(path_mtu) {
-            self.path_mtu = path_mtu;
-            if let Err(problem) = self.follow_path_mtu().await {
-                error!("{}: {problem}", self.name());
-            }
-        }
-        Reaction::None
-    }
-
-    /// Says once which routes of others would make the tunnel recursive.
-    async fn name_captures(&mut self, remote: IpAddr, way: &RouteInfo) {
-        let captures = match self.host.captures(remote).await {
-            Ok(captures) => captures,
-            Err(problem) => return error!("{}: {problem}", self.name()),
-        };
-        for prefix in captures
-            .iter()
-            .filter(|prefix| !self.captures.contains(prefix))
-        {
-            warn!(
-                "{}: recursive routing: the route {prefix} through {} covers the peer {remote}; outer \
-                 packets stay on {}, and the peer's side should not announce {prefix}",
-                self.name(),
-                self.host.device(),
-                way.link_name
-            );
-        }
-        self.captures = captures;
-    }
-
-    /// The device's queue; of a new device where the old one is gone.
-    async fn queue(&mut self) -> Result<Arc<Queue>, HostError> {
-        if let Some(queue) = &self.queue {
-            return Ok(Arc::clone(queue));
-        }
-        let queue = Arc::new(self.host.replace_device(&self.config.tunnel).await?);
-        info!(
-            "{}: device {} is there again",
-            self.config.name,
-            self.host.device()
-        );
-        self.queue = Some(Arc::clone(&queue));
-        Ok(queue)
-    }
-
-    fn link_config(&self) -> LinkConfig {
-        let tunnel = &self.config.tunnel;
-        let (reply_v4, reply_v6) = match tunnel.peer_address {
-            Some(IpAddr::V4(address)) => (Some(address), None),
-            Some(IpAddr::V6(address)) => (None, Some(address)),
-            None => (None, None),
-        };
-        LinkConfig {
-            gre: tunnel.gre,
-            tos: tunnel.tos,
-            mtu: self.host.mtu(),
-            mss_clamp: tunnel.mss_clamp,
-            reply_v4,
-            reply_v6,
-        }
-    }
-
-    /// The way to the peer is not known. Said, and tried again.
-    pub(super) fn not_reached(&mut self, problem: &ReachError, now: Instant) -> Reaction {
-        if self.config.on_failure == OnFailure::Exit {
-            warn!("{}: {problem}", self.name());
-            return Reaction::GiveUp;
-        }
-        let wait = self.locate_wait;
-        warn!(
-            "{}: {problem}; trying again in {} s",
-            self.name(),
-            wait.as_secs()
-        );
-        self.locate_at = Some(now + wait);
-        self.locate_wait = (wait * 2).min(LOCATE_AGAIN_MAX);
-        Reaction::None
-    }
-
     /// Says why an attempt failed, and how to mend it unless that was said the last time. A peer with
     /// several addresses is called at another one next.
     pub(super) fn attempt_failed(&mut self, failure: Failure, retry_in: Option<Duration>) {
@@ -488,88 +262,6 @@ impl Tunnel {
         self.config.initiate && self.farewell_at.is_none()
     }
 
-    pub(super) fn install_inbound(&mut self, child: ChildId, keys: &ChildKeys) {
-        let Some(outer) = &self.link else { return };
-        match install::inbound(keys, self.config.replay_window_packets) {
-            Ok(sa) => outer
-                .link
-                .install_inbound(SaId(child.0), sa, self.outbound.is_empty()),
-            Err(problem) => error!("{}: inbound SA not installed: {problem}", self.name()),
-        }
-    }
-
-    pub(super) async fn install_outbound(&mut self, child: ChildId, keys: &ChildKeys) {
-        let Some(outer) = &self.link else { return };
-        match install::outbound(keys) {
-            Ok(sa) => outer.link.install_outbound(SaId(child.0), sa),
-            Err(problem) => {
-                return error!("{}: outbound SA not installed: {problem}", self.name());
-            }
-        }
-        self.outbound.push(child);
-        self.advised = None;
-        if self.outbound.len() == 1 {
-            self.carries(keys).await;
-        }
-    }
-
-    /// The first pair stands: routes lead into the tunnel.
-    async fn carries(&mut self, keys: &ChildKeys) {
-        if let Err(problem) = self.host.open().await {
-            error!("{}: the routes are not all usable: {problem}", self.name());
-        }
-        let routes: Vec<_> = self
-            .config
-            .tunnel
-            .routes
-            .iter()
-            .map(Prefix::to_string)
-            .collect();
-        let routes = if routes.is_empty() {
-            String::new()
-        } else {
-            format!(", routes {}", routes.join(", "))
-        };
-        info!(
-            "{}: tunnel up on {}: ESP {} in transport mode{}, mtu {}{routes}",
-            self.name(),
-            self.host.device(),
-            keys.suite,
-            self.in_udp(),
-            self.host.mtu(),
-        );
-    }
-
-    /// What there is to say of the wire.
-    fn in_udp(&self) -> &'static str {
-        match &self.link {
-            Some(outer) if outer.wire.overhead().udp > 0 => ", in UDP",
-            _ => "",
-        }
-    }
-
-    /// A pair is gone: nothing is sent on it any more; what the peer has sent is still taken for a
-    /// while, unless we are leaving.
-    pub(super) async fn remove(&mut self, child: ChildId, why: GoneReason, now: Instant) {
-        // Without a link, the pair went with its workers.
-        if let Some(outer) = &self.link {
-            outer.link.remove_outbound(SaId(child.0));
-            if why == GoneReason::Disconnected {
-                outer.link.remove_inbound(SaId(child.0));
-            } else {
-                self.retiring.insert(child, now + RETIRE_AFTER);
-            }
-        }
-        let carried = !self.outbound.is_empty();
-        self.outbound.retain(|id| *id != child);
-        if carried && self.outbound.is_empty() {
-            if let Err(problem) = self.host.close().await {
-                error!("{}: the routes are not all closed: {problem}", self.name());
-            }
-            info!("{}: tunnel down: its routes are unreachable", self.name());
-        }
-    }
-
     /// Puts back on the host what others have taken from it, when it is time to look.
     pub(super) async fn repair_due(&mut self, now: Instant) {
         if now < self.repair_at || self.is_parting() {
@@ -587,22 +279,6 @@ impl Tunnel {
             Err(problem) => {
                 self.repair_at = now + LOCATE_AGAIN_MAX;
                 warn!("{}: {problem}", self.config.name);
-            }
-        }
-    }
-
-    /// Lets go of inbound SAs whose time is over.
-    pub(super) fn retire_due(&mut self, now: Instant) {
-        let due: Vec<_> = self
-            .retiring
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(child, _)| *child)
-            .collect();
-        for child in due {
-            self.retiring.remove(&child);
-            if let Some(outer) = &self.link {
-                outer.link.remove_inbound(SaId(child.0));
             }
         }
     }
@@ -642,24 +318,6 @@ impl Tunnel {
                 Reaction::Renew
             }
         }
-    }
-
-    /// The device's MTU follows the path's and the wire's, within the bounds of [`device_mtu`].
-    async fn follow_path_mtu(&mut self) -> Result<(), HostError> {
-        let Some(outer) = &self.link else {
-            return Ok(());
-        };
-        let mtu = device_mtu(&self.config, outer.wire.overhead(), self.path_mtu);
-        outer.link.set_mtu(mtu);
-        if mtu != self.host.mtu() {
-            info!(
-                "{}: path MTU {}, so the device's is {mtu}",
-                self.name(),
-                self.path_mtu
-            );
-            self.host.set_mtu(mtu).await?;
-        }
-        Ok(())
     }
 
     /// Begins to leave; `false` if that has begun.
@@ -724,50 +382,4 @@ pub(super) enum Reaction {
     Move,
     /// `on-failure = "exit"`.
     GiveUp,
-}
-
-/// The MTU of a path before the route says otherwise: Ethernet's.
-const LINK_MTU: u16 = 1500;
-
-/// The least MTU that an IPv6 device may have (RFC 8200 §5), and IPv4's minimum reassembly size
-/// (RFC 791). Nobody's news of the path, which nothing authenticates, gets below it (D50).
-const LEAST_IPV6_MTU: u16 = 1280;
-const LEAST_IPV4_MTU: u16 = 576;
-
-/// The device's MTU for a path: the file's, or 1400; less if the path leaves less (DESIGN §5).
-fn device_mtu(config: &config::Peer, overhead: Overhead, path_mtu: u16) -> u16 {
-    let tunnel = &config.tunnel;
-    let fits = envelope(config, overhead).passenger_mtu(path_mtu);
-    let wanted = tunnel.mtu.unwrap_or(secure_gre_gre::mtu::DEVICE_MTU);
-    let has_ipv6 = tunnel
-        .addresses
-        .iter()
-        .any(|address| address.addr().is_ipv6());
-    let least = if has_ipv6 {
-        LEAST_IPV6_MTU
-    } else {
-        LEAST_IPV4_MTU
-    };
-    wanted.min(fits).max(least.min(wanted))
-}
-
-/// What is put around a passenger, by the offered suite that needs the most room.
-fn envelope(config: &config::Peer, overhead: Overhead) -> Envelope {
-    let gre_header = secure_gre_gre::Encapsulator::new(config.tunnel.gre).header_len();
-    let suites = config
-        .esp_proposals
-        .iter()
-        .flat_map(|proposal| proposal.encryptions());
-    let overheads = suites.map(|encryption| install::suite(*encryption).overhead());
-    let widest = overheads.max_by_key(|overhead| overhead.header + overhead.icv);
-    let esp = widest.unwrap_or(esp::Suite::Aes256Gcm16.overhead());
-    Envelope {
-        outer_ip: overhead.ip,
-        udp: overhead.udp,
-        esp_header: esp.header,
-        esp_icv: esp.icv,
-        esp_alignment: esp.alignment,
-        gre_header,
-        link: 0,
-    }
 }

@@ -26,6 +26,14 @@ impl Overhead {
         ip: IPV6_HEADER,
         udp: UDP_HEADER,
     };
+
+    /// Of packets over IPv6 or IPv4, in UDP or not.
+    pub const fn of(ipv6: bool, udp: bool) -> Self {
+        Self {
+            ip: if ipv6 { IPV6_HEADER } else { IPV4_HEADER },
+            udp: if udp { UDP_HEADER } else { 0 },
+        }
+    }
 }
 
 /// What the four kinds of wires do not have in common.

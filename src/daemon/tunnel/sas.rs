@@ -1,0 +1,116 @@
+//! A tunnel's SAs: handed to the packet workers, and what their coming and going does to the routes.
+
+use std::time::Instant;
+
+use secure_gre_ike::event::{ChildId, ChildKeys, GoneReason};
+use tracing::{error, info};
+
+use super::{RETIRE_AFTER, Tunnel};
+use crate::daemon::install;
+use crate::dataplane::SaId;
+use crate::net::prefix::Prefix;
+
+impl Tunnel {
+    pub(in crate::daemon) fn install_inbound(&mut self, child: ChildId, keys: &ChildKeys) {
+        let Some(outer) = &self.link else { return };
+        match install::inbound(keys, self.config.replay_window_packets) {
+            Ok(sa) => outer
+                .link
+                .install_inbound(SaId(child.0), sa, self.outbound.is_empty()),
+            Err(problem) => error!("{}: inbound SA not installed: {problem}", self.name()),
+        }
+    }
+
+    pub(in crate::daemon) async fn install_outbound(&mut self, child: ChildId, keys: &ChildKeys) {
+        let Some(outer) = &self.link else { return };
+        match install::outbound(keys) {
+            Ok(sa) => outer.link.install_outbound(SaId(child.0), sa),
+            Err(problem) => {
+                return error!("{}: outbound SA not installed: {problem}", self.name());
+            }
+        }
+        self.outbound.push(child);
+        self.advised = None;
+        if self.outbound.len() == 1 {
+            self.carries(keys).await;
+        }
+    }
+
+    /// The first pair stands: routes lead into the tunnel.
+    async fn carries(&mut self, keys: &ChildKeys) {
+        if let Err(problem) = self.host.open().await {
+            error!("{}: the routes are not all usable: {problem}", self.name());
+        }
+        let routes: Vec<_> = self
+            .config
+            .tunnel
+            .routes
+            .iter()
+            .map(Prefix::to_string)
+            .collect();
+        let routes = if routes.is_empty() {
+            String::new()
+        } else {
+            format!(", routes {}", routes.join(", "))
+        };
+        info!(
+            "{}: tunnel up on {}: ESP {} in transport mode{}, mtu {}{routes}",
+            self.name(),
+            self.host.device(),
+            keys.suite,
+            self.in_udp(),
+            self.host.mtu(),
+        );
+    }
+
+    /// What there is to say of the wire.
+    fn in_udp(&self) -> &'static str {
+        match &self.link {
+            Some(outer) if outer.wire.overhead().udp > 0 => ", in UDP",
+            _ => "",
+        }
+    }
+
+    /// A pair is gone: nothing is sent on it any more; what the peer has sent is still taken for a
+    /// while, unless we are leaving.
+    pub(in crate::daemon) async fn remove(
+        &mut self,
+        child: ChildId,
+        why: GoneReason,
+        now: Instant,
+    ) {
+        // Without a link, the pair went with its workers.
+        if let Some(outer) = &self.link {
+            outer.link.remove_outbound(SaId(child.0));
+            if why == GoneReason::Disconnected {
+                outer.link.remove_inbound(SaId(child.0));
+            } else {
+                self.retiring.insert(child, now + RETIRE_AFTER);
+            }
+        }
+        let carried = !self.outbound.is_empty();
+        self.outbound.retain(|id| *id != child);
+        if carried && self.outbound.is_empty() {
+            if let Err(problem) = self.host.close().await {
+                error!("{}: the routes are not all closed: {problem}", self.name());
+            }
+            info!("{}: tunnel down: its routes are unreachable", self.name());
+        }
+    }
+
+    /// Lets go of inbound SAs whose time is over.
+    pub(in crate::daemon) fn retire_due(&mut self, now: Instant) {
+        let due: Vec<_> = self
+            .retiring
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(child, _)| *child)
+            .collect();
+        for child in due {
+            self.retiring.remove(&child);
+            if let Some(outer) = &self.link {
+                outer.link.remove_inbound(SaId(child.0));
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The outer side of a tunnel: the way to the peer, the wire on it, and the MTU that it leaves.
+//!
+//! A tunnel is *located* (addresses of the peer), *reached* (a way is found and pinned, workers run),
+//! and, once IKE has found out how packets travel, its wire is laid for that. It *follows* the host
+//! when addresses and routes change.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use secure_gre_ike::config::{OnFailure, UdpEncapsulation};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    LOCATE_AGAIN, LOCATE_AGAIN_MAX, Outer, ReachError, Reached, Reaction, Tunnel, TunnelNote,
+};
+use crate::daemon::host::HostError;
+use crate::daemon::mtu::device_mtu;
+use crate::daemon::{locate, obstacles};
+use crate::dataplane::{Link, LinkConfig};
+use crate::net::esp::Wire;
+use crate::net::netlink::RouteInfo;
+use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath};
+use crate::net::tun::Queue;
+
+impl Tunnel {
+    /// Finds a way to one of the peer's addresses, and brings up what carries packets on it.
+    pub(in crate::daemon) async fn reach_one_of(
+        &mut self,
+        addresses: &[IpAddr],
+    ) -> Result<Reached, ReachError> {
+        let mut outcome = Err(ReachError::NoAddress(self.config.address.clone()));
+        let first = self.preferred.checked_rem(addresses.len()).unwrap_or(0);
+        let (later, sooner) = addresses.split_at(first);
+        for remote in sooner.iter().chain(later) {
+            outcome = self.reach(*remote).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Finds the way to the peer, pins it, and brings up what carries packets on it.
+    async fn reach(&mut self, remote: IpAddr) -> Result<Reached, ReachError> {
+        let queue = self.queue().await?;
+        let way = self.host.pin(remote, self.config.local).await?;
+        let local = way.source;
+        self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
+        self.link_mtu = Some(self.path_mtu);
+        if self.addresses() == Some((local, remote)) {
+            self.follow_path_mtu().await?;
+        } else if self.outbound.is_empty() {
+            // The workers of the old way have to let go of the device first.
+            self.unlink();
+            let (path, encapsulation) = self.first_wire(local, remote);
+            self.start_link(queue, path, encapsulation).await?;
+            debug!(
+                "{}: packets go from {local} to {remote} by {}",
+                self.name(),
+                way.link_name
+            );
+        } else {
+            return Ok(Reached::Elsewhere);
+        }
+        self.name_obstacles(&way);
+        self.locate_at = None;
+        self.locate_wait = LOCATE_AGAIN;
+        Ok(Reached::Way { local, remote })
+    }
+
+    /// How packets will travel, as far as anybody can tell before IKE has looked for NATs.
+    fn first_wire(&self, local: IpAddr, remote: IpAddr) -> (OuterPath, Encapsulation) {
+        if self.config.encapsulation == UdpEncapsulation::Always {
+            let path = OuterPath {
+                local: SocketAddr::new(local, NAT_TRAVERSAL_PORT),
+                remote: SocketAddr::new(remote, NAT_TRAVERSAL_PORT),
+            };
+            (path, Encapsulation::Udp { keepalives: false })
+        } else {
+            (locate::ike_path(local, remote), Encapsulation::None)
+        }
+    }
+
+    async fn start_link(
+        &mut self,
+        queue: Arc<Queue>,
+        path: OuterPath,
+        encapsulation: Encapsulation,
+    ) -> Result<(), ReachError> {
+        let wire = Arc::new(Wire::new(path, encapsulation, self.config.tunnel.ttl)?);
+        let (notes, peer) = (self.channels.notes.clone(), self.id);
+        let tell = move |note| {
+            // The loop is gone, and the link soon too.
+            let _ = notes.send(TunnelNote { peer, note });
+        };
+        let messages = self.channels.messages.clone();
+        let config = self.link_config();
+        let link = Link::start(&config, queue, Arc::clone(&wire), tell, messages)?;
+        self.link = Some(Outer { wire, link });
+        Ok(self.follow_path_mtu().await?)
+    }
+
+    /// An IKE SA is up: the packets of its pairs travel like this, from before the first of them.
+    pub(in crate::daemon) async fn travel(
+        &mut self,
+        path: OuterPath,
+        encapsulation: Encapsulation,
+    ) -> Result<(), ReachError> {
+        let Some(outer) = &mut self.link else {
+            return Ok(());
+        };
+        if outer.wire.is_like(path, encapsulation) {
+            return Ok(());
+        }
+        let wire = Arc::new(Wire::new(path, encapsulation, self.config.tunnel.ttl)?);
+        outer.link.rewire(Arc::clone(&wire));
+        outer.wire = wire;
+        Ok(self.follow_path_mtu().await?)
+    }
+
+    /// Says what on the host stands in the way, unless that was said.
+    fn name_obstacles(&mut self, way: &RouteInfo) {
+        let routes = &self.config.tunnel.routes;
+        let found = obstacles::find(routes, self.host.device(), &way.link_name);
+        for obstacle in found.iter().filter(|one| !self.obstacles.contains(one)) {
+            warn!("{}: {obstacle}", self.name());
+        }
+        self.obstacles = found;
+    }
+
+    /// The host's addresses, links or routes have changed: packets follow the way that there is.
+    pub(in crate::daemon) async fn follow(&mut self, now: Instant) -> Reaction {
+        if self.is_parting() {
+            return Reaction::None;
+        }
+        if self.locate_at.is_some() {
+            self.locate_at = Some(now);
+            return Reaction::None;
+        }
+        let Some((local, remote)) = self.addresses() else {
+            return Reaction::None;
+        };
+        let way = match self.host.pin(remote, self.config.local).await {
+            Ok(way) => way,
+            Err(problem) => {
+                if !self.stranded {
+                    warn!("{}: {problem}; waiting for a way", self.name());
+                }
+                self.stranded = true;
+                return Reaction::None;
+            }
+        };
+        self.name_captures(remote, &way).await;
+        if way.source != local {
+            info!(
+                "{}: our address is {} instead of {local}",
+                self.name(),
+                way.source
+            );
+            self.stranded = false;
+            return Reaction::Move;
+        }
+        if std::mem::take(&mut self.stranded) {
+            info!(
+                "{}: there is a way to {remote} again, by {}",
+                self.name(),
+                way.link_name
+            );
+        }
+        let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
+        if self.link_mtu.replace(path_mtu) != Some(path_mtu) {
+            self.path_mtu = path_mtu;
+            if let Err(problem) = self.follow_path_mtu().await {
+                error!("{}: {problem}", self.name());
+            }
+        }
+        Reaction::None
+    }
+
+    /// Says once which routes of others would make the tunnel recursive.
+    async fn name_captures(&mut self, remote: IpAddr, way: &RouteInfo) {
+        let captures = match self.host.captures(remote).await {
+            Ok(captures) => captures,
+            Err(problem) => return error!("{}: {problem}", self.name()),
+        };
+        for prefix in captures
+            .iter()
+            .filter(|prefix| !self.captures.contains(prefix))
+        {
+            warn!(
+                "{}: recursive routing: the route {prefix} through {} covers the peer {remote}; outer \
+                 packets stay on {}, and the peer's side should not announce {prefix}",
+                self.name(),
+                self.host.device(),
+                way.link_name
+            );
+        }
+        self.captures = captures;
+    }
+
+    /// The device's queue; of a new device where the old one is gone.
+    async fn queue(&mut self) -> Result<Arc<Queue>, HostError> {
+        if let Some(queue) = &self.queue {
+            return Ok(Arc::clone(queue));
+        }
+        let queue = Arc::new(self.host.replace_device(&self.config.tunnel).await?);
+        info!(
+            "{}: device {} is there again",
+            self.config.name,
+            self.host.device()
+        );
+        self.queue = Some(Arc::clone(&queue));
+        Ok(queue)
+    }
+
+    fn link_config(&self) -> LinkConfig {
+        let tunnel = &self.config.tunnel;
+        let (reply_v4, reply_v6) = match tunnel.peer_address {
+            Some(IpAddr::V4(address)) => (Some(address), None),
+            Some(IpAddr::V6(address)) => (None, Some(address)),
+            None => (None, None),
+        };
+        LinkConfig {
+            gre: tunnel.gre,
+            tos: tunnel.tos,
+            mtu: self.host.mtu(),
+            mss_clamp: tunnel.mss_clamp,
+            reply_v4,
+            reply_v6,
+        }
+    }
+
+    /// The way to the peer is not known. Said, and tried again.
+    pub(in crate::daemon) fn not_reached(
+        &mut self,
+        problem: &ReachError,
+        now: Instant,
+    ) -> Reaction {
+        if self.config.on_failure == OnFailure::Exit {
+            warn!("{}: {problem}", self.name());
+            return Reaction::GiveUp;
+        }
+        let wait = self.locate_wait;
+        warn!(
+            "{}: {problem}; trying again in {} s",
+            self.name(),
+            wait.as_secs()
+        );
+        self.locate_at = Some(now + wait);
+        self.locate_wait = (wait * 2).min(LOCATE_AGAIN_MAX);
+        Reaction::None
+    }
+
+    /// The device's MTU follows the path's and the wire's, within the bounds of [`device_mtu`].
+    pub(super) async fn follow_path_mtu(&mut self) -> Result<(), HostError> {
+        let Some(outer) = &self.link else {
+            return Ok(());
+        };
+        let mtu = device_mtu(&self.config, outer.wire.overhead(), self.path_mtu);
+        outer.link.set_mtu(mtu);
+        if mtu != self.host.mtu() {
+            info!(
+                "{}: path MTU {}, so the device's is {mtu}",
+                self.name(),
+                self.path_mtu
+            );
+            self.host.set_mtu(mtu).await?;
+        }
+        Ok(())
+    }
+}
