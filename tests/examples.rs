@@ -37,6 +37,38 @@ fn every_peer_file_is_accepted() {
     assert!(checked >= 3, "{checked} files");
 }
 
+/// The README opens with two commands, and its five-minute set-up works as printed.
+#[test]
+fn the_readme_keeps_its_word() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let blocks = |language: &str| {
+        let fence = format!("```{language}\n");
+        let after = readme.split(&fence).skip(1).map(str::to_owned);
+        after
+            .map(|block| block.split("```").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let command = |line: &str| line.split('#').next().unwrap().trim().to_owned();
+    let opening: Vec<_> = blocks("sh")[0].lines().map(command).collect();
+    assert_eq!(opening, ["cargo run --release -- demo", "cargo xtask test"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("berlin.toml"), &blocks("toml")[0]).unwrap();
+    for printed in [
+        "secure-gre genpsk --out berlin.psk",
+        "secure-gre check berlin.toml",
+    ] {
+        assert!(readme.contains(printed), "{printed}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secure-gre"));
+        command
+            .current_dir(&folder)
+            .args(printed.split(' ').skip(1));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{printed}: {output:?}");
+        assert!(output.stderr.is_empty(), "{printed}: {output:?}");
+    }
+}
+
 #[track_caller]
 fn check(file: &Path) {
     let folder = tempfile::tempdir().unwrap();
