@@ -353,6 +353,15 @@ fn subnets(tunnel: &Tunnel) -> impl Iterator<Item = &Prefix> {
     addresses.filter(|address| **address != Prefix::host(address.addr()))
 }
 
+/// A prefix that both tunnels would guard: taking one of them down would leave the other's open.
+pub(super) fn shared_guard(a: &Tunnel, b: &Tunnel) -> Option<Prefix> {
+    let taken = guards(a);
+    let mut wanted = guards(b).into_iter();
+    wanted
+        .find(|guard| taken.contains(guard))
+        .map(|guard| guard.destination)
+}
+
 /// One `unreachable` route for each prefix that passengers are meant to take the tunnel to.
 fn guards(tunnel: &Tunnel) -> Vec<Route> {
     let mut prefixes: Vec<_> = tunnel

@@ -34,6 +34,7 @@ use crate::config::{self, PeerAddress};
 use crate::control::server::{self, Server};
 use crate::net::ike::BindError;
 use crate::net::netlink::NetlinkError;
+use crate::net::prefix::Prefix;
 use crate::telemetry::Listeners;
 
 /// Why there is no daemon, or no more.
@@ -99,6 +100,9 @@ pub enum Clash {
     /// Packets from one address belong to one peer.
     #[error("{0} is the peer's address")]
     Address(PeerAddress),
+    /// A prefix leads into one tunnel, and is guarded for it.
+    #[error("{0} is the prefix")]
+    Prefix(Prefix),
 }
 
 /// Serves one peer until it is told to stop (Ctrl-C, SIGTERM, `down`), and leaves the host as it

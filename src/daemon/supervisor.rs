@@ -27,6 +27,7 @@ use tracing::{Instrument, Level, Span, enabled, info, warn};
 use self::calls::{Farewell, Sponsor};
 use self::ends::EndSignals;
 use self::events::ike_path;
+use super::host::shared_guard;
 use super::locate::{self, LocateError};
 use super::tunnel::{Channels, ReachError, Reached, Reaction, Tunnel, TunnelNote};
 use super::{AddError, Clash, UpError};
@@ -77,6 +78,8 @@ pub(super) struct Supervisor {
     hang_up_sender: mpsc::Sender<PeerId>,
     /// Connects that wait until the endpoint's outputs are drained.
     to_locate: Vec<PeerId>,
+    /// Peers whose SAs have nobody to carry their packets.
+    broken: Vec<PeerId>,
     /// Peers to be forgotten once the outputs are drained.
     departed: Vec<(PeerId, Departure)>,
     /// When the endpoint wants to be called.
@@ -177,6 +180,7 @@ impl Supervisor {
             hang_ups,
             hang_up_sender,
             to_locate: Vec::new(),
+            broken: Vec::new(),
             departed: Vec::new(),
             deadline: None,
             ends: EndSignals::watch().map_err(os("watch for signals"))?,
@@ -223,18 +227,22 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A name, a device and a peer's address can be one tunnel's only.
+    /// A name, a device, a peer's address and a prefix can be one tunnel's only.
     fn check_clashes(&self, peer: &config::Peer) -> Result<(), AddError> {
         for other in self.tunnels.values().map(Tunnel::config) {
+            let (theirs, ours) = (&other.tunnel, &peer.tunnel);
             let what = if other.name == peer.name {
                 Clash::Name(peer.name.clone())
             } else if other.address == peer.address {
                 Clash::Address(peer.address.clone())
+            } else if let Some(device) =
+                ours.device.clone().filter(|_| ours.device == theirs.device)
+            {
+                Clash::Device(device)
+            } else if let Some(prefix) = shared_guard(theirs, ours) {
+                Clash::Prefix(prefix)
             } else {
-                match (&other.tunnel.device, &peer.tunnel.device) {
-                    (Some(taken), Some(device)) if taken == device => Clash::Device(device.clone()),
-                    _ => continue,
-                }
+                continue;
             };
             return Err(AddError::Clash {
                 file: peer.file.clone(),
@@ -306,7 +314,9 @@ impl Supervisor {
     async fn on_arrival(&mut self, arrival: io::Result<Arrival<'_>>) {
         match arrival {
             // IKE at another address of ours than packets go by would set up an SA that carries none.
-            Ok(Arrival::Message { path, .. }) if self.is_astray(path) => {}
+            Ok(Arrival::Message { path, .. }) if self.is_astray(path) => {
+                *self.discards.entry("ike_other_address").or_default() += 1;
+            }
             Ok(Arrival::Message { path, bytes }) => self.on_datagram(path, bytes).await,
             Ok(Arrival::Discarded(why)) => *self.discards.entry(why.name()).or_default() += 1,
             Err(error) => warn!("can't receive on the IKE ports: {error}"),

@@ -334,6 +334,11 @@ impl Tunnel {
         self.farewell_at.is_some()
     }
 
+    /// To be located again, but not at once.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.locate_at = Some(now + LOCATE_AGAIN);
+    }
+
     /// Whether it is to be located again in a while, so not at once.
     pub(super) const fn waits_to_be_located(&self) -> bool {
         self.locate_at.is_some()

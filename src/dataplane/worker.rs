@@ -228,7 +228,13 @@ impl<N: Fn(Note)> OutboundWorker<N> {
 
     fn obey(&mut self, order: Order<outbound::Command>) {
         match order {
-            Order::Command(command) => self.path.obey(command),
+            Order::Command(command) => {
+                // Whoever sets the MTU may have forgotten what was told of the path.
+                if matches!(command, outbound::Command::SetMtu(_)) {
+                    self.path_mtu = None;
+                }
+                self.path.obey(command);
+            }
             Order::Rewire(wire) => {
                 self.wire = wire;
                 self.path_mtu = None;

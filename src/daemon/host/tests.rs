@@ -285,3 +285,13 @@ fn an_address_that_is_not_ours_is_told_from_a_missing_route() {
         host.lower().await.unwrap();
     });
 }
+
+/// Taking one tunnel down must not open the other's prefix.
+#[test]
+fn a_prefix_is_one_tunnels() {
+    let other = tunnel(&["10.255.1.1/30"], &["10.20.0.0/16", "10.30.0.0/16"]);
+    let shared = shared_guard(&usual(), &other).map(|prefix| prefix.to_string());
+    assert_eq!(shared.as_deref(), Some("10.20.0.0/16"));
+    let apart = tunnel(&["10.255.1.1/30"], &["10.20.1.0/24"]);
+    assert_eq!(shared_guard(&usual(), &apart), None);
+}

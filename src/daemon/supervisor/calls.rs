@@ -6,7 +6,7 @@ use std::time::Instant;
 use secure_gre_ike::config::PeerId;
 use tracing::Level;
 
-use super::Supervisor;
+use super::{Life, Supervisor};
 use crate::config::{self, Loaded, Style};
 use crate::control::protocol::{self, PeerStatus, Refusal, Request, Response, Until};
 use crate::control::server::{Call, Reply};
@@ -66,6 +66,9 @@ impl Supervisor {
         until: Until,
         reply: &Reply,
     ) -> Result<(), Refusal> {
+        if self.life == Life::Ending {
+            return Err(Refusal::ShuttingDown);
+        }
         if !file.is_absolute() {
             let problem = format!("{} is not an absolute path", file.display());
             return Err(Refusal::BadRequest { problem });

@@ -38,7 +38,11 @@ impl Supervisor {
                 Output::Trace(message) => say_message(&message),
                 Output::Idle(deadline) => {
                     self.deadline = deadline.map(|deadline| deadline.at);
-                    break;
+                    let Some(peer) = self.broken.pop() else { break };
+                    let command = Command::Disconnect { peer };
+                    if let Err(error) = self.endpoint.handle_command(Instant::now(), command) {
+                        warn!("{error}");
+                    }
                 }
             }
         }
@@ -90,12 +94,25 @@ impl Supervisor {
                 let encapsulation = outer_encapsulation(details.encapsulation);
                 if let Err(problem) = tunnel.travel(path, encapsulation).await {
                     error!("{name}: {problem}");
+                    tunnel.rest(Instant::now());
+                    self.broken.push(peer);
                 }
             }
-            Event::ChildInbound { child, keys, .. } => tunnel.install_inbound(child, &keys),
+            Event::ChildInbound { child, keys, .. } => {
+                if !tunnel.install_inbound(child, &keys) {
+                    tunnel.rest(Instant::now());
+                    self.broken.push(peer);
+                }
+            }
+            // Where the inbound half is not there, both go at once.
+            Event::ChildOutbound { .. } if self.broken.contains(&peer) => {}
             Event::ChildOutbound { child, keys, .. } => {
-                tunnel.install_outbound(child, &keys).await;
-                self.carries(peer);
+                if tunnel.install_outbound(child, &keys).await {
+                    self.carries(peer);
+                } else {
+                    tunnel.rest(Instant::now());
+                    self.broken.push(peer);
+                }
             }
             Event::ChildGone { child, why, .. } => tunnel.remove(child, why, Instant::now()).await,
             Event::IkeDown { why, last, .. } => say_down(&name, why, last && !tunnel.is_parting()),

@@ -11,22 +11,40 @@ use crate::dataplane::SaId;
 use crate::net::prefix::Prefix;
 
 impl Tunnel {
-    pub(in crate::daemon) fn install_inbound(&mut self, child: ChildId, keys: &ChildKeys) {
-        let Some(outer) = &self.link else { return };
+    /// Whether there is somebody to open the packets of this SA.
+    #[must_use]
+    pub(in crate::daemon) fn install_inbound(&mut self, child: ChildId, keys: &ChildKeys) -> bool {
+        let Some(outer) = &self.link else {
+            return false;
+        };
         match install::inbound(keys, self.config.replay_window_packets) {
-            Ok(sa) => outer
-                .link
-                .install_inbound(SaId(child.0), sa, self.outbound.is_empty()),
-            Err(problem) => error!("{}: inbound SA not installed: {problem}", self.name()),
+            Ok(sa) => {
+                let fresh = self.outbound.is_empty();
+                outer.link.install_inbound(SaId(child.0), sa, fresh);
+                true
+            }
+            Err(problem) => {
+                error!("{}: inbound SA not installed: {problem}", self.name());
+                false
+            }
         }
     }
 
-    pub(in crate::daemon) async fn install_outbound(&mut self, child: ChildId, keys: &ChildKeys) {
-        let Some(outer) = &self.link else { return };
+    /// Whether there is somebody to seal packets with this SA.
+    #[must_use]
+    pub(in crate::daemon) async fn install_outbound(
+        &mut self,
+        child: ChildId,
+        keys: &ChildKeys,
+    ) -> bool {
+        let Some(outer) = &self.link else {
+            return false;
+        };
         match install::outbound(keys) {
             Ok(sa) => outer.link.install_outbound(SaId(child.0), sa),
             Err(problem) => {
-                return error!("{}: outbound SA not installed: {problem}", self.name());
+                error!("{}: outbound SA not installed: {problem}", self.name());
+                return false;
             }
         }
         self.outbound.push(child);
@@ -34,6 +52,7 @@ impl Tunnel {
         if self.outbound.len() == 1 {
             self.carries(keys).await;
         }
+        true
     }
 
     /// The first pair stands: routes lead into the tunnel.
