@@ -14,6 +14,7 @@
 mod lab;
 
 mod background;
+mod binding;
 mod cli;
 mod daemon_folder;
 mod demo;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use secure_gre_gre::tos;
@@ -31,6 +32,10 @@ pub struct Peer {
     pub psk: Secret,
     /// Whether we call, or only answer.
     pub initiate: bool,
+    /// Name of the network device that outer packets use; `None`: the routes decide.
+    pub interface: Option<String>,
+    /// Firewall mark of the outer packets.
+    pub fwmark: Option<NonZeroU32>,
     /// Offered and accepted for the IKE SA, best first; never empty.
     pub ike_proposals: Vec<IkeProposal>,
     /// Offered and accepted for ESP, best first; never empty.

@@ -71,6 +71,8 @@ fn complete(
     let esp_proposals = peer::esp_proposals(esp, findings);
     let retransmit = peer::retransmit(&ike.retransmit, findings);
     let on_failure = peer::on_failure(ike.on_failure.as_ref(), findings);
+    let interface = peer::interface(typed.peer.interface.as_ref(), findings);
+    let fwmark = peer::fwmark(typed.peer.fwmark.as_ref(), findings);
     let encapsulation = peer::encapsulation(typed.peer.encapsulation.as_ref(), findings);
     let half_open = peer::half_open(&ike.half_open, findings);
     let replay_window_packets = peer::replay_window(esp.replay_window.as_ref(), findings);
@@ -83,6 +85,8 @@ fn complete(
         remote_id,
         psk: psk?,
         initiate: given(typed.peer.initiate.as_ref()).unwrap_or(true),
+        interface,
+        fwmark,
         ike_proposals,
         esp_proposals,
         retransmit,

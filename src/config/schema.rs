@@ -27,6 +27,8 @@ pub(super) struct PeerKeys {
     pub(super) local_id: Option<Text>,
     pub(super) remote_id: Option<Text>,
     pub(super) initiate: Option<Spanned<bool>>,
+    pub(super) interface: Option<Text>,
+    pub(super) fwmark: Option<Spanned<WordOrNumber>>,
     pub(super) encapsulation: Option<Text>,
     pub(super) ike: IkeKeys,
     pub(super) esp: EspKeys,
@@ -100,20 +102,10 @@ const HOOKS_LATER: &[Later] = &[
     },
 ];
 
-const PEER_LATER: &[Later] = &[
-    Later {
-        key: "interface",
-        does: &["\"any\""],
-    },
-    Later {
-        key: "fwmark",
-        does: &["\"none\""],
-    },
-    Later {
-        key: "ports",
-        does: &["[500, 4500]"],
-    },
-];
+const PEER_LATER: &[Later] = &[Later {
+    key: "ports",
+    does: &["[500, 4500]"],
+}];
 
 const IKE_LATER: &[Later] = &[
     Later {
@@ -208,6 +200,8 @@ impl PeerKeys {
             local_id: section.take("local-id", findings),
             remote_id: section.take("remote-id", findings),
             initiate: section.take("initiate", findings),
+            interface: section.take("interface", findings),
+            fwmark: section.take("fwmark", findings),
             encapsulation: section.take("encapsulation", findings),
             ike: IkeKeys::read(&mut section, findings),
             esp: EspKeys::read(&mut section, findings),

@@ -126,6 +126,14 @@ pub(super) fn outer_address(address: IpAddr) -> Result<(), &'static str> {
     }
 }
 
+/// A firewall mark: a decimal number, or a hexadecimal one with `0x` before it.
+pub(super) fn mark(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
 /// A GRE key: a number or a dotted quad, which are the same 32 bits.
 pub(super) fn gre_key(text: &str) -> Option<u32> {
     text.parse::<Ipv4Addr>().ok().map(Ipv4Addr::to_bits)

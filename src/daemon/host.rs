@@ -7,12 +7,13 @@
 //! prefixes and the tunnel's own subnets.
 
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
 use super::journal::{Journal, JournalError};
 use crate::config::Tunnel;
-use crate::net::netlink::{Netlink, NetlinkError, Route, RouteInfo};
+use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
+use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
 use crate::net::tun::{ANY_NAME, Queue, Tun, TunError};
 
@@ -134,38 +135,55 @@ impl Host {
         self.device.mtu
     }
 
+    /// The index of the host's device with this name.
+    pub(super) async fn link(&self, name: &str) -> Result<Option<NonZeroU32>, HostError> {
+        Ok(NonZeroU32::new(
+            self.netlink.link_by_name(name).await?.index,
+        ))
+    }
+
     /// Finds the way of outer packets to `peer` as if we were not there, and pins it (DESIGN §1,
-    /// never recursive).
+    /// never recursive), unless rules lead them to another table than the tunnel's routes are in.
     pub(super) async fn pin(
         &mut self,
         peer: IpAddr,
         source: Option<IpAddr>,
+        via: Via,
     ) -> Result<RouteInfo, HostError> {
         let another = |pinned: Route| pinned.destination != Prefix::host(peer);
         if self.pinned.is_some_and(another) {
             self.unpin().await?;
         }
-        let way = self.way_to(peer, source).await?;
+        let way = self.way_to(peer, source, via).await?;
+        if way.table != MAIN_TABLE {
+            self.unpin().await?;
+            return Ok(way);
+        }
         let route = Route::pinned(peer, &way);
         self.journal.add(&route)?;
         // In place of the one before, so that there is no moment without: the kernel may also have
         // taken that one along with its link or its source address.
         match self.netlink.add_route(&route).await {
             Ok(_) => self.pinned = Some(route),
-            Err(NetlinkError::ForeignRoute { .. }) => self.check_recursion(peer).await?,
+            Err(NetlinkError::ForeignRoute { .. }) => self.check_recursion(peer, via).await?,
             Err(problem) => return Err(problem.into()),
         }
         Ok(way)
     }
 
-    async fn way_to(&self, peer: IpAddr, source: Option<IpAddr>) -> Result<RouteInfo, HostError> {
+    async fn way_to(
+        &self,
+        peer: IpAddr,
+        source: Option<IpAddr>,
+        via: Via,
+    ) -> Result<RouteInfo, HostError> {
         let tunnel = self.device.link;
-        let problem = match self.netlink.way_to(peer, source, tunnel).await {
+        let problem = match self.netlink.way_to(peer, source, via, tunnel).await {
             Err(problem @ NetlinkError::NoRoute { .. }) => problem,
             way => return Ok(way?),
         };
         // The kernel has one answer for several causes.
-        if let (Some(local), Ok(_)) = (source, self.netlink.way_to(peer, None, tunnel).await) {
+        if let (Some(local), Ok(_)) = (source, self.netlink.way_to(peer, None, via, tunnel).await) {
             return Err(HostError::ForeignSource { peer, local });
         }
         if !self.captures(peer).await?.is_empty() {
@@ -176,8 +194,8 @@ impl Host {
     }
 
     /// Someone else's route to this very host is as good as ours, unless it leads into the tunnel.
-    async fn check_recursion(&self, peer: IpAddr) -> Result<(), HostError> {
-        let taken = self.netlink.route_to(peer, None).await?;
+    async fn check_recursion(&self, peer: IpAddr, via: Via) -> Result<(), HostError> {
+        let taken = self.netlink.route_to(peer, None, via).await?;
         if taken.link == self.device.link {
             let device = self.device.name.clone();
             return Err(HostError::Recursive { peer, device });

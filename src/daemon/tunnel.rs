@@ -23,6 +23,7 @@ use crate::config::{self, PeerAddress};
 use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, WorkerError};
 use crate::net::esp::{Overhead, Wire, WireError};
 use crate::net::netlink::Netlink;
+use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
 use crate::net::tun::Queue;
 
@@ -208,6 +209,12 @@ impl Tunnel {
     pub(super) fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
         let path = self.link.as_ref()?.wire.path();
         Some((path.local.ip(), path.remote.ip()))
+    }
+
+    /// What outer packets are bound to, as far as that is known.
+    pub(super) fn via(&self) -> Via {
+        let outer = self.link.as_ref();
+        outer.map_or(Via::default(), |outer| outer.wire.via())
     }
 
     /// Since the tunnel was raised.

@@ -21,8 +21,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, getsockopt, recv, sockopt};
 
-use self::kind::{Kind, enlarge_buffers};
-use super::outer::{Encapsulation, NAT_KEEPALIVE, Path};
+use self::kind::{Kind, bind_via, enlarge_buffers};
+use super::outer::{Encapsulation, NAT_KEEPALIVE, Path, Via};
 use super::sys::{self, Family};
 
 pub use self::batch::{Incoming, ReceiveBatch, ReceiveOutcome};
@@ -41,22 +41,31 @@ pub struct Wire {
     socket: OwnedFd,
     kind: Kind,
     path: Path,
+    via: Via,
 }
 
 impl Wire {
-    /// Lays a wire. Outer packets carry `ttl`, and are never fragmented.
+    /// Lays a wire. Outer packets go `via` a device or with a mark, carry `ttl`, and are never
+    /// fragmented.
     ///
     /// # Errors
     /// [`WireError`], which says what to do about it.
-    pub fn new(path: Path, encapsulation: Encapsulation, ttl: u8) -> Result<Self, WireError> {
+    pub fn new(
+        path: Path,
+        via: Via,
+        encapsulation: Encapsulation,
+        ttl: u8,
+    ) -> Result<Self, WireError> {
         let kind = Kind::new(path, encapsulation)?;
         let socket = kind.open()?;
         kind.configure(&socket, ttl)?;
+        bind_via(&socket, via)?;
         enlarge_buffers(&socket);
         let wire = Self {
             socket,
             kind,
             path: kind.without_ports(path),
+            via,
         };
         wire.bind()?;
         wire.connect().map_err(|errno| match errno {
@@ -74,9 +83,16 @@ impl Wire {
         self.path
     }
 
+    /// What its packets are bound to.
+    pub const fn via(&self) -> Via {
+        self.via
+    }
+
     /// Whether a new wire on this path would be the same.
-    pub fn is_like(&self, path: Path, encapsulation: Encapsulation) -> bool {
-        self.kind.encapsulation == encapsulation && self.path == self.kind.without_ports(path)
+    pub fn is_like(&self, path: Path, via: Via, encapsulation: Encapsulation) -> bool {
+        self.kind.encapsulation == encapsulation
+            && self.path == self.kind.without_ports(path)
+            && self.via == via
     }
 
     /// Octets that the outer headers put before an ESP packet.

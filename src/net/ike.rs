@@ -9,8 +9,10 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
 use nix::errno::Errno;
@@ -20,7 +22,7 @@ use nix::sys::socket::{
 };
 use tokio::io::Interest;
 
-use super::outer::{NAT_TRAVERSAL_PORT, NON_ESP_MARKER, OnSharedPort, Path, on_shared_port};
+use super::outer::{NAT_TRAVERSAL_PORT, NON_ESP_MARKER, OnSharedPort, Path, Via, on_shared_port};
 use super::sys::Family;
 
 /// RFC 7296 §2.
@@ -82,9 +84,9 @@ impl IkeSockets {
     }
 
     /// Sends one IKE message from `path.local` (an unspecified address lets the kernel choose) to
-    /// `path.remote`. An error concerns this message only: retransmission (RFC 7296 §2.1) deals with
+    /// `path.remote`, `via` the device or with the mark that is given. An error concerns this message only: retransmission (RFC 7296 §2.1) deals with
     /// it. DF is left to the kernel, which fragments a message that is longer than a known path MTU.
-    pub async fn send(&self, path: &Path, message: &[u8]) -> Result<(), SendError> {
+    pub async fn send(&self, path: &Path, via: Via, message: &[u8]) -> Result<(), SendError> {
         let families = (Family::of(path.local.ip()), Family::of(path.remote.ip()));
         let socket = self
             .sockets
@@ -95,7 +97,7 @@ impl IkeSockets {
             .ok_or(SendError::NoSocket { path: *path })?;
         let sent = socket
             .udp
-            .async_io(Interest::WRITABLE, || socket.send(path, message));
+            .async_io(Interest::WRITABLE, || socket.send(path, via, message));
         sent.await.map_err(|source| SendError::Os {
             path: *path,
             source,
@@ -197,6 +199,8 @@ struct Socket {
     udp: tokio::net::UdpSocket,
     family: Family,
     port: u16,
+    /// The mark that the next message would get; locked while one is sent.
+    mark: Mutex<Option<NonZeroU32>>,
 }
 
 /// A datagram in the caller's buffer.
@@ -231,7 +235,12 @@ impl Socket {
             setsockopt(&fd, sockopt::ReusePort, &true).map_err(|errno| os(errno.into()))?;
         }
         let udp = tokio::net::UdpSocket::from_std(UdpSocket::from(fd)).map_err(os)?;
-        Ok(Some(Self { udp, family, port }))
+        Ok(Some(Self {
+            udp,
+            family,
+            port,
+            mark: Mutex::new(None),
+        }))
     }
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<Datagram> {
@@ -283,7 +292,14 @@ impl Socket {
         }
     }
 
-    fn send(&self, path: &Path, message: &[u8]) -> io::Result<()> {
+    fn send(&self, path: &Path, via: Via, message: &[u8]) -> io::Result<()> {
+        // A mark in a control message would do without the lock, but `nix` has none.
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        if *mark != via.mark {
+            let number = via.mark.map_or(0, NonZeroU32::get);
+            setsockopt(&self.udp, sockopt::Mark, &number)?;
+            *mark = via.mark;
+        }
         let marker: &[u8] = if self.port == NAT_TRAVERSAL_PORT {
             &NON_ESP_MARKER
         } else {
@@ -301,7 +317,7 @@ impl Socket {
         };
         match path.local.ip() {
             IpAddr::V4(local) => send(ControlMessage::Ipv4PacketInfo(&libc::in_pktinfo {
-                ipi_ifindex: 0,
+                ipi_ifindex: via.link_index().cast_signed(),
                 ipi_spec_dst: libc::in_addr {
                     s_addr: u32::from_ne_bytes(local.octets()),
                 },
@@ -311,7 +327,7 @@ impl Socket {
                 ipi6_addr: libc::in6_addr {
                     s6_addr: local.octets(),
                 },
-                ipi6_ifindex: 0,
+                ipi6_ifindex: via.link_index(),
             })),
         }?;
         Ok(())

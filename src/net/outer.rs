@@ -2,6 +2,7 @@
 //! way, and how UDP port 4500 is shared between IKE, ESP and keepalives (RFC 3948 §2).
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 /// RFC 7296 §2.23: the port that IKE shares with ESP in UDP.
 pub const NAT_TRAVERSAL_PORT: u16 = 4500;
@@ -19,6 +20,31 @@ pub struct Path {
     pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
+}
+
+/// What outer packets are bound to besides their addresses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Via {
+    /// Index of the network device that they use; `None`: the routes decide.
+    pub link: Option<NonZeroU32>,
+    /// Their firewall mark, which rules of policy routing may ask for.
+    pub mark: Option<NonZeroU32>,
+}
+
+impl Via {
+    /// Whether a route by the device with this index is one for such packets; one that refuses has
+    /// no device, and is for all.
+    pub(super) fn admits(self, link: Option<u32>) -> bool {
+        match (self.link, link) {
+            (Some(only), Some(link)) => only.get() == link,
+            _ => true,
+        }
+    }
+
+    /// As the kernel writes it: 0 for none.
+    pub(super) fn link_index(self) -> u32 {
+        self.link.map_or(0, NonZeroU32::get)
+    }
 }
 
 /// How ESP packets are wrapped.

@@ -30,6 +30,15 @@ sockopt_impl!(
 );
 
 sockopt_impl!(
+    /// `SO_BINDTOIFINDEX`: the index of the only device that a socket uses.
+    BindToLink,
+    SetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_BINDTOIFINDEX,
+    libc::c_int
+);
+
+sockopt_impl!(
     /// `SO_ATTACH_FILTER`: a classic BPF program that says what a socket gets.
     AttachFilter,
     SetOnly,

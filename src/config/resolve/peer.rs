@@ -1,6 +1,7 @@
 //! What `[peer]`, `[peer.ike]` and `[peer.esp]` mean.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use secure_gre_ike::secret::Secret;
 use toml::Spanned;
 
 use super::super::diagnostic::Diagnostic;
-use super::super::document::{Required, Text, part};
+use super::super::document::{Required, Text, WordOrNumber, part};
 use super::super::schema::{EspKeys, HalfOpenKeys, PeerKeys, RetransmitKeys};
 use super::super::secret::{Source, decode_psk, read_psk};
 use super::super::{PeerAddress, value};
-use super::{choice, number, unless_word};
+use super::{bounded, choice, number, unless_word};
 
 /// Shorter waits before the first repetition would only add load.
 const MIN_FIRST_WAIT: Duration = Duration::from_millis(10);
@@ -84,6 +85,41 @@ pub(super) fn local(
         (Ok(local), _) => value::outer_address(local).map(|()| local).map_err(fail),
     };
     resolved.map_err(|problem| findings.push(problem)).ok()
+}
+
+pub(super) fn interface(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> Option<String> {
+    let typed = unless_word(typed, "any")?;
+    let name = typed.get_ref();
+    if value::device_name(name) {
+        return Some(name.clone());
+    }
+    let message = format!("`{name}` can't be the name of a network device");
+    let problem = Diagnostic::error(message).at(typed.span());
+    findings.push(problem.help("\"ip link\" shows their names; interface = \"any\" binds to none"));
+    None
+}
+
+pub(super) fn fwmark(
+    typed: Option<&Spanned<WordOrNumber>>,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<NonZeroU32> {
+    let typed = typed?;
+    let number = match typed.get_ref() {
+        WordOrNumber::Number(number) => Some(*number),
+        WordOrNumber::Word(word) if word == "none" => return None,
+        WordOrNumber::Word(word) => value::mark(word).map(i128::from),
+    };
+    let Some(number) = number else {
+        let problem = Diagnostic::error("`peer.fwmark` must be \"none\" or a number");
+        findings.push(
+            problem
+                .at(typed.span())
+                .help("write it as in fwmark = 7 or fwmark = 0x7"),
+        );
+        return None;
+    };
+    let bounds = (1, u32::MAX);
+    bounded("peer.fwmark", number, typed.span(), bounds, findings).and_then(NonZeroU32::new)
 }
 
 pub(super) fn psk(

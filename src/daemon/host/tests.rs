@@ -147,18 +147,18 @@ fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
         let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
         let (mut host, queue) = raised.unwrap();
         let peer: IpAddr = "192.0.2.2".parse().unwrap();
-        let way = host.pin(peer, None).await.unwrap();
+        let way = host.pin(peer, None, Via::default()).await.unwrap();
         assert_eq!(
             (way.link, way.source.to_string().as_str()),
             (link.index, "192.0.2.1")
         );
         assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
         // Again, as at each attempt: the pinned route is no answer to where the way is.
-        host.pin(peer, None).await.unwrap();
+        host.pin(peer, None, Via::default()).await.unwrap();
         assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
 
         let behind: IpAddr = "10.255.0.2".parse().unwrap();
-        let refused = host.pin(behind, None).await.unwrap_err();
+        let refused = host.pin(behind, None, Via::default()).await.unwrap_err();
         assert!(matches!(refused, HostError::Recursive { .. }), "{refused}");
         assert!(own_routes(&netlink).await.1.is_empty());
         drop(queue);
@@ -277,9 +277,17 @@ fn an_address_that_is_not_ours_is_told_from_a_missing_route() {
         let (mut host, queue) = raised.unwrap();
         let [near, far] = ["192.0.2.2", "203.0.113.9"].map(|peer| peer.parse().unwrap());
         let foreign = Some("192.0.2.77".parse().unwrap());
-        let problem = host.pin(near, foreign).await.unwrap_err().to_string();
+        let problem = host
+            .pin(near, foreign, Via::default())
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(problem.starts_with("peer.local: "), "{problem}");
-        let problem = host.pin(far, foreign).await.unwrap_err().to_string();
+        let problem = host
+            .pin(far, foreign, Via::default())
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(problem.starts_with("no route to 203.0.113.9"), "{problem}");
         drop(queue);
         host.lower().await.unwrap();

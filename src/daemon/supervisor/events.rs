@@ -8,7 +8,8 @@ use secure_gre_ike::event::{Command, Event, GoneReason, Output, Trace};
 use tracing::{Instrument, error, info, trace, warn};
 
 use super::{Departure, Supervisor};
-use crate::net::outer::{Encapsulation, Path as OuterPath};
+use crate::daemon::tunnel::Tunnel;
+use crate::net::outer::{Encapsulation, Path as OuterPath, Via};
 use crate::telemetry;
 
 impl Supervisor {
@@ -20,6 +21,14 @@ impl Supervisor {
         self.drain().await;
     }
 
+    /// What messages on `path` are bound to: the same as the ESP packets between its addresses.
+    fn via(&self, path: &OuterPath) -> Via {
+        let addresses = Some((path.local.ip(), path.remote.ip()));
+        let mut tunnels = self.tunnels.values();
+        let tunnel = tunnels.find(|tunnel| tunnel.addresses() == addresses);
+        tunnel.map_or(Via::default(), Tunnel::via)
+    }
+
     /// Performs the endpoint's outputs, in order, until it is idle.
     pub(super) async fn drain(&mut self) {
         loop {
@@ -27,7 +36,8 @@ impl Supervisor {
                 Output::Transmit(transmit) => {
                     let path = outer_path(transmit.path);
                     // Lost like any datagram: retransmission deals with it.
-                    if let Err(error) = self.sockets.send(&path, &transmit.payload).await {
+                    let via = self.via(&path);
+                    if let Err(error) = self.sockets.send(&path, via, &transmit.payload).await {
                         warn!("{error}");
                     }
                 }

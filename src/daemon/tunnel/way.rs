@@ -20,7 +20,7 @@ use crate::daemon::{locate, obstacles};
 use crate::dataplane::{Link, LinkConfig};
 use crate::net::esp::Wire;
 use crate::net::netlink::RouteInfo;
-use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath};
+use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath, Via};
 use crate::net::tun::Queue;
 
 impl Tunnel {
@@ -44,17 +44,17 @@ impl Tunnel {
     /// Finds the way to the peer, pins it, and brings up what carries packets on it.
     async fn reach(&mut self, remote: IpAddr) -> Result<Reached, ReachError> {
         let queue = self.queue().await?;
-        let way = self.host.pin(remote, self.config.local).await?;
+        let (via, way) = self.find_way(remote).await?;
         let local = way.source;
         self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
         self.link_mtu = Some(self.path_mtu);
-        if self.addresses() == Some((local, remote)) {
+        if self.addresses() == Some((local, remote)) && self.via() == via {
             self.follow_path_mtu().await?;
         } else if self.outbound.is_empty() {
             // The workers of the old way have to let go of the device first.
             self.unlink();
             let (path, encapsulation) = self.first_wire(local, remote);
-            self.start_link(queue, path, encapsulation).await?;
+            self.start_link(queue, path, via, encapsulation).await?;
             debug!(
                 "{}: packets go from {local} to {remote} by {}",
                 self.name(),
@@ -67,6 +67,18 @@ impl Tunnel {
         self.locate_at = None;
         self.locate_wait = LOCATE_AGAIN;
         Ok(Reached::Way { local, remote })
+    }
+
+    /// Finds the way to `remote`, and what packets on it are bound to.
+    async fn find_way(&mut self, remote: IpAddr) -> Result<(Via, RouteInfo), HostError> {
+        let link = match &self.config.interface {
+            Some(interface) => self.host.link(interface).await?,
+            None => None,
+        };
+        let mark = self.config.fwmark;
+        let via = Via { link, mark };
+        let way = self.host.pin(remote, self.config.local, via).await?;
+        Ok((via, way))
     }
 
     /// How packets will travel, as far as anybody can tell before IKE has looked for NATs.
@@ -86,9 +98,10 @@ impl Tunnel {
         &mut self,
         queue: Arc<Queue>,
         path: OuterPath,
+        via: Via,
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
-        let wire = Arc::new(Wire::new(path, encapsulation, self.config.tunnel.ttl)?);
+        let wire = Arc::new(Wire::new(path, via, encapsulation, self.config.tunnel.ttl)?);
         let (notes, peer) = (self.channels.notes.clone(), self.id);
         let tell = move |note| {
             // The loop is gone, and the link soon too.
@@ -110,10 +123,11 @@ impl Tunnel {
         let Some(outer) = &mut self.link else {
             return Ok(());
         };
-        if outer.wire.is_like(path, encapsulation) {
+        let via = outer.wire.via();
+        if outer.wire.is_like(path, via, encapsulation) {
             return Ok(());
         }
-        let wire = Arc::new(Wire::new(path, encapsulation, self.config.tunnel.ttl)?);
+        let wire = Arc::new(Wire::new(path, via, encapsulation, self.config.tunnel.ttl)?);
         outer.link.rewire(Arc::clone(&wire));
         outer.wire = wire;
         Ok(self.follow_path_mtu().await?)
@@ -141,8 +155,8 @@ impl Tunnel {
         let Some((local, remote)) = self.addresses() else {
             return Reaction::None;
         };
-        let way = match self.host.pin(remote, self.config.local).await {
-            Ok(way) => way,
+        let (via, way) = match self.find_way(remote).await {
+            Ok(found) => found,
             Err(problem) => {
                 if !self.stranded {
                     warn!("{}: {problem}; waiting for a way", self.name());
@@ -157,6 +171,15 @@ impl Tunnel {
                 "{}: our address is {} instead of {local}",
                 self.name(),
                 way.source
+            );
+            self.stranded = false;
+            return Reaction::Move;
+        }
+        if self.via() != via {
+            info!(
+                "{}: {} is another device of that name",
+                self.name(),
+                way.link_name
             );
             self.stranded = false;
             return Reaction::Move;

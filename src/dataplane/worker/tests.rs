@@ -10,6 +10,7 @@ use secure_gre_gre as gre;
 use super::*;
 use crate::dataplane::{Link, SaId};
 use crate::net::netlink::Netlink;
+use crate::net::outer::Via;
 use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT};
 use crate::net::sandbox;
 
@@ -61,7 +62,7 @@ async fn end(
 fn wire(local: Ipv4Addr, remote: Ipv4Addr, encapsulation: Encapsulation) -> Arc<Wire> {
     let [local, remote] = [local, remote].map(|ip| SocketAddr::from((ip, NAT_TRAVERSAL_PORT)));
     let path = Path { local, remote };
-    Arc::new(Wire::new(path, encapsulation, 64).unwrap())
+    Arc::new(Wire::new(path, Via::default(), encapsulation, 64).unwrap())
 }
 
 async fn both_ends(netlink: &Netlink) -> (End, End) {

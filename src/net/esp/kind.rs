@@ -8,7 +8,7 @@ use nix::sys::socket::{SockFlag, SockType, setsockopt, socket, sockopt};
 
 use super::WireError;
 use super::batch::Content;
-use crate::net::outer::{Encapsulation, OnSharedPort, Path, on_shared_port};
+use crate::net::outer::{Encapsulation, OnSharedPort, Path, Via, on_shared_port};
 use crate::net::sys::{self, Family};
 
 /// The outer headers of a wire's packets, in octets.
@@ -149,6 +149,20 @@ pub(super) fn ipv4_header_length(packet: &[u8]) -> Option<usize> {
     let length = usize::from(version_and_length & 0x0f) * 4;
     let is_whole = (IPV4_HEADER..=packet.len()).contains(&length);
     (version_and_length >> 4 == 4 && is_whole).then_some(length)
+}
+
+/// Before the socket's addresses are bound, so that the route is looked up like this from the start.
+pub(super) fn bind_via(socket: &OwnedFd, via: Via) -> Result<(), WireError> {
+    if via.link.is_some() {
+        let link = via.link_index().cast_signed();
+        setsockopt(socket, sys::BindToLink, &link)
+            .map_err(|errno| WireError::os("bind to the device of peer.interface", errno))?;
+    }
+    if let Some(mark) = via.mark {
+        setsockopt(socket, sockopt::Mark, &mark.get())
+            .map_err(|errno| WireError::os("set the mark of peer.fwmark", errno))?;
+    }
+    Ok(())
 }
 
 /// The FORCE variants pass the system's limit and need CAP_NET_ADMIN. Any size works, so a refusal

@@ -7,6 +7,7 @@ use super::*;
 use crate::net::ike::{Arrival, IkeSockets};
 use crate::net::netlink::Netlink;
 use crate::net::outer::NAT_TRAVERSAL_PORT;
+use crate::net::outer::Via;
 use crate::net::poll::wait_readable;
 use crate::net::sandbox;
 
@@ -36,7 +37,7 @@ fn path(local: &str, remote: &str) -> Path {
 }
 
 fn lay(encapsulation: Encapsulation, local: &str, remote: &str) -> Result<Wire, WireError> {
-    Wire::new(path(local, remote), encapsulation, 64)
+    Wire::new(path(local, remote), Via::default(), encapsulation, 64)
 }
 
 /// Both ends of a wire of that kind.
@@ -144,7 +145,7 @@ fn outer_headers() {
             (NATIVE, "2001:db8::1", "2001:db8::2"),
             (UDP, "2001:db8::1", "2001:db8::2"),
         ] {
-            let wire = Wire::new(path(local, remote), encapsulation, 33).unwrap();
+            let wire = Wire::new(path(local, remote), Via::default(), encapsulation, 33).unwrap();
             wire.send([Outgoing {
                 esp: &esp,
                 tos: 0xb8,

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::net::outer::Via;
 use crate::net::sandbox;
 
 const MESSAGE: &[u8] = b"thirty octets of an IKE header";
@@ -46,7 +47,7 @@ fn an_answer_leaves_from_the_address_that_was_called() {
                 }
             );
 
-            sockets.send(&path, MESSAGE).await.unwrap();
+            sockets.send(&path, Via::default(), MESSAGE).await.unwrap();
             let mut answer = [0; 100];
             let length = peer.recv(&mut answer).unwrap();
             assert_eq!(&answer[..length], datagram);
@@ -99,8 +100,8 @@ fn a_message_to_a_closed_port_does_not_break_the_socket() {
             local,
             remote: "127.0.0.9:9".parse().unwrap(),
         };
-        sockets.send(&path, MESSAGE).await.unwrap();
-        sockets.send(&path, MESSAGE).await.unwrap();
+        sockets.send(&path, Via::default(), MESSAGE).await.unwrap();
+        sockets.send(&path, Via::default(), MESSAGE).await.unwrap();
         let mut buffer = [0; 64];
         let nothing = tokio::time::timeout(Duration::from_millis(50), sockets.receive(&mut buffer));
         assert!(nothing.await.is_err());
@@ -120,14 +121,20 @@ fn a_path_that_no_socket_serves_is_refused() {
                 local: local.parse().unwrap(),
                 remote: remote.parse().unwrap(),
             };
-            let error = sockets.send(&path, MESSAGE).await.unwrap_err();
+            let error = sockets
+                .send(&path, Via::default(), MESSAGE)
+                .await
+                .unwrap_err();
             assert!(matches!(error, SendError::NoSocket { .. }), "{error}");
         }
         let path = Path {
             local: "192.0.2.1:500".parse().unwrap(),
             remote: "127.0.0.1:500".parse().unwrap(),
         };
-        let error = sockets.send(&path, MESSAGE).await.unwrap_err();
+        let error = sockets
+            .send(&path, Via::default(), MESSAGE)
+            .await
+            .unwrap_err();
         assert!(
             matches!(error, SendError::Os { .. }),
             "not our address: {error}"

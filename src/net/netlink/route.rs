@@ -16,6 +16,7 @@ use netlink_packet_route::route::{
 use nix::errno::Errno;
 
 use super::{Netlink, NetlinkError, errno, family, refused, unless};
+use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
 
 /// Marks our routes in the kernel (`rtm_protocol`, "proto 47" in `ip route`), so that a later run
@@ -108,6 +109,8 @@ pub struct RouteInfo {
     pub link: u32,
     /// The device's name.
     pub link_name: String,
+    /// The routing table that the route is in.
+    pub table: u32,
     /// The largest packet that passes as far as the kernel knows: the route's or learned path MTU,
     /// else the link's.
     pub mtu: u32,
@@ -123,14 +126,20 @@ pub enum Added {
 }
 
 impl Netlink {
-    /// Looks up the way to `destination` (`ip route get`), from `source` if that is given.
+    /// Looks up the way to `destination` (`ip route get`), from `source` if that is given, of
+    /// packets bound to `via`.
     pub async fn route_to(
         &self,
         destination: IpAddr,
         source: Option<IpAddr>,
+        via: Via,
     ) -> Result<RouteInfo, NetlinkError> {
         let no_route = || NetlinkError::NoRoute { destination };
-        let query = Self::route_query(destination, source);
+        let mut query = Self::route_query(destination, source, via);
+        if destination.is_ipv4() {
+            // IPv6 tells the table unasked, and refuses the question.
+            query.header.flags |= RouteFlags::LookupTable;
+        }
         let answer = self
             .handle
             .route()
@@ -153,11 +162,16 @@ impl Netlink {
             gateway: parts.gateway,
             link: link.index,
             link_name: link.name,
+            table: parts.table.unwrap_or(MAIN_TABLE),
             mtu: parts.mtu.unwrap_or(link.mtu),
         })
     }
 
-    pub(super) fn route_query(destination: IpAddr, source: Option<IpAddr>) -> RouteMessage {
+    pub(super) fn route_query(
+        destination: IpAddr,
+        source: Option<IpAddr>,
+        via: Via,
+    ) -> RouteMessage {
         let mut query = RouteMessage::default();
         query.header.address_family = family(destination);
         query.header.destination_prefix_length = Prefix::host(destination).prefix_len();
@@ -168,6 +182,9 @@ impl Netlink {
             query.header.source_prefix_length = Prefix::host(source).prefix_len();
             query.attributes.push(RouteAttribute::Source(source.into()));
         }
+        let link = via.link.map(|link| RouteAttribute::Oif(link.get()));
+        let mark = via.mark.map(|mark| RouteAttribute::Mark(mark.get()));
+        query.attributes.extend(link.into_iter().chain(mark));
         query
     }
 

@@ -5,6 +5,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
 use super::*;
+use crate::net::outer::Via;
 use crate::net::sandbox;
 use crate::net::tun::Queue;
 
@@ -63,7 +64,7 @@ async fn add_foreign(netlink: &Netlink, route: &Route) {
 impl Host {
     async fn way(&self, destination: &str) -> Result<u32, NetlinkError> {
         self.netlink
-            .route_to(ip(destination), None)
+            .route_to(ip(destination), None, Via::default())
             .await
             .map(|way| way.link)
     }
@@ -224,7 +225,7 @@ fn the_way_to_a_peer_is_told_in_full() {
         let host = host().await;
         let way = host
             .netlink
-            .route_to(ip("198.51.100.2"), None)
+            .route_to(ip("198.51.100.2"), None, Via::default())
             .await
             .unwrap();
         let expected = RouteInfo {
@@ -232,10 +233,15 @@ fn the_way_to_a_peer_is_told_in_full() {
             gateway: Some(ip("192.0.2.254")),
             link: host.outer.index,
             link_name: "outer".to_owned(),
+            table: MAIN_TABLE,
             mtu: 1400,
         };
         assert_eq!(way, expected);
-        let on_link = host.netlink.route_to(ip("192.0.2.7"), None).await.unwrap();
+        let on_link = host
+            .netlink
+            .route_to(ip("192.0.2.7"), None, Via::default())
+            .await
+            .unwrap();
         assert_eq!(
             on_link,
             RouteInfo {
@@ -245,7 +251,7 @@ fn the_way_to_a_peer_is_told_in_full() {
         );
         let v6 = host
             .netlink
-            .route_to(ip("2001:db8:1::2"), None)
+            .route_to(ip("2001:db8:1::2"), None, Via::default())
             .await
             .unwrap();
         assert_eq!(
@@ -260,7 +266,7 @@ fn the_way_to_a_peer_is_told_in_full() {
             .unwrap();
         let from = host
             .netlink
-            .route_to(ip("198.51.100.2"), Some(second.addr()))
+            .route_to(ip("198.51.100.2"), Some(second.addr()), Via::default())
             .await
             .unwrap();
         assert_eq!(
@@ -310,7 +316,7 @@ fn an_unreachable_route_stands_under_the_usable_one() {
             ["10.20.0.0/16", "2001:db8:20::/48"].map(|routed| Route::unreachable(prefix(routed)));
         assert_eq!(netlink.list_own_routes().await.unwrap(), unreachable);
         for inside in ["10.20.3.4", "2001:db8:20::5"] {
-            let way = netlink.route_to(ip(inside), None).await;
+            let way = netlink.route_to(ip(inside), None, Via::default()).await;
             assert!(
                 matches!(way, Err(NetlinkError::NoRoute { .. })),
                 "{outer:?} {way:?}"
@@ -325,7 +331,11 @@ fn a_pinned_route_keeps_the_peer_out_of_the_tunnel() {
     sandbox::run(async {
         let host = host().await;
         for (peer, all) in [("198.51.100.2", "0.0.0.0/0"), ("2001:db8:1::2", "::/0")] {
-            let way = host.netlink.route_to(ip(peer), None).await.unwrap();
+            let way = host
+                .netlink
+                .route_to(ip(peer), None, Via::default())
+                .await
+                .unwrap();
             host.netlink
                 .add_route(&Route::pinned(ip(peer), &way))
                 .await
@@ -334,7 +344,13 @@ fn a_pinned_route_keeps_the_peer_out_of_the_tunnel() {
             host.netlink.add_route(&everything).await.unwrap();
             let announced = Route::through(Prefix::host(ip(peer)), host.tunnel.index, 20);
             host.netlink.add_route(&announced).await.unwrap();
-            assert_eq!(host.netlink.route_to(ip(peer), None).await.unwrap(), way);
+            assert_eq!(
+                host.netlink
+                    .route_to(ip(peer), None, Via::default())
+                    .await
+                    .unwrap(),
+                way
+            );
         }
     });
 }
@@ -345,7 +361,11 @@ fn a_pinned_route_takes_a_gateway_outside_of_every_prefix() {
     sandbox::run(async {
         let host = host().await;
         let peer = ip("198.51.100.2");
-        let way = host.netlink.route_to(peer, None).await.unwrap();
+        let way = host
+            .netlink
+            .route_to(peer, None, Via::default())
+            .await
+            .unwrap();
         let way = RouteInfo {
             gateway: Some(ip("203.0.113.1")),
             ..way
@@ -354,7 +374,13 @@ fn a_pinned_route_takes_a_gateway_outside_of_every_prefix() {
             .add_route(&Route::pinned(peer, &way))
             .await
             .unwrap();
-        assert_eq!(host.netlink.route_to(peer, None).await.unwrap(), way);
+        assert_eq!(
+            host.netlink
+                .route_to(peer, None, Via::default())
+                .await
+                .unwrap(),
+            way
+        );
         // An IPv4 destination behind an IPv6 router (RFC 5549).
         let way = RouteInfo {
             gateway: Some(ip("2001:db8::fe")),
@@ -364,7 +390,13 @@ fn a_pinned_route_takes_a_gateway_outside_of_every_prefix() {
             .replace_route(&Route::pinned(peer, &way))
             .await
             .unwrap();
-        assert_eq!(host.netlink.route_to(peer, None).await.unwrap(), way);
+        assert_eq!(
+            host.netlink
+                .route_to(peer, None, Via::default())
+                .await
+                .unwrap(),
+            way
+        );
         assert_eq!(
             host.netlink.list_own_routes().await.unwrap(),
             [Route::pinned(peer, &way)]

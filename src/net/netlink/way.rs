@@ -10,10 +10,11 @@ use netlink_packet_route::route::{
 
 use super::route::{MAIN_TABLE, Parts, ROUTE_PROTOCOL, RouteInfo};
 use super::{Netlink, NetlinkError, family, refused};
+use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
 
 impl Netlink {
-    /// The way to `destination`, from `source` if that is given. Neither routes of ours nor others
+    /// The way to `destination`, from `source` if that is given, of packets bound to `via`. Neither routes of ours nor others
     /// into the device `tunnel` count: the tunnel's packets cannot travel through the tunnel.
     ///
     /// Where the kernel's own choice is none of those, it is the answer, rules and tables of policy
@@ -22,21 +23,23 @@ impl Netlink {
         &self,
         destination: IpAddr,
         source: Option<IpAddr>,
+        via: Via,
         tunnel: u32,
     ) -> Result<RouteInfo, NetlinkError> {
         if self
-            .kernel_chooses_another(destination, source, tunnel)
+            .kernel_chooses_another(destination, source, via, tunnel)
             .await
         {
-            return self.route_to(destination, source).await;
+            return self.route_to(destination, source, via).await;
         }
         let no_route = || NetlinkError::NoRoute { destination };
         let routes = self.main_table(destination).await?;
         let usable = routes
             .iter()
             .filter(|route| !is_ours(route))
-            .filter_map(|route| Candidate::of(route, destination))
-            .filter(|candidate| candidate.parts.link != Some(tunnel));
+            .filter_map(|route| Candidate::of(route, destination, via))
+            .filter(|candidate| candidate.parts.link != Some(tunnel))
+            .filter(|candidate| via.admits(candidate.parts.link));
         // Longest prefix, then lowest metric; a route that refuses has no link.
         let best = usable.max_by_key(|candidate| {
             (
@@ -56,6 +59,7 @@ impl Netlink {
             gateway: parts.gateway,
             link: link.index,
             link_name: link.name,
+            table: MAIN_TABLE,
             mtu: parts.mtu.unwrap_or(link.mtu),
         })
     }
@@ -70,7 +74,7 @@ impl Netlink {
         let into = routes
             .iter()
             .filter(|route| !is_ours(route))
-            .filter_map(|route| Candidate::of(route, destination))
+            .filter_map(|route| Candidate::of(route, destination, Via::default()))
             .filter(|candidate| candidate.parts.link == Some(tunnel));
         let prefixes = into.filter_map(|route| Prefix::new(destination, route.prefix_len));
         Ok(prefixes.map(|prefix| prefix.network()).collect())
@@ -81,9 +85,10 @@ impl Netlink {
         &self,
         destination: IpAddr,
         source: Option<IpAddr>,
+        via: Via,
         tunnel: u32,
     ) -> bool {
-        let mut query = Self::route_query(destination, source);
+        let mut query = Self::route_query(destination, source, via);
         query.header.flags |= RouteFlags::FibMatch;
         let mut answer = self.handle.route().get(query).execute().boxed();
         // It may be one of our own that refuses: the search among the others tells.
@@ -137,7 +142,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn of(route: &RouteMessage, destination: IpAddr) -> Option<Self> {
+    fn of(route: &RouteMessage, destination: IpAddr, via: Via) -> Option<Self> {
         let header = &route.header;
         let dead = RouteFlags::Dead | RouteFlags::Linkdown;
         if header.flags.intersects(dead) {
@@ -158,7 +163,10 @@ impl Candidate {
                         _ => None,
                     });
                 let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
-                let hop = hops.and_then(|hops| hops.iter().find(|hop| !hop.flags.intersects(dead)));
+                let hop = hops.and_then(|hops| {
+                    let mut alive = hops.iter().filter(|hop| !hop.flags.intersects(dead));
+                    alive.find(|hop| via.admits(Some(hop.interface_index)))
+                });
                 if let Some(hop) = hop {
                     parts.link = Some(hop.interface_index);
                     parts.gateway = Parts::gateway_of(&hop.attributes);
