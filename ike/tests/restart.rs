@@ -72,6 +72,29 @@ fn a_reboot_in_the_middle_of_a_handshake() {
     }
 }
 
+/// An IKE_AUTH request that its sender forgets in a reboot makes a third SA, which only the other end
+/// has, while both call. Where that one's nonce is the lowest, nothing is redundant until it is gone.
+#[test]
+fn a_ghost_does_not_keep_crossing_sas_alive() {
+    for seed in (0..150).chain([11_361_506_033_296_192_649]) {
+        let mut sim = default_pair(seed);
+        sim.set_quality(Quality::LOSSY);
+        reboot(&mut sim, B);
+        connect(&mut sim, B);
+        sim.run_for(Duration::from_millis(1)).unwrap();
+        connect(&mut sim, A);
+        reboot(&mut sim, B);
+        sim.run_for(Duration::from_millis(96)).unwrap();
+        sim.set_quality(Quality::PERFECT);
+        reboot(&mut sim, A);
+        connect(&mut sim, A);
+        connect(&mut sim, B);
+        sim.run_for(LONG).unwrap();
+        assert!(one_working_pair(&sim), "seed {seed}");
+        leave_without_a_trace(&mut sim);
+    }
+}
+
 #[test]
 fn reboots_again_and_again_on_a_lossy_network() {
     for seed in 0..20 {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything, from a machine with nothing but the toolchain on it.
 
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 
@@ -10,6 +10,10 @@ use crate::debian;
 /// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Everything that takes too long for each change: full interop products, long lives, and
+    /// properties with a seed of their own (it is printed).
+    #[arg(long)]
+    full: bool,
     /// Passed on to `cargo nextest run`, for example the name of a test. With any of these the
     /// documentation's examples are left out.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -22,6 +26,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     install_nextest()?;
     cargo(&["build", "--package", "secure-gre"])?;
 
+    let environment = if arguments.full {
+        full_environment()
+    } else {
+        Vec::new()
+    };
     let mut nextest = vec!["nextest", "run", "--workspace"];
     nextest.extend(arguments.nextest.iter().map(String::as_str));
     let mut steps = vec![nextest];
@@ -33,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut summary = Vec::new();
     for step in &steps {
         let start = Instant::now();
-        let result = cargo(step);
+        let result = cargo_with(step, &environment);
         let verdict = if result.is_ok() { "passed" } else { "FAILED" };
         failed += usize::from(result.is_err());
         summary.push(format!(
@@ -60,11 +69,26 @@ fn install_nextest() -> anyhow::Result<()> {
     cargo(&["install", "cargo-nextest", "--locked"])
 }
 
+/// What tells the tests to take their time. `.cargo/config.toml` has the seed of a short run.
+fn full_environment() -> Vec<(&'static str, String)> {
+    let seed = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    println!("PROPTEST_RNG_SEED={seed} SECURE_GRE_FULL=1");
+    vec![
+        ("PROPTEST_RNG_SEED", seed.to_string()),
+        ("SECURE_GRE_FULL", "1".to_owned()),
+    ]
+}
+
 fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    cargo_with(arguments, &[])
+}
+
+fn cargo_with(arguments: &[&str], environment: &[(&str, String)]) -> anyhow::Result<()> {
     let line = format!("cargo {}", arguments.join(" "));
     println!("> {line}");
     let status = Command::new("cargo")
         .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
         .stdin(Stdio::null())
         .status()
         .with_context(|| format!("cannot run `{line}`"))?;

@@ -181,6 +181,9 @@ impl Endpoint {
             let wait = reconnect_wait(1, self.outside.rng.next_u32());
             peer.reconnect_at = Some(now + wait);
         }
+        // The one that has gone may have hidden the verdict on the others: an SA of which the peer
+        // lost its half is in no nonce comparison of the peer's.
+        self.weigh(now, id);
     }
 
     pub(super) fn tell_refusal(&mut self, now: Instant, id: PeerId, failure: Failure) {
