@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -77,6 +77,9 @@ impl Host {
             retransmit: Retransmit::default(),
             on_failure: OnFailure::Exit,
             encapsulation: UdpEncapsulation::default(),
+            ike_lifetime: Duration::from_secs(8 * 3600),
+            child_lifetime: Duration::from_secs(3600),
+            dpd: None,
         };
         let config = Config {
             peers: vec![config],

@@ -64,6 +64,14 @@ pub struct PeerConfig {
     pub on_failure: OnFailure,
     /// When ESP travels in UDP.
     pub encapsulation: UdpEncapsulation,
+    /// How long an IKE SA lives. It is rekeyed some time before, chosen at random so that both ends
+    /// seldom do it at once; what has not been rekeyed by then is deleted, and set up anew.
+    pub ike_lifetime: Duration,
+    /// The same for a CHILD_SA pair.
+    pub child_lifetime: Duration,
+    /// The peer is asked for a sign of life after so long without anything authenticated from it;
+    /// `None`: never.
+    pub dpd: Option<Duration>,
 }
 
 /// When ESP packets are put into UDP (RFC 3948).

@@ -61,6 +61,29 @@ pub enum Command {
         /// Whose SAs.
         peer: PeerId,
     },
+    /// Replace this pair by one with fresh keys: a limit of its algorithm is near, or somebody wants
+    /// it. Nothing happens where the pair is gone or already replaced.
+    RekeyChild {
+        /// Which pair.
+        child: ChildId,
+    },
+    /// Replace the IKE SA with this peer, if there is one.
+    RekeyIke {
+        /// Whose.
+        peer: PeerId,
+    },
+    /// An authenticated packet came in on the inbound SA of this pair: the peer has its half, so
+    /// that packets may be sent on ours (RFC 7296 §2.8). Needed once for a pair whose
+    /// [`Event::ChildOutbound`] has not come; harmless otherwise.
+    ChildConfirmed {
+        /// Which pair.
+        child: ChildId,
+    },
+    /// Authenticated ESP came from the peer since the last of these: it is alive (RFC 7296 §2.4).
+    Heard {
+        /// From whom.
+        peer: PeerId,
+    },
 }
 
 /// A command that does not fit; nothing was changed.
@@ -131,6 +154,16 @@ pub enum Timer {
     Closed,
     /// The next attempt to set up an IKE SA.
     Reconnect,
+    /// Nothing has been heard of the peer for a while (RFC 7296 §2.4).
+    Liveness,
+    /// An SA is to be rekeyed (RFC 7296 §2.8).
+    Rekey,
+    /// An SA that could not be rekeyed has to end.
+    Lifetime,
+    /// The peer has had time enough to install the pair that we as responder have made.
+    Confirm,
+    /// What was in flight on a replaced pair has arrived.
+    Drain,
 }
 
 /// Keys and numbers of one direction of a CHILD_SA. Made once, moved to whoever protects packets.
@@ -162,6 +195,21 @@ pub enum Event {
         /// What was agreed on.
         details: IkeDetails,
     },
+    /// As initiator we are about to offer this inbound SPI. A peer may send on it before its answer
+    /// is here: such packets are worth holding until [`Event::ChildInbound`] brings the keys.
+    ChildOffered {
+        /// To whom.
+        peer: PeerId,
+        /// The SPI of an inbound SA that may come.
+        spi: EspSpi,
+    },
+    /// Nothing has become of that offer.
+    ChildOfferWithdrawn {
+        /// With whom.
+        peer: PeerId,
+        /// The SPI of [`Event::ChildOffered`].
+        spi: EspSpi,
+    },
     /// Install this inbound SA before performing any later output.
     ChildInbound {
         /// With whom.
@@ -173,7 +221,9 @@ pub enum Event {
         /// The keys.
         keys: ChildKeys,
     },
-    /// Send on this SA from now on; older ones stay until their [`Event::ChildGone`].
+    /// Send on this SA from now on; older ones stay until their [`Event::ChildGone`]. Where the peer
+    /// began the exchange that rekeys a pair, it comes when the peer has shown that it has the new
+    /// pair, or has had the time for it (RFC 7296 §2.8).
     ChildOutbound {
         /// With whom.
         peer: PeerId,
@@ -192,6 +242,24 @@ pub enum Event {
         child: ChildId,
         /// Why.
         why: GoneReason,
+    },
+    /// The IKE SA was rekeyed (RFC 7296 §1.3.2): the new one has its pairs, which go on as they are.
+    IkeRekeyed {
+        /// With whom.
+        peer: PeerId,
+        /// What was agreed on.
+        details: IkeDetails,
+    },
+    /// An SA could not be rekeyed; it stays until its lifetime is over.
+    RekeyFailed {
+        /// With whom.
+        peer: PeerId,
+        /// The pair; `None`: the IKE SA.
+        child: Option<ChildId>,
+        /// What went wrong, for a person.
+        failure: Failure,
+        /// When it is tried again; `None`: not before the SA ends.
+        retry_in: Option<Duration>,
     },
     /// An established IKE SA has ended. `last` says whether any other is left with this peer.
     IkeDown {
@@ -236,9 +304,13 @@ impl Event {
         match self {
             Self::Connecting { peer, .. }
             | Self::IkeUp { peer, .. }
+            | Self::ChildOffered { peer, .. }
+            | Self::ChildOfferWithdrawn { peer, .. }
             | Self::ChildInbound { peer, .. }
             | Self::ChildOutbound { peer, .. }
             | Self::ChildGone { peer, .. }
+            | Self::IkeRekeyed { peer, .. }
+            | Self::RekeyFailed { peer, .. }
             | Self::IkeDown { peer, .. }
             | Self::AttemptFailed { peer, .. }
             | Self::Refused { peer, .. }
@@ -267,6 +339,10 @@ pub enum GoneReason {
     Childless,
     /// We were told that its path is gone.
     Abandoned,
+    /// Another pair has taken its place (RFC 7296 §1.3.3).
+    Rekeyed,
+    /// Its lifetime is over, and it could not be rekeyed.
+    Expired,
 }
 
 /// What an IKE SA was agreed to be. Plain data, for people and for `status`.
@@ -290,6 +366,8 @@ pub struct IkeDetails {
     pub encapsulation: Encapsulation,
     /// Since when.
     pub since: Instant,
+    /// When we rekey it, unless the peer does before.
+    pub rekey_at: Instant,
 }
 
 /// How the ESP packets of CHILD_SAs travel.
@@ -317,6 +395,22 @@ pub struct ChildDetails {
     pub outbound: EspSpi,
     /// Since when.
     pub since: Instant,
+    /// What it is used for.
+    pub phase: ChildPhase,
+    /// When we rekey it, unless the peer does before; `None`: it has a successor.
+    pub rekey_at: Option<Instant>,
+}
+
+/// Where a pair is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChildPhase {
+    /// Packets are taken on it; until the peer has shown that it has it, ours leave on the one that
+    /// it replaces.
+    Arriving,
+    /// Packets are sent and taken on it.
+    Current,
+    /// It has a successor: what is in flight on it is taken, then it goes.
+    Draining,
 }
 
 /// What `status` shows of one peer.

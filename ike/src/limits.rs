@@ -76,3 +76,8 @@ pub const SAS_PER_PEER: usize = 4;
 /// Ended IKE SAs with one peer that still repeat a DELETE or a last reply. Each costs the peer a key
 /// exchange, so an honest one has one or two; the oldest gives way.
 pub const ENDED_SAS_PER_PEER: usize = 16;
+
+/// The part of its lifetime after which an SA is rekeyed, from and to: two ends with the same
+/// lifetime seldom choose the same moment (RFC 7296 §2.8), and at the latest a tenth is left for
+/// retransmissions and further attempts.
+pub const REKEY_RANGE: (f64, f64) = (0.8, 0.9);

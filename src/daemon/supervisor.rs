@@ -551,8 +551,15 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
         retransmit: peer.retransmit,
         on_failure: peer.on_failure,
         encapsulation: peer.encapsulation,
+        ike_lifetime: IKE_LIFETIME,
+        child_lifetime: CHILD_LIFETIME,
+        dpd: None,
     }
 }
+
+/// `peer.ike.lifetime` and `peer.esp.lifetime` where the file does not say.
+const IKE_LIFETIME: Duration = Duration::from_secs(8 * 3600);
+const CHILD_LIFETIME: Duration = Duration::from_secs(3600);
 
 async fn sleep_until(instant: Option<Instant>) {
     match instant {

@@ -195,6 +195,11 @@ impl Endpoint {
                 self.abandon(now, peer);
                 Ok(())
             }
+            Command::RekeyChild { .. } | Command::ChildConfirmed { .. } => Ok(()),
+            Command::RekeyIke { peer } | Command::Heard { peer } => {
+                let known = self.peers.contains_key(&peer);
+                known.then_some(()).ok_or(CommandError::UnknownPeer(peer))
+            }
         }
     }
 

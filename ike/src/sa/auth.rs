@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq;
 use super::child::{self, Fresh};
 use super::exchange::{Exchange, Repeat, Request};
 use super::init::{Agreed, InitReceived};
+use super::lifetime::Lifetime;
 use super::live::Live;
 use super::payloads::Payloads;
 use super::{Closed, Context, Core, News, State, Step};
@@ -58,7 +59,7 @@ impl AuthSent {
         let mut protection = Protection::new(&agreed, true);
         let local_id = core.local_id();
         let id = Identification::new(local_id.clone());
-        let inbound = ctx.numbers.esp_spi(ctx.rng);
+        let inbound = child::reserve(&core, ctx);
 
         let mut payloads = vec![Payload::IdInitiator(id.clone())];
         if ctx.alone {
@@ -107,7 +108,7 @@ impl AuthSent {
         match self.authenticate(&core, &payloads) {
             Ok(remote_id) => self.establish(core, ctx, &payloads, remote_id),
             Err((None, failure)) => {
-                ctx.numbers.release(self.inbound);
+                child::withdraw(&core, ctx, self.inbound);
                 Step::end(Some(News::Failed(failure)))
             }
             Err((notify, failure)) => self.give_up(core, ctx, notify, failure),
@@ -192,7 +193,7 @@ impl AuthSent {
         notify: Option<NotifyType>,
         failure: Failure,
     ) -> Step {
-        ctx.numbers.release(self.inbound);
+        child::withdraw(&core, ctx, self.inbound);
         let remote_id = core.expected_id().unwrap_or_else(|| core.local_id());
         let details = details(&core, ctx, &self.agreed, self.local_id, remote_id);
         let mut live = Live::new(self.protection, details, self.agreed.lowest_nonce())
@@ -205,15 +206,15 @@ impl AuthSent {
         match self.request.repeat(&core, ctx) {
             Repeat::Waiting => Step::stay(core, State::AuthSent(self)),
             Repeat::Exhausted => {
-                ctx.numbers.release(self.inbound);
+                child::withdraw(&core, ctx, self.inbound);
                 Step::end(Some(News::Failed(self.request.no_answer(&core, ctx.now))))
             }
         }
     }
 
     /// Ends without a word to the peer.
-    pub(crate) fn abandon(self: Box<Self>, ctx: &mut Context<'_>) -> Step {
-        ctx.numbers.release(self.inbound);
+    pub(crate) fn abandon(self: Box<Self>, core: &Core, ctx: &mut Context<'_>) -> Step {
+        child::withdraw(core, ctx, self.inbound);
         Step::end(None)
     }
 
@@ -518,7 +519,7 @@ fn check_identity(expected: Option<Identity>, received: &Identity) -> Result<(),
 
 fn details(
     core: &Core,
-    ctx: &Context<'_>,
+    ctx: &mut Context<'_>,
     agreed: &Agreed,
     local_id: Identity,
     remote_id: Identity,
@@ -533,5 +534,6 @@ fn details(
         remote_id,
         encapsulation: core.encapsulation(),
         since: ctx.now,
+        rekey_at: Lifetime::draw(core.peer.ike_lifetime, ctx).rekey_at,
     }
 }

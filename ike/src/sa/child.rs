@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::exchange::Exchange;
+use super::lifetime::Lifetime;
 use super::payloads::Payloads;
 use super::{Context, Core};
 use crate::error::{Failure, Negotiation, PeerFault};
-use crate::event::{ChildDetails, ChildId, ChildKeys, EspSpi, Event, GoneReason, Path, WorkerSlot};
+use crate::event::{
+    ChildDetails, ChildId, ChildKeys, ChildPhase, EspSpi, Event, GoneReason, Path, WorkerSlot,
+};
 use crate::keys;
 use crate::proposal::{self, EspSuite};
 use crate::sa::init::Agreed;
@@ -26,6 +29,7 @@ pub(crate) struct Child {
     inbound: EspSpi,
     outbound: EspSpi,
     since: Instant,
+    lifetime: Lifetime,
 }
 
 /// What both ends agreed on for a pair.
@@ -47,6 +51,25 @@ pub(crate) struct Fresh {
 pub(crate) struct Refusal {
     pub(crate) notify: NotifyType,
     pub(crate) failure: Failure,
+}
+
+/// Takes a number for an inbound SA that is about to be offered.
+pub(crate) fn reserve(core: &Core, ctx: &mut Context<'_>) -> EspSpi {
+    let spi = ctx.numbers.esp_spi(ctx.rng);
+    ctx.event(Event::ChildOffered {
+        peer: core.peer.id,
+        spi,
+    });
+    spi
+}
+
+/// Nothing has become of that offer.
+pub(crate) fn withdraw(core: &Core, ctx: &mut Context<'_>, spi: EspSpi) {
+    ctx.numbers.release(spi);
+    ctx.event(Event::ChildOfferWithdrawn {
+        peer: core.peer.id,
+        spi,
+    });
 }
 
 /// `N(USE_TRANSPORT_MODE) SA TSi TSr`, as an initiator sends them.
@@ -232,6 +255,7 @@ impl Fresh {
                 inbound,
                 outbound,
                 since: ctx.now,
+                lifetime: Lifetime::draw(core.peer.child_lifetime, ctx),
             },
             inbound: ChildKeys {
                 spi: inbound,
@@ -295,6 +319,7 @@ impl Child {
             inbound,
             outbound,
             since,
+            lifetime,
         } = *self;
         ChildDetails {
             child: id,
@@ -302,6 +327,8 @@ impl Child {
             inbound,
             outbound,
             since,
+            phase: ChildPhase::Current,
+            rekey_at: Some(lifetime.rekey_at),
         }
     }
 

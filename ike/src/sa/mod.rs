@@ -14,6 +14,7 @@ pub(crate) mod child;
 pub(crate) mod exchange;
 mod inform;
 pub(crate) mod init;
+mod lifetime;
 pub(crate) mod live;
 pub(crate) mod payloads;
 
@@ -335,7 +336,7 @@ impl IkeSa {
     pub(crate) fn abandon(self, ctx: &mut Context<'_>) -> Step {
         let Self { core, state } = self;
         match state {
-            State::AuthSent(state) => state.abandon(ctx),
+            State::AuthSent(state) => state.abandon(&core, ctx),
             State::Established(live) => live.forget(&core, ctx, GoneReason::Abandoned),
             // They hold no number of a CHILD_SA.
             State::InitSent(_) | State::InitReceived(_) | State::Closing(_) | State::Closed(_) => {

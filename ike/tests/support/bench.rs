@@ -146,7 +146,13 @@ impl Bench {
             Event::AttemptFailed { failure, .. } => self.failures.push(failure),
             Event::Refused { failure, .. } => self.refusals.push(failure),
             Event::Disconnected { .. } => self.disconnected += 1,
-            Event::Connecting { .. } | Event::IkeUp { .. } | Event::Reconnect { .. } => {}
+            Event::RekeyFailed { failure, .. } => self.failures.push(failure),
+            Event::Connecting { .. }
+            | Event::ChildOffered { .. }
+            | Event::ChildOfferWithdrawn { .. }
+            | Event::IkeUp { .. }
+            | Event::IkeRekeyed { .. }
+            | Event::Reconnect { .. } => {}
         }
     }
 }

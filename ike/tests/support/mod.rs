@@ -12,7 +12,7 @@
 pub(crate) mod bench;
 pub(crate) mod puppet;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ use secure_gre_ike::config::{
 };
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{
-    ChildId, ChildKeys, Command, Event, GoneReason, IkeDetails, Output, Path, PeerSnapshot, Trace,
+    ChildId, ChildKeys, Command, EspSpi, Event, GoneReason, IkeDetails, Output, Path, PeerSnapshot,
+    Trace,
 };
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
@@ -48,6 +49,9 @@ pub(crate) struct Setup {
     pub(crate) retransmit: Retransmit,
     pub(crate) on_failure: OnFailure,
     pub(crate) encapsulation: UdpEncapsulation,
+    pub(crate) ike_lifetime: Duration,
+    pub(crate) child_lifetime: Duration,
+    pub(crate) dpd: Option<Duration>,
 }
 
 impl Default for Setup {
@@ -63,6 +67,9 @@ impl Default for Setup {
             retransmit: Retransmit::default(),
             on_failure: OnFailure::Retry,
             encapsulation: UdpEncapsulation::Auto,
+            ike_lifetime: Duration::from_secs(8 * 3600),
+            child_lifetime: Duration::from_secs(3600),
+            dpd: None,
         }
     }
 }
@@ -89,6 +96,9 @@ impl Setup {
             retransmit: self.retransmit,
             on_failure: self.on_failure,
             encapsulation: self.encapsulation,
+            ike_lifetime: self.ike_lifetime,
+            child_lifetime: self.child_lifetime,
+            dpd: self.dpd,
         };
         Config {
             peers: vec![peer],
@@ -118,6 +128,9 @@ pub(crate) struct Host {
     pub(crate) attempts: u32,
     pub(crate) disconnected: u32,
     pub(crate) traces: Vec<Trace>,
+    /// Inbound SPIs that were offered, and of which nothing has become so far.
+    pub(crate) offered: BTreeSet<EspSpi>,
+    pub(crate) rekey_failures: Vec<Failure>,
 }
 
 impl Host {
@@ -142,6 +155,8 @@ impl Host {
             attempts: 0,
             disconnected: 0,
             traces: Vec::new(),
+            offered: BTreeSet::new(),
+            rekey_failures: Vec::new(),
         }
     }
 
@@ -220,6 +235,7 @@ impl Host {
         match event {
             Event::Connecting { .. } => self.attempts += 1,
             Event::ChildInbound { child, keys, .. } => {
+                self.offered.remove(&keys.spi);
                 assert!(
                     self.inbound.insert(child, keys).is_none(),
                     "{child:?} installed twice"
@@ -247,7 +263,12 @@ impl Host {
             Event::Refused { failure, .. } => self.refusals.push(failure),
             Event::Reconnect { .. } => return true,
             Event::Disconnected { .. } => self.disconnected += 1,
-            Event::IkeUp { details, .. } => self.details = Some(details),
+            Event::IkeUp { details, .. } | Event::IkeRekeyed { details, .. } => {
+                self.details = Some(details);
+            }
+            Event::ChildOffered { spi, .. } => assert!(self.offered.insert(spi)),
+            Event::ChildOfferWithdrawn { spi, .. } => assert!(self.offered.remove(&spi)),
+            Event::RekeyFailed { failure, .. } => self.rekey_failures.push(failure),
         }
         false
     }

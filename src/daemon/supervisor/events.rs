@@ -108,6 +108,19 @@ impl Supervisor {
                     self.broken.push(peer);
                 }
             }
+            Event::ChildOffered { .. } | Event::ChildOfferWithdrawn { .. } => {}
+            Event::IkeRekeyed { details, .. } => {
+                info!("{name}: IKE SA rekeyed ({})", details.suite);
+            }
+            Event::RekeyFailed { child, failure, .. } => {
+                let which = if child.is_some() {
+                    "CHILD_SA"
+                } else {
+                    "IKE SA"
+                };
+                let advice = failure.advice();
+                warn!("{name}: {which} not rekeyed: {failure}\nto mend it: {advice}");
+            }
             Event::ChildInbound { child, keys, .. } => {
                 if !tunnel.install_inbound(child, &keys) {
                     tunnel.rest(Instant::now());
@@ -176,6 +189,8 @@ fn say_down(name: &str, why: GoneReason, idle: bool) {
         GoneReason::PeerFault => "the peer broke the protocol",
         GoneReason::Childless => "the peer deleted its only CHILD_SA",
         GoneReason::Abandoned => "its path is gone",
+        GoneReason::Rekeyed => "another one has taken its place",
+        GoneReason::Expired => "its lifetime is over, and it could not be rekeyed",
     };
     let left = if idle {
         "; the tunnel carries nothing until the next one is up"
