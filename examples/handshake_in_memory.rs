@@ -124,7 +124,8 @@ fn send_one_packet(sealing: &ChildKeys, opening: &ChildKeys) -> Result<(), Box<d
     let mut buffer = vec![0; start + text.len() + outbound.trailer_len(text.len())];
     buffer.splice(start..start + text.len(), text.iter().copied());
 
-    let sequence = outbound.reserve(1)?.next().ok_or("an empty reservation")?;
+    let mut reservation = outbound.reserve(1, text.len() as u64)?;
+    let sequence = reservation.next().ok_or("an empty reservation")?;
     let packet = outbound.seal(sequence, GRE, &mut buffer, start..start + text.len())?;
     println!("{} octets of ESP on the wire", packet.len());
 

@@ -39,7 +39,8 @@ link_drops! {
     NoSa = "no_sa",
     /// Outbound: the passenger exceeds the tunnel's MTU.
     TooBig = "too_big",
-    /// Outbound: the SA has no sequence numbers left (RFC 4303 §3.3.3).
+    /// Outbound: the SA may protect nothing more: a limit of its sequence numbers (RFC 4303 §3.3.3),
+    /// of its algorithm or of its lifetime.
     Exhausted = "exhausted",
     /// Outbound: ESP could not take the packet.
     NotSealed = "not_sealed",

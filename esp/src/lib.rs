@@ -2,10 +2,11 @@
 //! ESP packets and security associations, without I/O.
 //!
 //! Owns: sealing and opening of ESP packets in place (RFC 4303 with the AES-GCM of RFC 4106),
-//! sequence numbers of 32 and of 64 bits (ESN), and the replay window.
+//! sequence numbers of 32 and of 64 bits (ESN), how much an SA may protect ([`Limits`]), and the
+//! replay window.
 //!
 //! Not here: the outer IP or UDP header, what the payload means (GRE lives in its own crate), SA
-//! negotiation and lifetimes in time or bytes, the lookup of an SA by SPI beyond [`peek_spi`], and
+//! negotiation and lifetimes in time, the lookup of an SA by SPI beyond [`peek_spi`], and
 //! ESP without encryption or with a separate integrity transform.
 //!
 //! # Ownership
@@ -38,7 +39,7 @@
 //! let payload = OutboundSa::HEADROOM..OutboundSa::HEADROOM + message.len();
 //! let mut buffer = vec![0; payload.end + outbound.trailer_len(message.len())];
 //! buffer[payload.clone()].copy_from_slice(message);
-//! for seq in outbound.reserve(1)? {
+//! for seq in outbound.reserve(1, message.len() as u64)? {
 //!     let sealed = outbound.seal(seq, GRE, &mut buffer, payload.clone())?;
 //!     let packet = &mut buffer[sealed];
 //!
@@ -59,6 +60,7 @@ mod error;
 mod header;
 mod inbound;
 mod keys;
+mod lifetime;
 mod outbound;
 mod replay;
 mod sequence;
@@ -69,6 +71,7 @@ pub use error::{Drop, SealError};
 pub use header::peek_spi;
 pub use inbound::{Candidate, InboundSa, Opened, Payload};
 pub use keys::{KeyError, Keys, ReservedSpi, Spi};
+pub use lifetime::Limits;
 pub use outbound::OutboundSa;
 pub use replay::{DEFAULT_WINDOW_PACKETS, MAX_WINDOW_PACKETS, MIN_WINDOW_PACKETS};
 pub use sequence::{Exhausted, Reservation, Seq};

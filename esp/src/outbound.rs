@@ -9,6 +9,7 @@ use crate::aead::{Associated, Cipher};
 use crate::error::SealError;
 use crate::header::{self, Header};
 use crate::keys::{Keys, SaId, Spi};
+use crate::lifetime::{Budget, Limits};
 use crate::sequence::{Exhausted, Reservation, Seq, Sequence};
 use crate::suite::{ICV_LEN, Overhead};
 use crate::trailer;
@@ -28,9 +29,16 @@ impl OutboundSa {
     /// Octets a payload needs before it: SPI, sequence number and IV. The same for every suite.
     pub const HEADROOM: usize = header::LEN;
 
-    /// The SA has sent nothing; its first packet gets sequence number 1 (RFC 4303 §3.3.3).
+    /// The SA has sent nothing; its first packet gets sequence number 1 (RFC 4303 §3.3.3). It has no
+    /// limits but its own.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
+        Self::with_limits(keys, Limits::default())
+    }
+
+    /// As [`Self::new`], with the caller's limits beside its own.
+    #[must_use]
+    pub fn with_limits(keys: Keys, limits: Limits) -> Self {
         let Keys {
             spi,
             esn,
@@ -38,7 +46,7 @@ impl OutboundSa {
             cipher,
             id,
         } = keys;
-        let sequence = Sequence::new(id, esn);
+        let sequence = Sequence::new(id, Budget::new(esn, limits));
         Self {
             spi,
             esn,
@@ -61,13 +69,13 @@ impl OutboundSa {
         self.overhead.trailer_len(payload_len)
     }
 
-    /// Takes the next `packets` sequence numbers, all or none.
+    /// Takes the next `packets` sequence numbers, for `bytes` octets of payload in all: all or none.
     ///
     /// # Errors
-    /// [`Exhausted`] if fewer are left: without ESN the last is 2^32 − 1, with ESN 2^36, after
-    /// which AES-GCM wants another key.
-    pub fn reserve(&mut self, packets: u32) -> Result<Reservation, Exhausted> {
-        self.sequence.reserve(packets)
+    /// [`Exhausted`] if less is left: without ESN the last number is 2^32 − 1, with ESN 2^36; 2^47
+    /// octets are what AES-GCM takes under one key; and the [`Limits`] may be narrower.
+    pub fn reserve(&mut self, packets: u32, bytes: u64) -> Result<Reservation, Exhausted> {
+        self.sequence.reserve(packets, bytes)
     }
 
     /// Seals the octets of `buf` in `payload`, whose first header is of protocol `next_header`, and

@@ -1,21 +1,14 @@
 //! Outbound sequence numbers, each handed out once (RFC 4303 §2.2, §3.3.3; RFC 4106 §2).
 //!
-//! Owns: [`Seq`], the only thing that lets a packet be sealed, and the end of the number space.
+//! Owns: [`Seq`], the only thing that lets a packet be sealed.
 //! The IV is the sequence number, so a number that cannot repeat is a nonce that cannot repeat.
-//! Not here: what to do at the soft limit (a rekey), limits in time or bytes.
+//! Not here: how many numbers there are (`lifetime`), what to do at the soft limit (a rekey).
 
 use std::iter::FusedIterator;
 use std::ops::Range;
 
 use crate::keys::SaId;
-
-/// The last number without ESN: the counter must not cycle (RFC 4303 §3.3.3).
-const LAST: u64 = u32::MAX as u64;
-/// The last number with ESN, well before 2^64. What ends first is the key: an observer's advantage
-/// against AES-GCM grows with the square of the blocks sealed. 2^36 packets of 1500 octets are
-/// less than 2^43 blocks and keep it below 2^86 / 2^129 = 2^-43 (the bound behind RFC 8446 §5.5).
-/// At ten million packets a second that lasts for nearly two hours.
-const LAST_ESN: u64 = 1 << 36;
+use crate::lifetime::Budget;
 
 /// The sequence number of one packet to seal. Made by [`OutboundSa::reserve`] only, neither `Copy`
 /// nor `Clone`, and consumed by [`OutboundSa::seal`], so that it seals one packet at most:
@@ -47,7 +40,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Whether more than 75 % of the SA's sequence numbers are used: time for a rekey.
+    /// Whether a soft limit of the SA is passed: time for a rekey.
     #[must_use]
     pub const fn soft_limit(&self) -> bool {
         self.soft_limit
@@ -71,50 +64,49 @@ impl Iterator for Reservation {
 
 impl FusedIterator for Reservation {}
 
-/// The SA has not enough sequence numbers left. The packets must be dropped until a new SA takes
-/// over; the numbers never start again (RFC 4303 §3.3.3).
+/// The SA may not protect so much more. The packets must be dropped until a new SA takes over; the
+/// numbers never start again (RFC 4303 §3.3.3). A smaller reservation may still succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("reserving {wanted} sequence numbers with {left} left: rekey the SA")]
-pub struct Exhausted {
-    /// Numbers asked for.
-    pub wanted: u32,
-    /// Numbers left; a smaller reservation may still succeed.
-    pub left: u64,
+pub enum Exhausted {
+    /// Its packets.
+    #[error("reserving {wanted} sequence numbers with {left} left: rekey the SA")]
+    Packets {
+        /// Numbers asked for.
+        wanted: u32,
+        /// Numbers left.
+        left: u64,
+    },
+    /// Its octets.
+    #[error("protecting {wanted} octets with {left} left: rekey the SA")]
+    Bytes {
+        /// Octets asked for.
+        wanted: u64,
+        /// Octets left.
+        left: u64,
+    },
 }
 
 /// The counter of one SA.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     sa: SaId,
-    /// The number of the last packet reserved; 0 before the first, which gets 1 (D45).
-    reserved: u64,
-    last: u64,
+    budget: Budget,
 }
 
 impl Sequence {
-    pub(crate) const fn new(sa: SaId, esn: bool) -> Self {
-        Self {
-            sa,
-            reserved: 0,
-            last: if esn { LAST_ESN } else { LAST },
-        }
+    pub(crate) const fn new(sa: SaId, budget: Budget) -> Self {
+        Self { sa, budget }
     }
 
-    /// All of the numbers or none.
-    pub(crate) fn reserve(&mut self, packets: u32) -> Result<Reservation, Exhausted> {
-        let left = self.last - self.reserved;
-        if u64::from(packets) > left {
-            return Err(Exhausted {
-                wanted: packets,
-                left,
-            });
-        }
-        let first = self.reserved + 1;
-        self.reserved += u64::from(packets);
+    /// Numbers for `packets` packets with `bytes` octets of payload: all or none. The first packet of
+    /// all gets 1 (D45).
+    pub(crate) fn reserve(&mut self, packets: u32, bytes: u64) -> Result<Reservation, Exhausted> {
+        let first = self.budget.packets() + 1;
+        self.budget.spend(packets, bytes)?;
         Ok(Reservation {
             sa: self.sa,
-            numbers: first..self.reserved + 1,
-            soft_limit: self.reserved > self.last / 4 * 3,
+            numbers: first..self.budget.packets() + 1,
+            soft_limit: self.budget.is_beyond_soft(),
         })
     }
 }

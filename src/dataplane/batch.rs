@@ -99,6 +99,12 @@ impl Batch {
         self.frames.iter().map(|frame| frame.passenger_len).sum()
     }
 
+    /// Octets of what the frames hold: passengers, GRE packets or ESP packets.
+    pub(super) fn bytes(&self) -> u64 {
+        let lengths = self.frames.iter().map(|frame| frame.range.len() as u64);
+        lengths.sum()
+    }
+
     /// The packets as they go to the wire, in their order.
     pub fn packets(&self) -> impl Iterator<Item = Outgoing<'_>> {
         self.frames.iter().filter_map(|frame| {

@@ -9,12 +9,12 @@ use super::SaId;
 /// News from a worker.
 #[derive(Debug)]
 pub enum Note {
-    /// Three quarters of the outbound SA's sequence numbers are used: time for a rekey.
+    /// The outbound SA has passed a soft limit: time for a rekey.
     SoftLimit {
         /// Which pair.
         sa: SaId,
     },
-    /// The outbound SA has no sequence numbers left: packets are dropped until another takes over.
+    /// The outbound SA may protect nothing more: packets are dropped until another takes over.
     Exhausted {
         /// Which pair.
         sa: SaId,

@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use secure_gre_esp::{Exhausted, OutboundSa};
+use secure_gre_esp::OutboundSa;
 use secure_gre_gre as gre;
 
 use super::batch::{Batch, Frame};
@@ -155,21 +155,24 @@ impl<N: FnMut(Note)> Outbound<N> {
             return;
         };
         let wanted = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-        let numbers = sa.reserve(wanted).or_else(|Exhausted { left, .. }| {
-            if !std::mem::replace(exhaustion_told, true) {
-                (self.notify)(Note::Exhausted { sa: *id });
-            }
-            // Fewer than were wanted, so it is a u32.
-            sa.reserve(u32::try_from(left).unwrap_or(0))
-        });
-        let at_soft_limit = numbers.as_ref().is_ok_and(|numbers| numbers.soft_limit());
-        if at_soft_limit && !std::mem::replace(soft_limit_told, true) {
+        // Where so much is not left, each packet asks for itself.
+        let mut numbers = sa.reserve(wanted, batch.bytes()).ok();
+        let soft_limit = numbers
+            .as_ref()
+            .is_none_or(|numbers| numbers.soft_limit());
+        if soft_limit && !std::mem::replace(soft_limit_told, true) {
             (self.notify)(Note::SoftLimit { sa: *id });
         }
 
-        let mut numbers = numbers.into_iter().flatten();
         batch.retain(|buffer, frame| {
-            let sealed = numbers.next().ok_or(LinkDrop::Exhausted).and_then(|seq| {
+            let number = match &mut numbers {
+                Some(numbers) => numbers.next(),
+                None => {
+                    let number = sa.reserve(1, frame.range.len() as u64);
+                    number.ok().and_then(|mut number| number.next())
+                }
+            };
+            let sealed = number.ok_or(LinkDrop::Exhausted).and_then(|seq| {
                 sa.seal(seq, GRE, buffer, frame.range.clone())
                     .map_err(|_| LinkDrop::NotSealed)
             });
@@ -179,6 +182,9 @@ impl<N: FnMut(Note)> Outbound<N> {
                     true
                 }
                 Err(reason) => {
+                    if reason == LinkDrop::Exhausted && !std::mem::replace(exhaustion_told, true) {
+                        (self.notify)(Note::Exhausted { sa: *id });
+                    }
                     self.tally.drop(reason, 1);
                     false
                 }

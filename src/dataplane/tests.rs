@@ -334,7 +334,7 @@ fn sealed(sa: &mut OutboundSa, next_header: u8, payload: &[u8]) -> Packet {
     let range = OutboundSa::HEADROOM..OutboundSa::HEADROOM + payload.len();
     let mut buffer = vec![0; range.end + sa.trailer_len(payload.len())];
     buffer[range.clone()].copy_from_slice(payload);
-    let seq = sa.reserve(1).unwrap().next().unwrap();
+    let seq = sa.reserve(1, payload.len() as u64).unwrap().next().unwrap();
     let packet = sa.seal(seq, next_header, &mut buffer, range).unwrap();
     (buffer[packet].to_vec(), 0)
 }
@@ -357,7 +357,7 @@ fn a_dummy_is_consumed_and_other_payloads_are_dropped() {
 fn an_exhausted_sa_sends_nothing_more_and_says_so_once() {
     let mut sender = Sender::new(&CONFIG);
     let mut sa = OutboundSa::new(keys(1));
-    drop(sa.reserve(u32::MAX - 2).unwrap());
+    drop(sa.reserve(u32::MAX - 2, 0).unwrap());
     sender.path.obey(outbound::Command::Install {
         id: SaId(1),
         sa: Box::new(sa),
@@ -367,7 +367,31 @@ fn an_exhausted_sa_sends_nothing_more_and_says_so_once() {
     assert_eq!(sender.dropped(LinkDrop::Exhausted), 8);
     assert_eq!(
         *sender.notes.borrow(),
-        ["Exhausted { sa: SaId(1) }", "SoftLimit { sa: SaId(1) }"]
+        ["SoftLimit { sa: SaId(1) }", "Exhausted { sa: SaId(1) }"]
+    );
+}
+
+/// D42: limits of octets, which GRE packets of 44 octets reach in the middle of a batch.
+#[test]
+fn nothing_is_sealed_beyond_a_limit() {
+    let mut sender = Sender::new(&CONFIG);
+    let limits = esp::Limits {
+        bytes: Some(10 * 44),
+        soft_per_mille: 700,
+        ..esp::Limits::default()
+    };
+    sender.path.obey(outbound::Command::Install {
+        id: SaId(1),
+        sa: Box::new(OutboundSa::with_limits(keys(1), limits)),
+    });
+    let passengers = vec![udp4(0, DF, 40); 7];
+    assert_eq!(sender.send(&passengers).len(), 7);
+    assert_eq!(*sender.notes.borrow(), [""; 0]);
+    assert_eq!(sender.send(&passengers).len(), 3);
+    assert_eq!(sender.dropped(LinkDrop::Exhausted), 4);
+    assert_eq!(
+        *sender.notes.borrow(),
+        ["SoftLimit { sa: SaId(1) }", "Exhausted { sa: SaId(1) }"]
     );
 }
 

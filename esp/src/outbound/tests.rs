@@ -22,7 +22,7 @@ fn seal(sa: &OutboundSa, seq: Seq, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn the_first_packet_has_number_one_and_the_iv_counts() {
     let mut sa = OutboundSa::new(keys(true));
-    for (seq, number) in sa.reserve(3).unwrap().zip(1u8..) {
+    for (seq, number) in sa.reserve(3, 3).unwrap().zip(1u8..) {
         let packet = seal(&sa, seq, b"x");
         assert_eq!(packet[..4], [0x12, 0x34, 0x56, 0x78]);
         assert_eq!(packet[4..8], [0, 0, 0, number]);
@@ -69,7 +69,7 @@ fn a_payload_that_does_not_fit_is_refused() {
         ),
         ("backwards", Range { start: 20, end: 16 }, SealError::Range),
     ];
-    for (seq, (name, payload, error)) in sa.reserve(5).unwrap().zip(cases) {
+    for (seq, (name, payload, error)) in sa.reserve(5, 20).unwrap().zip(cases) {
         assert_eq!(
             sa.seal(seq, GRE, &mut buffer, payload),
             Err(error),
@@ -83,7 +83,7 @@ fn a_payload_that_does_not_fit_is_refused() {
 fn a_sequence_number_of_another_sa_is_refused() {
     let mut reserved_from = OutboundSa::new(keys(true));
     let sa = OutboundSa::new(keys(true));
-    let seq = reserved_from.reserve(1).unwrap().next().unwrap();
+    let seq = reserved_from.reserve(1, 4).unwrap().next().unwrap();
     let mut buffer = [0; 64];
     assert_eq!(
         sa.seal(seq, GRE, &mut buffer, 16..20),

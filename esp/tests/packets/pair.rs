@@ -43,12 +43,13 @@ impl Pair {
 
     /// Spends sequence numbers.
     pub(crate) fn skip(&mut self, packets: u32) {
-        drop(self.outbound.reserve(packets).unwrap());
+        drop(self.outbound.reserve(packets, 0).unwrap());
     }
 
     /// A packet with the next sequence number.
     pub(crate) fn seal(&mut self, next_header: u8, payload: &[u8]) -> Vec<u8> {
-        let seq = self.outbound.reserve(1).unwrap().next().unwrap();
+        let reservation = self.outbound.reserve(1, payload.len() as u64);
+        let seq = reservation.unwrap().next().unwrap();
         self.seal_as(seq, next_header, payload)
     }
 

@@ -1,5 +1,7 @@
 //! What is sealed opens to what it was.
 
+use secure_gre_esp::Exhausted;
+
 use crate::pair::{GRE, KINDS, Pair};
 
 /// RFC 4303 §3.3 and §3.4
@@ -52,6 +54,7 @@ fn without_esn_numbers_end_with_2_32_minus_1() {
         let mut last = pair.seal(GRE, b"last");
         assert_eq!(last[4..8], [0xff; 4]);
         assert_eq!(pair.receive(&mut last).unwrap().bytes, b"last");
-        assert_eq!(pair.outbound.reserve(1).unwrap_err().left, 0);
+        let exhausted = Exhausted::Packets { wanted: 1, left: 0 };
+        assert_eq!(pair.outbound.reserve(1, 4).unwrap_err(), exhausted);
     }
 }

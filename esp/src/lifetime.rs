@@ -1,0 +1,164 @@
+//! How much one outbound SA may protect before it has to be replaced (D42, D48, RFC 4301 §4.4.2.1).
+//!
+//! Owns: the limits of the numbers (RFC 4303 §3.3.3), of the algorithm and of the caller, each with
+//! its soft limit. Not here: lifetimes in time, and what follows at a limit.
+
+use crate::sequence::Exhausted;
+
+/// The last number without ESN: the counter must not cycle (RFC 4303 §3.3.3).
+const LAST: u64 = u32::MAX as u64;
+/// The last number with ESN, well before 2^64: what ends first is the key, see [`LAST_OCTET`]. At
+/// ten million packets a second that lasts for nearly two hours.
+const LAST_ESN: u64 = 1 << 36;
+/// Octets under one key. An observer's advantage against AES-GCM grows with the square of the blocks
+/// sealed: 2^43 blocks keep it below 2^86 / 2^129 = 2^-43 (the bound behind RFC 8446 §5.5). 2^36
+/// packets of 1500 octets are less than that; of longer ones there may be fewer.
+const LAST_OCTET: u64 = 1 << 47;
+
+/// What the caller allows an outbound SA. The limits of the algorithm and of the sequence numbers
+/// hold in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Packets; `None`: no limit but the SA's own.
+    pub packets: Option<u64>,
+    /// Octets of payload; `None`: no limit but the SA's own.
+    pub bytes: Option<u64>,
+    /// The thousandths of every limit after which it is time for a rekey; at most 1000. Ends that
+    /// draw it at random seldom rekey at the same time.
+    pub soft_per_mille: u16,
+}
+
+impl Default for Limits {
+    /// No limits but the SA's own, of which three quarters are the soft limit.
+    fn default() -> Self {
+        Self {
+            packets: None,
+            bytes: None,
+            soft_per_mille: 750,
+        }
+    }
+}
+
+/// What is left to one SA.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    packets: Allowance,
+    bytes: Allowance,
+}
+
+#[derive(Debug)]
+struct Allowance {
+    used: u64,
+    soft: u64,
+    hard: u64,
+}
+
+impl Allowance {
+    fn new(own: u64, wanted: Option<u64>, soft_per_mille: u16) -> Self {
+        let hard = wanted.map_or(own, |wanted| wanted.min(own));
+        let soft_per_mille = u64::from(soft_per_mille.min(1000));
+        // Divided first, since the product may not fit.
+        let soft = hard / 1000 * soft_per_mille + hard % 1000 * soft_per_mille / 1000;
+        Self {
+            used: 0,
+            soft,
+            hard,
+        }
+    }
+
+    const fn left(&self) -> u64 {
+        self.hard - self.used
+    }
+}
+
+impl Budget {
+    pub(crate) fn new(esn: bool, limits: Limits) -> Self {
+        let Limits {
+            packets,
+            bytes,
+            soft_per_mille,
+        } = limits;
+        let last = if esn { LAST_ESN } else { LAST };
+        Self {
+            packets: Allowance::new(last, packets, soft_per_mille),
+            bytes: Allowance::new(LAST_OCTET, bytes, soft_per_mille),
+        }
+    }
+
+    /// Takes all of it or nothing.
+    pub(crate) fn spend(&mut self, packets: u32, bytes: u64) -> Result<(), Exhausted> {
+        if u64::from(packets) > self.packets.left() {
+            return Err(Exhausted::Packets {
+                wanted: packets,
+                left: self.packets.left(),
+            });
+        }
+        if bytes > self.bytes.left() {
+            return Err(Exhausted::Bytes {
+                wanted: bytes,
+                left: self.bytes.left(),
+            });
+        }
+        self.packets.used += u64::from(packets);
+        self.bytes.used += bytes;
+        Ok(())
+    }
+
+    /// Packets that have been taken.
+    pub(crate) const fn packets(&self) -> u64 {
+        self.packets.used
+    }
+
+    /// Whether a soft limit is passed.
+    pub(crate) const fn is_beyond_soft(&self) -> bool {
+        self.packets.used > self.packets.soft || self.bytes.used > self.bytes.soft
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN: Limits = Limits {
+        packets: Some(10),
+        bytes: Some(1000),
+        soft_per_mille: 700,
+    };
+
+    /// D42
+    #[test]
+    fn the_callers_limits_hold_each_for_itself() {
+        let mut budget = Budget::new(true, TEN);
+        budget.spend(7, 700).unwrap();
+        assert!(!budget.is_beyond_soft());
+        budget.spend(1, 0).unwrap();
+        assert!(budget.is_beyond_soft(), "packets");
+        let refused = Exhausted::Packets { wanted: 3, left: 2 };
+        assert_eq!(budget.spend(3, 0), Err(refused));
+
+        let mut budget = Budget::new(true, TEN);
+        budget.spend(1, 701).unwrap();
+        assert!(budget.is_beyond_soft(), "octets");
+        let refused = Exhausted::Bytes {
+            wanted: 300,
+            left: 299,
+        };
+        assert_eq!(budget.spend(1, 300), Err(refused));
+        budget.spend(1, 299).unwrap();
+        assert_eq!(budget.packets(), 2, "a refusal takes nothing");
+    }
+
+    /// D48: whatever the caller allows.
+    #[test]
+    fn the_algorithms_limit_holds() {
+        let generous = Limits {
+            packets: Some(u64::MAX),
+            bytes: Some(u64::MAX),
+            soft_per_mille: 2000,
+        };
+        let mut budget = Budget::new(true, generous);
+        assert!(budget.spend(1, LAST_OCTET + 1).is_err());
+        budget.spend(1, LAST_OCTET).unwrap();
+        assert!(budget.spend(1, 1).is_err());
+    }
+}
