@@ -62,6 +62,12 @@ link_drops! {
     IkeBacklog = "ike_backlog",
     /// Inbound: authentic, but neither GRE nor a dummy.
     NotGre = "not_gre",
+    /// Inbound: for an SA that was still on its way, with too many before it.
+    HeldFull = "held_full",
+    /// Inbound: for an SA that took too long on its way.
+    HeldTooLong = "held_too_long",
+    /// Inbound: for an SA that did not come.
+    HeldInVain = "held_in_vain",
     /// Inbound: the device is down, gone, or did not want the packet.
     TunRefused = "tun_refused",
 }
@@ -144,6 +150,8 @@ pub struct Tally {
     /// Packets that have done their work here: ESP's dummies (RFC 4303 §2.6), NAT keepalives
     /// (RFC 3948 §2.3), and the IKE messages that came between ESP packets in UDP.
     pub consumed: u64,
+    /// Packets of the peer that ESP has authenticated and not seen before, whatever became of them.
+    pub authentic: u64,
     drops: [u64; Drop::COUNT],
 }
 
@@ -153,6 +161,7 @@ impl Default for Tally {
             received: 0,
             delivered: Traffic::default(),
             consumed: 0,
+            authentic: 0,
             drops: [0; Drop::COUNT],
         }
     }
@@ -183,6 +192,7 @@ impl Tally {
         self.delivered.packets += other.delivered.packets;
         self.delivered.bytes += other.delivered.bytes;
         self.consumed += other.consumed;
+        self.authentic += other.authentic;
         for (sum, packets) in self.drops.iter_mut().zip(other.drops) {
             *sum += packets;
         }
@@ -208,6 +218,7 @@ pub struct Counters {
     delivered_packets: AtomicU64,
     delivered_bytes: AtomicU64,
     consumed: AtomicU64,
+    authentic: AtomicU64,
     drops: [AtomicU64; Drop::COUNT],
 }
 
@@ -218,6 +229,7 @@ impl Default for Counters {
             delivered_packets: AtomicU64::new(0),
             delivered_bytes: AtomicU64::new(0),
             consumed: AtomicU64::new(0),
+            authentic: AtomicU64::new(0),
             drops: [const { AtomicU64::new(0) }; Drop::COUNT],
         }
     }
@@ -230,6 +242,7 @@ impl Counters {
             received,
             delivered: Traffic { packets, bytes },
             consumed,
+            authentic,
             drops,
         } = std::mem::take(tally);
         let scalars = [
@@ -237,6 +250,7 @@ impl Counters {
             (&self.delivered_packets, packets),
             (&self.delivered_bytes, bytes),
             (&self.consumed, consumed),
+            (&self.authentic, authentic),
         ];
         for (counter, count) in scalars.into_iter().chain(self.drops.iter().zip(drops)) {
             if count > 0 {
@@ -256,6 +270,7 @@ impl Counters {
                 bytes: read(&self.delivered_bytes),
             },
             consumed: read(&self.consumed),
+            authentic: read(&self.authentic),
             drops: self.drops.each_ref().map(read),
         }
     }

@@ -4,12 +4,16 @@
 //! (replay, ICV, replay again, GRE, ECN, MSS) and which payloads are believed: GRE only, as the
 //! selectors have it; dummies are taken without a word (RFC 4303 §2.6).
 //!
-//! Not here: receiving, writing to the device, and when an SA is to be removed.
+//! Not here: receiving, writing to the device, when an SA is to be removed, and how packets are held
+//! for an SA that is still on its way (`held`).
+
+use std::time::Instant;
 
 use secure_gre_esp as esp;
-use secure_gre_esp::{InboundSa, peek_spi};
+use secure_gre_esp::{InboundSa, Spi, peek_spi};
 use secure_gre_gre as gre;
 
+use super::held::{Held, Offers};
 use super::{LinkConfig, Note, SaId};
 use crate::metrics::{Drop, LinkDrop, Tally};
 
@@ -20,6 +24,10 @@ const NO_NEXT_HEADER: u8 = 59;
 /// What the daemon tells the inbound direction.
 #[derive(Debug)]
 pub enum Command {
+    /// An SA of this SPI may come: packets that are faster than it are held for it.
+    Expect(Spi),
+    /// It won't come.
+    ExpectNoMore(Spi),
     /// Packets of this SA are opened.
     Install {
         /// Which pair.
@@ -52,6 +60,9 @@ pub struct Inbound<N> {
     mss_clamp: bool,
     /// A handful at most, so that looking one after the other is the fastest way to find one.
     sas: Vec<Installed>,
+    offers: Offers,
+    /// Held packets whose SA has come.
+    due: Vec<Held>,
     tally: Tally,
     notify: N,
 }
@@ -73,6 +84,8 @@ impl<N: FnMut(Note)> Inbound<N> {
             mtu: config.mtu,
             mss_clamp: config.mss_clamp,
             sas: Vec::new(),
+            offers: Offers::default(),
+            due: Vec::new(),
             tally: Tally::default(),
             notify,
         }
@@ -81,38 +94,80 @@ impl<N: FnMut(Note)> Inbound<N> {
     /// Does what the daemon wants.
     pub fn obey(&mut self, command: Command) {
         match command {
-            Command::Install { id, sa, fresh } => self.sas.push(Installed {
-                id,
-                sa,
-                fresh,
-                unused: true,
-            }),
+            Command::Expect(spi) => self.offers.add(spi),
+            Command::ExpectNoMore(spi) => {
+                if let Some(held) = self.offers.take(spi) {
+                    self.lose(LinkDrop::HeldInVain, held.len());
+                }
+            }
+            Command::Install { id, sa, fresh } => {
+                self.due.extend(self.offers.take(sa.spi()));
+                self.sas.push(Installed {
+                    id,
+                    sa,
+                    fresh,
+                    unused: true,
+                });
+            }
             Command::Remove(id) => self.sas.retain(|installed| installed.id != id),
             Command::SetMtu(mtu) => self.mtu = mtu,
         }
     }
 
-    /// Opens packets in their order and hands each passenger to `deliver`, which says whether the
-    /// device took it. What is not delivered is counted.
+    /// Opens packets in their order, first those that were held for an SA that has come since, and
+    /// hands each passenger to `deliver`, which says whether the device took it. What is not delivered
+    /// is counted; a packet that is held, when it is clear what becomes of it.
     pub fn open<'a>(
         &mut self,
         arrivals: impl IntoIterator<Item = Arrival<'a>>,
         mut deliver: impl FnMut(&mut [u8]) -> bool,
     ) {
+        for mut held in std::mem::take(&mut self.due) {
+            let expired = held.expire(Instant::now());
+            self.lose(LinkDrop::HeldTooLong, expired);
+            held.for_each(|arrival| self.open_one(arrival, &mut deliver));
+        }
         for arrival in arrivals {
-            self.tally.received += 1;
-            match self.accept(arrival) {
-                Ok(Accepted::Passenger(passenger)) => {
-                    if deliver(passenger) {
-                        self.tally.deliver(passenger.len());
-                    } else {
-                        self.tally.drop(LinkDrop::TunRefused, 1);
-                    }
-                }
-                Ok(Accepted::Dummy) => self.tally.consumed += 1,
-                Err(reason) => self.tally.drop(reason, 1),
+            if self.offers.is_empty() || !self.hold(&arrival) {
+                self.open_one(arrival, &mut deliver);
             }
         }
+    }
+
+    /// Whether held packets wait for [`open`](Self::open).
+    pub const fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    fn open_one(&mut self, arrival: Arrival<'_>, deliver: &mut impl FnMut(&mut [u8]) -> bool) {
+        self.tally.received += 1;
+        match self.accept(arrival) {
+            Ok(Accepted::Passenger(passenger)) => {
+                if deliver(passenger) {
+                    self.tally.deliver(passenger.len());
+                } else {
+                    self.tally.drop(LinkDrop::TunRefused, 1);
+                }
+            }
+            Ok(Accepted::Dummy) => self.tally.consumed += 1,
+            Err(reason) => self.tally.drop(reason, 1),
+        }
+    }
+
+    /// Whether the packet is for an SA that is expected, so that nothing more is to be done with it.
+    fn hold(&mut self, arrival: &Arrival<'_>) -> bool {
+        match self.offers.hold(arrival, Instant::now()) {
+            None => return false,
+            Some(Ok(())) => {}
+            Some(Err(reason)) => self.lose(reason, 1),
+        }
+        true
+    }
+
+    /// Counts packets that were never opened.
+    fn lose(&mut self, reason: LinkDrop, packets: usize) {
+        self.tally.received += packets as u64;
+        self.tally.drop(reason, packets);
     }
 
     /// What has been counted since the last publication. Who receives the packets adds those that
@@ -154,6 +209,7 @@ impl<N: FnMut(Note)> Inbound<N> {
         let candidate = sa.candidate(packet)?;
         let opened = sa.open(candidate, packet)?;
         let payload = sa.commit(opened)?;
+        self.tally.authentic += 1;
         if std::mem::replace(unused, false) {
             // With its first packet rather than with the SA, so that late packets of a past life of
             // the peer's can't bring their sequence numbers back.

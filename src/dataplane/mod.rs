@@ -6,6 +6,7 @@
 //! | [`inbound`] | ESP → GRE → ECN, MSS → passengers, without descriptors |
 //! | [`batch`] | the buffer of outbound packets |
 //! | [`note`] | what the workers tell the daemon |
+//! | `held` | packets that come before their SA |
 //! | `too_big` | answers to passengers that do not fit, and how often they are given |
 //! | `worker` | the two threads: reading, writing, waiting, commands |
 //!
@@ -23,6 +24,7 @@
 //! Not here: IKE, devices and sockets (`net`), and when an SA is to be replaced or removed.
 
 pub mod batch;
+mod held;
 pub mod inbound;
 pub mod note;
 pub mod outbound;
@@ -33,7 +35,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use secure_gre_esp::{InboundSa, OutboundSa};
+use secure_gre_esp::{InboundSa, OutboundSa, Spi};
 use secure_gre_gre as gre;
 use tokio::sync::mpsc;
 
@@ -124,6 +126,17 @@ impl Link {
         )?;
         let inbound = worker::start_inbound(config, queue, wire, notify, messages)?;
         Ok(Self { outbound, inbound })
+    }
+
+    /// Packets with this SPI are held for a moment, should they come before their SA is installed; to
+    /// be called before the SPI is offered to the peer.
+    pub fn expect_inbound(&self, spi: Spi) {
+        self.inbound.send(inbound::Command::Expect(spi));
+    }
+
+    /// No SA of this SPI will be installed.
+    pub fn expect_inbound_no_more(&self, spi: Spi) {
+        self.inbound.send(inbound::Command::ExpectNoMore(spi));
     }
 
     /// Packets of this SA are opened from here on; to be called before the peer may send them.

@@ -157,9 +157,7 @@ impl<N: FnMut(Note)> Outbound<N> {
         let wanted = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         // Where so much is not left, each packet asks for itself.
         let mut numbers = sa.reserve(wanted, batch.bytes()).ok();
-        let soft_limit = numbers
-            .as_ref()
-            .is_none_or(|numbers| numbers.soft_limit());
+        let soft_limit = numbers.as_ref().is_none_or(|numbers| numbers.soft_limit());
         if soft_limit && !std::mem::replace(soft_limit_told, true) {
             (self.notify)(Note::SoftLimit { sa: *id });
         }

@@ -273,6 +273,45 @@ fn packets_of_both_sas_arrive_during_a_rekey_each_once() {
     assert_eq!(receiver.dropped(esp::Drop::UnknownSpi), 2);
 }
 
+/// libreswan answers a rekey after it has sent its first packets on the new SA.
+#[test]
+fn packets_that_overtake_their_sa_are_held_for_it() {
+    let (mut sender, mut receiver) = pair(&CONFIG);
+    install_outbound(&mut sender, 2);
+    let passengers = numbered(4);
+    let mut packets = sender.send(&passengers);
+    let spi = Spi::try_from(0x1002).unwrap();
+
+    let early = packets.remove(0);
+    assert_eq!(receiver.receive(vec![early]), [[0; 0]; 0]);
+    assert_eq!(receiver.dropped(esp::Drop::UnknownSpi), 1, "not offered");
+
+    receiver.path.obey(inbound::Command::Expect(spi));
+    assert_eq!(receiver.receive(packets.drain(..2).collect()), [[0; 0]; 0]);
+    assert_eq!(receiver.path.tally().received, 1, "their fate is open");
+    assert!(!receiver.path.has_due());
+    install_inbound(&mut receiver, 2, false);
+    assert!(receiver.path.has_due());
+    assert_eq!(receiver.receive(packets), passengers[1..], "in their order");
+    assert!(!receiver.path.has_due());
+    assert_eq!(receiver.path.tally().authentic, 3);
+    assert_eq!(*receiver.notes.borrow(), ["FirstInbound { sa: SaId(2) }"]);
+}
+
+#[test]
+fn packets_for_an_sa_that_does_not_come_are_counted() {
+    let (mut sender, mut receiver) = pair(&CONFIG);
+    install_outbound(&mut sender, 2);
+    let packets = sender.send(&numbered(4));
+    let spi = Spi::try_from(0x1002).unwrap();
+    receiver.path.obey(inbound::Command::Expect(spi));
+    assert_eq!(receiver.receive(packets.clone()), [[0; 0]; 0]);
+    receiver.path.obey(inbound::Command::ExpectNoMore(spi));
+    assert_eq!(receiver.dropped(LinkDrop::HeldInVain), 4);
+    assert_eq!(receiver.receive(packets), [[0; 0]; 0]);
+    assert_eq!(receiver.dropped(esp::Drop::UnknownSpi), 4);
+}
+
 /// D55, RFC 2890 §2.2
 #[test]
 fn a_peer_that_starts_anew_may_count_gre_sequence_numbers_from_0() {

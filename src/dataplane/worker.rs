@@ -355,7 +355,7 @@ impl<N: Fn(Note)> InboundWorker<N> {
                     return Ok(());
                 }
                 let outcome = received.map_err(WorkerError::Wire)?;
-                if outcome.is_empty() {
+                if outcome.is_empty() && !self.path.has_due() {
                     break;
                 }
                 self.account(outcome);

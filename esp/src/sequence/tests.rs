@@ -38,7 +38,10 @@ fn without_esn_the_counter_does_not_cycle() {
         sequence.reserve(2, 0).unwrap_err(),
         Exhausted::Packets { wanted: 2, left: 1 }
     );
-    assert_eq!(numbers(sequence.reserve(1, 0).unwrap()), [u64::from(u32::MAX)]);
+    assert_eq!(
+        numbers(sequence.reserve(1, 0).unwrap()),
+        [u64::from(u32::MAX)]
+    );
     assert_eq!(
         sequence.reserve(1, 0).unwrap_err(),
         Exhausted::Packets { wanted: 1, left: 0 }
