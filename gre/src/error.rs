@@ -24,6 +24,9 @@ macro_rules! drops {
 }
 
 drops! {
+    /// Inbound: a Destination Options header that ends early, is not followed by GRE, or holds an
+    /// option that is not to be skipped (RFC 8200 §4.2, §4.6).
+    DestinationOptions = "gre_destination_options",
     /// Inbound: shorter than the GRE header that its flags announce (RFC 2784 §2.1, RFC 2890 §2).
     HeaderTruncated = "gre_header_truncated",
     /// Inbound: one of the flag bits 1, 4 or 5 is set (RFC 2784 §2.3).

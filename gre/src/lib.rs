@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`header`] | the GRE header on the wire |
+//! | [`destination`] | a Destination Options header before it |
 //! | [`tunnel`] | one tunnel's two directions: keys, checksums, sequence numbers, and which passengers may leave |
 //! | [`checksum`] | the Internet checksum (RFC 1071) and its incremental update (RFC 1624) |
 //! | [`mtu`] | overhead arithmetic: how large a passenger fits the path |
@@ -19,6 +20,7 @@
 //! TTL of the passenger, which the kernel behind the TUN device decrements (RFC 2784 §3.1).
 
 pub mod checksum;
+pub mod destination;
 pub mod header;
 pub mod icmp;
 pub mod mss;

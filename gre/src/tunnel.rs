@@ -105,7 +105,22 @@ pub struct Decapsulator {
     config: Config,
     /// The sequence number of the last packet delivered; `None` takes any as the first.
     last_sequence: Option<u32>,
+    /// What has come since that was old.
+    old: OldRun,
 }
+
+/// Old sequence numbers in a row, each newer than the one before it. Late packets mix with those in
+/// sequence; a sender that has started anew is nothing but old.
+#[derive(Debug, Clone, Copy, Default)]
+struct OldRun {
+    length: u8,
+    newest: u32,
+}
+
+/// So many old packets in a row are a sender that has started anew: few, so that a routing
+/// protocol's hellos get through in time; what this mistakes for one is delivered out of order, and
+/// the next packet in sequence ends it.
+const RESTARTED: u8 = 4;
 
 impl Decapsulator {
     /// A tunnel that has received nothing: its last sequence number is 2^32 − 1, so that the peer
@@ -114,12 +129,17 @@ impl Decapsulator {
         Self {
             config,
             last_sequence: Some(u32::MAX),
+            old: OldRun {
+                length: 0,
+                newest: 0,
+            },
         }
     }
 
     /// Forgets the last sequence number. To be called when an SA is set up anew, though not for a
     /// rekey: a peer that restarted counts from 0 again and one that did not goes on, and
-    /// comparing either with the past could black-hole it for half the number space.
+    /// comparing either with the past could black-hole it for half the number space. One that starts
+    /// anew under a living SA, as a deleted and re-made device does, is known by its packets.
     pub const fn restart(&mut self) {
         self.last_sequence = None;
     }
@@ -128,7 +148,7 @@ impl Decapsulator {
     /// checks header and passenger.
     ///
     /// # Errors
-    /// The [`Drop`] that names the first rule broken; sequence numbers are as before then.
+    /// The [`Drop`] that names the first rule broken; the last sequence number is as before then.
     pub fn decapsulate<'b>(&mut self, packet: &'b mut [u8]) -> Result<Delivery<'b>, Drop> {
         let (header, passenger) = Header::parse(packet)?;
         if header.checksum.is_some() && checksum(&[packet]) != 0 {
@@ -147,6 +167,7 @@ impl Decapsulator {
             .ok_or(Drop::PassengerTruncated)?;
         if header.sequence.is_some() {
             self.last_sequence = header.sequence;
+            self.old.length = 0;
         }
         Ok(Delivery {
             protocol: header.protocol,
@@ -163,18 +184,37 @@ impl Decapsulator {
         }
     }
 
-    /// RFC 2890 §2.2: a number among the last one and the 2^31 − 1 before it is out of sequence;
-    /// a packet without a number is in sequence. Gaps are not waited for.
-    fn check_sequence(&self, sequence: Option<u32>) -> Result<(), Drop> {
-        match (self.last_sequence, sequence) {
-            (Some(last), Some(sequence))
-                if self.config.sequence && last.wrapping_sub(sequence) < 1 << 31 =>
-            {
-                Err(Drop::SequenceOld)
-            }
-            _ => Ok(()),
+    /// RFC 2890 §2.2: a number among the last one and the 2^31 − 1 before it is out of sequence,
+    /// unless the peer has started anew; a packet without a number is in sequence. Gaps are not
+    /// waited for.
+    fn check_sequence(&mut self, sequence: Option<u32>) -> Result<(), Drop> {
+        let (true, Some(last), Some(sequence)) =
+            (self.config.sequence, self.last_sequence, sequence)
+        else {
+            return Ok(());
+        };
+        if is_newer(sequence, last) {
+            return Ok(());
         }
+        let continues = self.old.length > 0 && is_newer(sequence, self.old.newest);
+        self.old = OldRun {
+            length: if continues {
+                self.old.length.saturating_add(1)
+            } else {
+                1
+            },
+            newest: sequence,
+        };
+        if self.old.length < RESTARTED {
+            return Err(Drop::SequenceOld);
+        }
+        Ok(())
     }
+}
+
+/// Whether `sequence` is one of the 2^31 numbers after `last` (RFC 2890 §2.2).
+const fn is_newer(sequence: u32, last: u32) -> bool {
+    last.wrapping_sub(sequence) >= 1 << 31
 }
 
 fn check_protocol(protocol: Protocol, passenger: &[u8]) -> Result<(), Drop> {

@@ -12,6 +12,7 @@ use std::time::Instant;
 use secure_gre_esp as esp;
 use secure_gre_esp::{InboundSa, Spi, peek_spi};
 use secure_gre_gre as gre;
+use secure_gre_gre::destination::DESTINATION_OPTIONS;
 
 use super::held::{Held, Offers};
 use super::{LinkConfig, Note, SaId};
@@ -179,12 +180,13 @@ impl<N: FnMut(Note)> Inbound<N> {
     fn accept<'b>(&mut self, arrival: Arrival<'b>) -> Result<Accepted<'b>, Drop> {
         let Arrival { esp, tos } = arrival;
         let payload = self.unprotect(esp)?;
-        match payload.next_header {
-            GRE => {}
+        let packet = match payload.next_header {
+            GRE => payload.bytes,
+            DESTINATION_OPTIONS => gre::destination::skip_options(payload.bytes)?,
             NO_NEXT_HEADER => return Ok(Accepted::Dummy),
             _ => return Err(LinkDrop::NotGre.into()),
-        }
-        let gre::Delivery { passenger, .. } = self.decapsulator.decapsulate(payload.bytes)?;
+        };
+        let gre::Delivery { passenger, .. } = self.decapsulator.decapsulate(packet)?;
         gre::tos::merge_ecn(tos, passenger)?;
         if self.mss_clamp {
             gre::mss::clamp(passenger, self.mtu);

@@ -391,6 +391,22 @@ fn a_dummy_is_consumed_and_other_payloads_are_dropped() {
     assert_eq!(receiver.dropped(esp::Drop::ReplayDuplicate), 4);
 }
 
+/// D56, PAINS 20: as Linux's ip6gre writes it between ESP and GRE.
+#[test]
+fn gre_behind_a_destination_options_header_is_delivered() {
+    let (_, mut receiver) = pair(&CONFIG);
+    let mut sa = OutboundSa::new(keys(1));
+    let passenger = udp4(0, DF, 40);
+    let options = [47, 0, 4, 1, 4, 1, 1, 0];
+    let packet = [&options[..], &[0, 0, 8, 0], &passenger].concat();
+    let packets = vec![
+        sealed(&mut sa, 60, &packet),
+        sealed(&mut sa, 60, &packet[8..]),
+    ];
+    assert_eq!(receiver.receive(packets), [passenger]);
+    assert_eq!(receiver.dropped(gre::Drop::DestinationOptions), 1);
+}
+
 /// D45, RFC 4303 §3.3.3
 #[test]
 fn an_exhausted_sa_sends_nothing_more_and_says_so_once() {

@@ -90,6 +90,13 @@ impl Packets {
         lengths.map(|packet| packet.length).max().unwrap_or(0)
     }
 
+    /// The longest IP packet from this address, in octets.
+    pub(crate) fn longest_from(&self, source: &str) -> usize {
+        let source: IpAddr = source.parse().unwrap();
+        let lengths = self.0.iter().filter(|packet| packet.source == source);
+        lengths.map(|packet| packet.length).max().unwrap_or(0)
+    }
+
     /// Panics unless a lot of ESP, full packets among it, came as it should, and none of it in
     /// fragments.
     #[track_caller]

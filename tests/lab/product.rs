@@ -58,6 +58,8 @@ pub(crate) struct Peer {
     pub(crate) inner: [&'static str; 2],
     /// What is reached through the tunnel.
     pub(crate) routes: &'static [&'static str],
+    /// More lines of `[tunnel]`, and what follows it.
+    pub(crate) tunnel: &'static str,
 }
 
 impl Default for Peer {
@@ -69,6 +71,7 @@ impl Default for Peer {
             initiate: true,
             inner: ["10.255.0.1/30", "fd00:255::1/64"],
             routes: &[ROUTE],
+            tunnel: "",
         }
     }
 }
@@ -115,10 +118,12 @@ impl Peer {
             initiate,
             inner,
             routes,
+            tunnel,
         } = self;
         format!(
             "[peer]\naddress = \"{address}\"\npsk-file = \"{SECRET}\"\ninitiate = {initiate}\n\
-             {more}\n[tunnel]\ndevice = \"{device}\"\naddress = {inner:?}\nroutes = {routes:?}\n"
+             {more}\n[tunnel]\ndevice = \"{device}\"\naddress = {inner:?}\nroutes = {routes:?}\n\
+             {tunnel}\n"
         )
     }
 }

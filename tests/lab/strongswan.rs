@@ -74,6 +74,13 @@ impl Strongswan {
         start_with(guest, &gre_device(self.local, self.remote), &self.render());
     }
 
+    /// Puts this configuration in place of the one that charon runs with.
+    #[track_caller]
+    pub(crate) fn reload(&self, guest: &Guest) {
+        fs::write(guest.shared().join("swanctl.conf"), self.render()).unwrap();
+        guest.expect(LOAD);
+    }
+
     fn render(&self) -> String {
         let Self {
             local,
@@ -147,8 +154,10 @@ pub(crate) fn start_with(guest: &Guest, gre_device: &str, swanctl_conf: &str) {
         "mkdir -p /run/charon; charon-systemd >/dev/null 2>&1 &\n\
          while ! [ -S /run/charon.vici ]; do sleep 0.05; done",
     );
-    guest.expect("swanctl --load-all --noprompt --file /run/lab/swanctl.conf");
+    guest.expect(LOAD);
 }
+
+const LOAD: &str = "swanctl --load-all --noprompt --file /run/lab/swanctl.conf";
 
 /// One setting per line: charon reads more on one line as a single value.
 const CHARON: &str = "charon-systemd {
@@ -170,11 +179,10 @@ swanctl {
 /// policy's selector differs from charon's, which would otherwise take it for its own.
 fn gre_device(local: &str, remote: &str) -> String {
     let mut script = String::from("set -e\n");
-    // Without "encaplimit none" Linux adds a destination options header (D56).
-    let (any, kind) = if local.contains(':') {
-        ("::/0", "ip6gre encaplimit none hoplimit 64")
+    let any = if local.contains(':') {
+        "::/0"
     } else {
-        ("0.0.0.0/0", "gre ttl 64")
+        "0.0.0.0/0"
     };
     for direction in ["out", "in"] {
         writeln!(
@@ -184,15 +192,36 @@ fn gre_device(local: &str, remote: &str) -> String {
         )
         .unwrap();
     }
-    writeln!(
-        script,
-        "ip link add gre1 type {kind} local {local} remote {remote}"
+    // Without "encaplimit none" Linux adds a destination options header (D56).
+    let options = if local.contains(':') {
+        "encaplimit none"
+    } else {
+        ""
+    };
+    script + &gre_link(local, remote, options)
+}
+
+/// The GRE device `gre1` alone, with more of `ip link`'s options.
+fn gre_link(local: &str, remote: &str, options: &str) -> String {
+    let kind = if local.contains(':') {
+        "ip6gre hoplimit 64"
+    } else {
+        "gre ttl 64"
+    };
+    format!(
+        "ip link add gre1 type {kind} local {local} remote {remote} {options}\n\
+         ip link set gre1 mtu 1400 multicast on up\n\
+         ip addr add {INNER_V4}/30 dev gre1\n\
+         ip addr add {INNER_V6}/64 dev gre1 nodad\n"
     )
-    .unwrap();
-    writeln!(script, "ip link set gre1 mtu 1400 multicast on up").unwrap();
-    writeln!(script, "ip addr add {INNER_V4}/30 dev gre1").unwrap();
-    writeln!(script, "ip addr add {INNER_V6}/64 dev gre1 nodad").unwrap();
-    script
+}
+
+/// Puts a GRE device with these options of `ip link` in place of `gre1`: it has sent and received
+/// nothing.
+#[track_caller]
+pub(crate) fn replace_gre_device(guest: &Guest, outer: Outer, options: &str) {
+    let fresh = gre_link(outer.right, outer.left, options);
+    guest.expect(&format!("set -e\nip link del gre1\n{fresh}"));
 }
 
 /// `swanctl --list-sas`.

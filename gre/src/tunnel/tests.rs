@@ -261,6 +261,37 @@ fn restart_takes_any_first_number() {
     }
 }
 
+/// D55: a peer whose device was made anew under a living SA starts at 0 (or 1, as older Linux does)
+/// and is heard again after a few packets; late packets do not look like that.
+#[test]
+fn a_peer_that_starts_anew_is_heard_again() {
+    let sequenced = Config {
+        sequence: true,
+        ..PLAIN
+    };
+    let delivered = |numbers: &[u32]| {
+        let mut tunnel = Decapsulator::new(sequenced);
+        tunnel.decapsulate(&mut numbered(1000)).unwrap();
+        let mut taken = |number: &u32| tunnel.decapsulate(&mut numbered(*number)).is_ok();
+        numbers
+            .iter()
+            .copied()
+            .filter(|n| taken(n))
+            .collect::<Vec<_>>()
+    };
+    for (numbers, expected) in [
+        (&[0, 1, 2, 3, 4][..], &[3, 4][..]),
+        (&[1, 2, 5, 9, 10, 1001], &[9, 10, 1001]),
+        // Late packets among those in sequence, and late ones in reverse.
+        (&[990, 991, 1001, 992, 993, 1002, 994], &[1001, 1002]),
+        (&[999, 998, 997, 996, 995], &[]),
+        // The same number again and again is no sender that goes on.
+        (&[7, 7, 7, 7, 7], &[]),
+    ] {
+        assert_eq!(delivered(numbers), expected, "{numbers:?}");
+    }
+}
+
 /// RFC 2890 §2.2: only a packet that was delivered counts; one without a number is in sequence.
 #[test]
 fn dropped_and_unnumbered_packets_leave_the_sequence_alone() {
