@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secure_gre_gre::tos;
 use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit, UdpEncapsulation};
@@ -48,6 +49,16 @@ pub struct Peer {
     pub encapsulation: UdpEncapsulation,
     /// Bounds on unauthenticated state.
     pub half_open: HalfOpenLimits,
+    /// How long the IKE SA lives; it is rekeyed before.
+    pub ike_lifetime: Duration,
+    /// After how long without a sign of life the peer is asked for one; `None`: never.
+    pub dpd: Option<Duration>,
+    /// How long a CHILD_SA pair lives; it is rekeyed before.
+    pub child_lifetime: Duration,
+    /// How many octets its outbound SA may protect; `None`: as many as its algorithm takes.
+    pub child_bytes: Option<u64>,
+    /// How many packets; `None`: as many as its sequence numbers and its algorithm take.
+    pub child_packets: Option<u64>,
     /// Width of the anti-replay window (RFC 4303 §3.4.3), in packets; at least 64.
     pub replay_window_packets: u32,
     /// The GRE tunnel.

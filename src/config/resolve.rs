@@ -3,6 +3,7 @@
 //! A value that is wrong is reported and replaced by its default, so that the rest of the file is
 //! checked as well; a report with an error in it never becomes a [`Peer`].
 
+mod lifetime;
 mod peer;
 mod tunnel;
 
@@ -75,6 +76,11 @@ fn complete(
     let fwmark = peer::fwmark(typed.peer.fwmark.as_ref(), findings);
     let encapsulation = peer::encapsulation(typed.peer.encapsulation.as_ref(), findings);
     let half_open = peer::half_open(&ike.half_open, findings);
+    let ike_lifetime = lifetime::of_ike(ike, findings);
+    let dpd = lifetime::dpd(ike, findings);
+    let child_lifetime = lifetime::of_esp(esp, findings);
+    let child_bytes = lifetime::bytes(esp, findings);
+    let child_packets = lifetime::packets(esp, findings);
     let replay_window_packets = peer::replay_window(esp.replay_window.as_ref(), findings);
     Some(Peer {
         name,
@@ -93,6 +99,11 @@ fn complete(
         on_failure,
         encapsulation,
         half_open,
+        ike_lifetime,
+        dpd,
+        child_lifetime,
+        child_bytes,
+        child_packets,
         replay_window_packets,
         tunnel,
     })

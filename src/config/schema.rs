@@ -40,6 +40,8 @@ pub(super) struct IkeKeys {
     pub(super) retransmit: RetransmitKeys,
     pub(super) on_failure: Option<Text>,
     pub(super) half_open: HalfOpenKeys,
+    pub(super) lifetime: Option<Text>,
+    pub(super) dpd: Option<Text>,
 }
 
 /// `peer.ike.retransmit`.
@@ -61,6 +63,9 @@ pub(super) struct EspKeys {
     pub(super) proposals: Option<Spanned<Vec<Text>>>,
     pub(super) esn: Option<Text>,
     pub(super) replay_window: Option<Spanned<i128>>,
+    pub(super) lifetime: Option<Text>,
+    pub(super) lifetime_bytes: Option<Text>,
+    pub(super) lifetime_packets: Option<Spanned<WordOrNumber>>,
 }
 
 /// `[tunnel]`.
@@ -109,35 +114,12 @@ const PEER_LATER: &[Later] = &[Later {
 
 const IKE_LATER: &[Later] = &[
     Later {
-        key: "lifetime",
-        does: &[],
-    },
-    Later {
-        key: "dpd",
-        does: &["\"off\""],
-    },
-    Later {
         key: "fragmentation",
         does: &["false"],
     },
     Later {
         key: "ppk",
         does: &["\"off\""],
-    },
-];
-
-const ESP_LATER: &[Later] = &[
-    Later {
-        key: "lifetime",
-        does: &[],
-    },
-    Later {
-        key: "lifetime-bytes",
-        does: &[],
-    },
-    Later {
-        key: "lifetime-packets",
-        does: &[],
     },
 ];
 
@@ -220,6 +202,8 @@ impl IkeKeys {
             retransmit: RetransmitKeys::read(&mut section, findings),
             on_failure: section.take("on-failure", findings),
             half_open: HalfOpenKeys::read(&mut section, findings),
+            lifetime: section.take("lifetime", findings),
+            dpd: section.take("dpd", findings),
         };
         section.refuse_later(IKE_LATER, findings);
         section.finish(findings);
@@ -260,8 +244,10 @@ impl EspKeys {
             proposals: section.take("proposals", findings),
             esn: section.take("esn", findings),
             replay_window: section.take("replay-window", findings),
+            lifetime: section.take("lifetime", findings),
+            lifetime_bytes: section.take("lifetime-bytes", findings),
+            lifetime_packets: section.take("lifetime-packets", findings),
         };
-        section.refuse_later(ESP_LATER, findings);
         section.finish(findings);
         keys
     }

@@ -29,6 +29,21 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     }
 }
 
+/// A whole number and one unit, each a thousand of the one before: `500kB`, `50GB`.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u64 = number.parse().ok()?;
+    let exponent = match unit {
+        "kB" => 1,
+        "MB" => 2,
+        "GB" => 3,
+        "TB" => 4,
+        _ => return None,
+    };
+    number.checked_mul(1000_u64.pow(exponent))
+}
+
 /// An address, `fqdn.example`, `user@example` or `keyid:0x…`; the error says what is wrong.
 pub(super) fn identity(text: &str) -> Result<Identity, &'static str> {
     if text.is_empty() {

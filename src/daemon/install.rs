@@ -3,7 +3,7 @@
 
 use secure_gre_esp as esp;
 use secure_gre_ike::algorithm::Encryption;
-use secure_gre_ike::event::ChildKeys;
+use secure_gre_ike::event::{ChildKeys, EspSpi};
 
 /// Keys that make no SA. Negotiation rules out every cause; it would be a fault of ours.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +23,20 @@ pub(super) fn inbound(
 }
 
 /// The SA that seals ours.
-pub(super) fn outbound(keys: &ChildKeys) -> Result<esp::OutboundSa, InstallError> {
-    Ok(esp::OutboundSa::new(esp_keys(keys)?))
+pub(super) fn outbound(
+    keys: &ChildKeys,
+    limits: esp::Limits,
+) -> Result<esp::OutboundSa, InstallError> {
+    Ok(esp::OutboundSa::with_limits(esp_keys(keys)?, limits))
+}
+
+/// The SPI of an SA that may come.
+pub(super) fn spi(spi: EspSpi) -> Result<esp::Spi, InstallError> {
+    Ok(esp::Spi::try_from(spi.0)?)
 }
 
 fn esp_keys(keys: &ChildKeys) -> Result<esp::Keys, InstallError> {
-    let spi = esp::Spi::try_from(keys.spi.0)?;
+    let spi = spi(keys.spi)?;
     let material = keys.key_material.expose();
     Ok(esp::Keys::new(
         suite(keys.suite.encryption),

@@ -78,7 +78,7 @@ pub(super) struct Supervisor {
     hang_up_sender: mpsc::Sender<PeerId>,
     /// Connects that wait until the endpoint's outputs are drained.
     to_locate: Vec<PeerId>,
-    /// Peers whose SAs have nobody to carry their packets.
+    /// Peers whose SAs have nobody to carry their packets, or may carry none.
     broken: Vec<PeerId>,
     /// Peers to be forgotten once the outputs are drained.
     departed: Vec<(PeerId, Departure)>,
@@ -339,15 +339,22 @@ impl Supervisor {
         self.endpoint.handle_timeout(now);
         self.drain().await;
         let mut overdue = Vec::new();
+        let mut heard = Vec::new();
         for (id, tunnel) in &mut self.tunnels {
             tunnel.retire_due(now);
             tunnel.repair_due(now).await;
+            if tunnel.heard_since(now) {
+                heard.push(*id);
+            }
             if tunnel.locate_due(now) {
                 self.to_locate.push(*id);
             }
             if tunnel.farewell_due(now) {
                 overdue.push(*id);
             }
+        }
+        for peer in heard {
+            self.command(now, Command::Heard { peer }).await;
         }
         for id in overdue {
             self.finish(id, Departure::Asked).await;
@@ -490,6 +497,14 @@ impl Supervisor {
                 self.command(Instant::now(), Command::Disconnect { peer })
                     .await;
             }
+            Reaction::Rekey(child) => {
+                self.command(Instant::now(), Command::RekeyChild { child })
+                    .await;
+            }
+            Reaction::Confirm(child) => {
+                self.command(Instant::now(), Command::ChildConfirmed { child })
+                    .await;
+            }
             Reaction::Move => {
                 self.command(Instant::now(), Command::Abandon { peer })
                     .await;
@@ -551,15 +566,11 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
         retransmit: peer.retransmit,
         on_failure: peer.on_failure,
         encapsulation: peer.encapsulation,
-        ike_lifetime: IKE_LIFETIME,
-        child_lifetime: CHILD_LIFETIME,
-        dpd: None,
+        ike_lifetime: peer.ike_lifetime,
+        child_lifetime: peer.child_lifetime,
+        dpd: peer.dpd,
     }
 }
-
-/// `peer.ike.lifetime` and `peer.esp.lifetime` where the file does not say.
-const IKE_LIFETIME: Duration = Duration::from_secs(8 * 3600);
-const CHILD_LIFETIME: Duration = Duration::from_secs(3600);
 
 async fn sleep_until(instant: Option<Instant>) {
     match instant {

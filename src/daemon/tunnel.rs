@@ -33,6 +33,9 @@ const RETIRE_AFTER: Duration = Duration::from_secs(5);
 /// How often it is made sure that nobody has taken from the host what we put there.
 const REPAIR_EVERY: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether the peer's packets have come in: as fine as liveness checks go.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
+
 /// How often a refusal is said.
 const REFUSALS_EVERY: Duration = Duration::from_secs(10);
 
@@ -70,10 +73,16 @@ pub(super) struct Tunnel {
     past: LinkCounters,
     /// Of the way to the peer, in octets, as far as it is known.
     path_mtu: u16,
-    /// Which of a name's addresses is tried first.
-    preferred: usize,
+    /// Addresses of the peer at which it was called in vain, since it was last reached.
+    tried: Vec<IpAddr>,
     /// Pairs that carry packets, newest last.
     outbound: Vec<ChildId>,
+    /// The pair whose outbound SA may protect nothing more.
+    exhausted: Option<ChildId>,
+    /// The next pair is the first of an IKE SA that was not rekeyed: the peer may have started anew.
+    begun_anew: bool,
+    /// Signs of life of the peer in ESP packets.
+    pulse: Pulse,
     /// Deleted pairs whose inbound SA may go at this time.
     retiring: BTreeMap<ChildId, Instant>,
     locate_at: Option<Instant>,
@@ -93,6 +102,22 @@ pub(super) struct Tunnel {
     captures: Vec<Prefix>,
     /// What was said of the host.
     obstacles: Vec<String>,
+}
+
+/// Signs of life in ESP packets are looked for now and then, not packet by packet.
+struct Pulse {
+    listen_at: Instant,
+    /// How many there were.
+    authentic: u64,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            listen_at: Instant::now(),
+            authentic: 0,
+        }
+    }
 }
 
 /// The outer side: where the packets go, and who carries them.
@@ -149,8 +174,11 @@ impl Tunnel {
             link: None,
             past: LinkCounters::default(),
             path_mtu: LINK_MTU,
-            preferred: 0,
+            tried: Vec::new(),
             outbound: Vec::new(),
+            exhausted: None,
+            begun_anew: false,
+            pulse: Pulse::default(),
             retiring: BTreeMap::new(),
             locate_at: None,
             locate_wait: LOCATE_AGAIN,
@@ -236,7 +264,9 @@ impl Tunnel {
     /// Says why an attempt failed, and how to mend it unless that was said the last time. A peer with
     /// several addresses is called at another one next.
     pub(super) fn attempt_failed(&mut self, failure: Failure, retry_in: Option<Duration>) {
-        self.preferred = self.preferred.wrapping_add(1);
+        let called = self.addresses().map(|(_, remote)| remote);
+        self.tried
+            .extend(called.filter(|called| !self.tried.contains(called)));
         let retry = retry_in.map_or(String::new(), |wait| {
             format!("; trying again in {:.0} s", wait.as_secs_f64().max(1.0))
         });
@@ -300,20 +330,11 @@ impl Tunnel {
                 }
                 Reaction::None
             }
-            Note::Exhausted { .. } => {
-                warn!("{}: an SA has used up its sequence numbers", self.name());
-                Reaction::Renew
-            }
-            Note::SoftLimit { .. } => {
-                info!(
-                    "{}: an SA has used three quarters of its sequence numbers",
-                    self.name()
-                );
-                Reaction::None
-            }
+            Note::Exhausted { sa } => self.used_up(ChildId(sa.0), true),
+            Note::SoftLimit { sa } => self.used_up(ChildId(sa.0), false),
             Note::FirstInbound { sa } => {
                 debug!("{}: the peer sends on SA {}", self.name(), sa.0);
-                Reaction::None
+                Reaction::Confirm(ChildId(sa.0))
             }
             Note::WorkerFailed { error, .. } => {
                 error!("{}: {error}", self.name());
@@ -325,6 +346,22 @@ impl Tunnel {
                 Reaction::Renew
             }
         }
+    }
+
+    /// Whether anybody wants to know of signs of life.
+    const fn listens(&self) -> bool {
+        self.config.dpd.is_some() && !self.outbound.is_empty()
+    }
+
+    /// Whether authentic packets have come since the last time it was looked for them, if it is time
+    /// to look.
+    pub(super) fn heard_since(&mut self, now: Instant) -> bool {
+        if !self.listens() || now < self.pulse.listen_at {
+            return false;
+        }
+        self.pulse.listen_at = now + LISTEN_EVERY;
+        let authentic = self.counters().inbound.authentic;
+        std::mem::replace(&mut self.pulse.authentic, authentic) != authentic
     }
 
     /// Begins to leave; `false` if that has begun.
@@ -361,7 +398,8 @@ impl Tunnel {
 
     pub(super) fn next_alarm(&self) -> Option<Instant> {
         let repair_at = Some(self.repair_at).filter(|_| !self.is_parting());
-        let alarms = [self.locate_at, self.farewell_at, repair_at];
+        let listen_at = self.listens().then_some(self.pulse.listen_at);
+        let alarms = [self.locate_at, self.farewell_at, repair_at, listen_at];
         alarms
             .into_iter()
             .flatten()
@@ -390,6 +428,10 @@ pub(super) enum Reaction {
     None,
     /// Set up new SAs.
     Renew,
+    /// This pair needs a successor.
+    Rekey(ChildId),
+    /// The peer uses this pair.
+    Confirm(ChildId),
     /// Set up new SAs on a new path; the old path is gone.
     Move,
     /// `on-failure = "exit"`.

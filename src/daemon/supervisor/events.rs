@@ -108,7 +108,8 @@ impl Supervisor {
                     self.broken.push(peer);
                 }
             }
-            Event::ChildOffered { .. } | Event::ChildOfferWithdrawn { .. } => {}
+            Event::ChildOffered { spi, .. } => tunnel.expect(spi),
+            Event::ChildOfferWithdrawn { spi, .. } => tunnel.expect_no_more(spi),
             Event::IkeRekeyed { details, .. } => {
                 info!("{name}: IKE SA rekeyed ({})", details.suite);
             }
@@ -120,6 +121,9 @@ impl Supervisor {
                 };
                 let advice = failure.advice();
                 warn!("{name}: {which} not rekeyed: {failure}\nto mend it: {advice}");
+                if !tunnel.can_do_without_rekey(child) {
+                    self.broken.push(peer);
+                }
             }
             Event::ChildInbound { child, keys, .. } => {
                 if !tunnel.install_inbound(child, &keys) {

@@ -1,16 +1,36 @@
 //! A tunnel's SAs: handed to the packet workers, and what their coming and going does to the routes.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use secure_gre_ike::event::{ChildId, ChildKeys, GoneReason};
-use tracing::{error, info};
+use secure_gre_esp as esp;
+use secure_gre_ike::event::{ChildId, ChildKeys, EspSpi, GoneReason};
+use tracing::{debug, error, info, warn};
 
-use super::{RETIRE_AFTER, Tunnel};
+use super::{RETIRE_AFTER, Reaction, Tunnel};
 use crate::daemon::install;
 use crate::dataplane::SaId;
 use crate::net::prefix::Prefix;
 
+/// The thousandths of a limit after which a pair is rekeyed, from and to: about three quarters (D42),
+/// chosen at random so that both ends seldom do it at once.
+const SOFT_PER_MILLE: RangeInclusive<u16> = 700..=800;
+
 impl Tunnel {
+    /// The peer is about to hear of this inbound SPI.
+    pub(in crate::daemon) fn expect(&self, spi: EspSpi) {
+        if let (Some(outer), Ok(spi)) = (&self.link, install::spi(spi)) {
+            outer.link.expect_inbound(spi);
+        }
+    }
+
+    /// Nothing has become of it.
+    pub(in crate::daemon) fn expect_no_more(&self, spi: EspSpi) {
+        if let (Some(outer), Ok(spi)) = (&self.link, install::spi(spi)) {
+            outer.link.expect_inbound_no_more(spi);
+        }
+    }
+
     /// Whether there is somebody to open the packets of this SA.
     #[must_use]
     pub(in crate::daemon) fn install_inbound(&mut self, child: ChildId, keys: &ChildKeys) -> bool {
@@ -19,7 +39,7 @@ impl Tunnel {
         };
         match install::inbound(keys, self.config.replay_window_packets) {
             Ok(sa) => {
-                let fresh = self.outbound.is_empty();
+                let fresh = std::mem::take(&mut self.begun_anew);
                 outer.link.install_inbound(SaId(child.0), sa, fresh);
                 true
             }
@@ -40,7 +60,12 @@ impl Tunnel {
         let Some(outer) = &self.link else {
             return false;
         };
-        match install::outbound(keys) {
+        let limits = esp::Limits {
+            packets: self.config.child_packets,
+            bytes: self.config.child_bytes,
+            soft_per_mille: rand::random_range(SOFT_PER_MILLE),
+        };
+        match install::outbound(keys, limits) {
             Ok(sa) => outer.link.install_outbound(SaId(child.0), sa),
             Err(problem) => {
                 error!("{}: outbound SA not installed: {problem}", self.name());
@@ -49,10 +74,34 @@ impl Tunnel {
         }
         self.outbound.push(child);
         self.advised = None;
+        self.tried.clear();
         if self.outbound.len() == 1 {
             self.carries(keys).await;
+        } else {
+            debug!("{}: packets leave on the new pair", self.name());
         }
         true
+    }
+
+    /// A pair has reached a soft limit, or a hard one: then nothing leaves until it has a successor.
+    pub(super) fn used_up(&mut self, child: ChildId, exhausted: bool) -> Reaction {
+        if exhausted {
+            warn!(
+                "{}: an SA has reached a limit, so that packets are dropped until it is rekeyed",
+                self.name()
+            );
+            self.exhausted = Some(child);
+        } else {
+            info!("{}: an SA is near a limit: rekeying it", self.name());
+        }
+        Reaction::Rekey(child)
+    }
+
+    /// A rekey has failed. `false`: of a pair that cannot send any more, so that its IKE SA is of no
+    /// use.
+    #[must_use]
+    pub(in crate::daemon) fn can_do_without_rekey(&mut self, child: Option<ChildId>) -> bool {
+        child.is_none() || self.exhausted.take_if(|id| Some(*id) == child).is_none()
     }
 
     /// The first pair stands: routes lead into the tunnel.
@@ -109,6 +158,7 @@ impl Tunnel {
         }
         let carried = !self.outbound.is_empty();
         self.outbound.retain(|id| *id != child);
+        self.exhausted.take_if(|id| *id == child);
         if carried && self.outbound.is_empty() {
             if let Err(problem) = self.host.close().await {
                 error!("{}: the routes are not all closed: {problem}", self.name());

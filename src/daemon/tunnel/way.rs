@@ -30,15 +30,26 @@ impl Tunnel {
         addresses: &[IpAddr],
     ) -> Result<Reached, ReachError> {
         let mut outcome = Err(ReachError::NoAddress(self.config.address.clone()));
-        let first = self.preferred.checked_rem(addresses.len()).unwrap_or(0);
-        let (later, sooner) = addresses.split_at(first);
-        for remote in sooner.iter().chain(later) {
-            outcome = self.reach(*remote).await;
+        for remote in self.in_turn(addresses) {
+            outcome = self.reach(remote).await;
             if outcome.is_ok() {
                 break;
             }
         }
         outcome
+    }
+
+    /// The address on which SAs stand first, then those at which the peer was not called yet.
+    fn in_turn(&mut self, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        self.tried.retain(|tried| addresses.contains(tried));
+        if addresses.iter().all(|address| self.tried.contains(address)) {
+            self.tried.clear();
+        }
+        let current = self.addresses().map(|(_, remote)| remote);
+        let standing = current.filter(|_| !self.outbound.is_empty());
+        let mut addresses = addresses.to_vec();
+        addresses.sort_by_key(|address| (standing != Some(*address), self.tried.contains(address)));
+        addresses
     }
 
     /// Finds the way to the peer, pins it, and brings up what carries packets on it.
@@ -120,10 +131,21 @@ impl Tunnel {
         path: OuterPath,
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
+        self.begun_anew = true;
+        let Some((_, remote)) = self.addresses() else {
+            return Ok(());
+        };
+        let mut via = self.via();
+        if remote != path.remote.ip() {
+            // It has called from another of its addresses: the pinned route follows.
+            let (found, way) = self.find_way(path.remote.ip()).await?;
+            via = found;
+            self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
+            self.link_mtu = Some(self.path_mtu);
+        }
         let Some(outer) = &mut self.link else {
             return Ok(());
         };
-        let via = outer.wire.via();
         if outer.wire.is_like(path, via, encapsulation) {
             return Ok(());
         }
