@@ -77,6 +77,7 @@ impl Host {
             retransmit: Retransmit::default(),
             on_failure: OnFailure::Exit,
             encapsulation: UdpEncapsulation::default(),
+            fragmentation: true,
             ike_lifetime: Duration::from_secs(8 * 3600),
             child_lifetime: Duration::from_secs(3600),
             dpd: None,

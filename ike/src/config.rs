@@ -62,6 +62,8 @@ pub struct PeerConfig {
     pub retransmit: Retransmit,
     /// Whether a failed attempt is followed by another.
     pub on_failure: OnFailure,
+    /// Whether long messages are sent and taken in fragments (RFC 7383), if the peer agrees.
+    pub fragmentation: bool,
     /// When ESP travels in UDP.
     pub encapsulation: UdpEncapsulation,
     /// How long an IKE SA lives. It is rekeyed some time before, chosen at random so that both ends

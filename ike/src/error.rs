@@ -32,6 +32,9 @@ pub enum Drop {
     Malformed,
     /// The integrity check failed, or nothing was encrypted where it had to be.
     Unauthenticated,
+    /// A fragment (RFC 7383) that is there already, or of an earlier division of its message, or beyond
+    /// the bounds of a message.
+    Fragment,
     /// Neither the next request nor a repetition of the last one (RFC 7296 §2.3).
     MessageId,
     /// A response to nothing that is under way.
@@ -51,6 +54,7 @@ impl Drop {
         Self::Refused,
         Self::Malformed,
         Self::Unauthenticated,
+        Self::Fragment,
         Self::MessageId,
         Self::UnexpectedResponse,
         Self::UnexpectedExchange,
@@ -67,6 +71,7 @@ impl Drop {
             Self::Refused => "ike_refused",
             Self::Malformed => "ike_malformed",
             Self::Unauthenticated => "ike_unauthenticated",
+            Self::Fragment => "ike_fragment",
             Self::MessageId => "ike_message_id",
             Self::UnexpectedResponse => "ike_unexpected_response",
             Self::UnexpectedExchange => "ike_unexpected_exchange",

@@ -152,6 +152,8 @@ pub enum Timer {
     Refusal,
     /// A closed IKE SA still repeats its last reply (RFC 7296 §2.1).
     Closed,
+    /// The rest of a fragmented message has not come (RFC 7383 §2.6).
+    Reassembly,
     /// The next attempt to set up an IKE SA.
     Reconnect,
     /// Nothing has been heard of the peer for a while (RFC 7296 §2.4).

@@ -81,3 +81,27 @@ pub const ENDED_SAS_PER_PEER: usize = 16;
 /// lifetime seldom choose the same moment (RFC 7296 §2.8), and at the latest a tenth is left for
 /// retransmissions and further attempts.
 pub const REKEY_RANGE: (f64, f64) = (0.8, 0.9);
+
+/// Fragments of one message of the peer's (RFC 7383). At 576 octets for each datagram, in which some
+/// 500 are the message's, it takes half as many for [`REASSEMBLED_OCTETS`].
+pub const FRAGMENTS: usize = 64;
+
+/// Octets of a message that is put together from fragments. The longest honest ones hold a public
+/// value of ML-KEM-1024 (1568) or, of a peer that tries certificates, a chain of them (some 8,000).
+pub const REASSEMBLED_OCTETS: usize = 16_384;
+
+/// How long fragments wait for the others: the first four retransmissions of a peer that begins at 4 s
+/// (strongSwan's) fall into it, and each brings all fragments again.
+pub const REASSEMBLY: Duration = Duration::from_secs(60);
+
+/// Octets of the longest IP datagram that we send where the peer takes fragments: every IPv6 path
+/// carries it (RFC 8200 §5), and nearly every IPv4 one; strongSwan's default too.
+pub const DATAGRAM_OCTETS: usize = 1_280;
+
+/// Octets of the IP datagram that every IPv4 host takes (RFC 791 §3.1), which RFC 7383 §2.5.1 has for
+/// a path of which nothing is known.
+pub const LEAST_DATAGRAM_OCTETS_V4: usize = 576;
+
+/// Transmissions of a request before it is divided into smaller fragments: after this many losses,
+/// its size is a likelier cause than chance. With the default schedule, three seconds.
+pub const TRANSMISSIONS_OF_ONE_SIZE: u32 = 3;

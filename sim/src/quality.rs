@@ -21,6 +21,8 @@ pub struct Quality {
     pub reorder_per_mille: u16,
     /// How many of a thousand arrive with one bit inverted.
     pub corrupt_per_mille: u16,
+    /// Frames of more octets are lost, as on a path that carries no IP fragments.
+    pub octets_max: usize,
 }
 
 impl Quality {
@@ -32,6 +34,7 @@ impl Quality {
         duplicate_per_mille: 0,
         reorder_per_mille: 0,
         corrupt_per_mille: 0,
+        octets_max: usize::MAX,
     };
 
     /// A poor mobile link.
@@ -42,6 +45,7 @@ impl Quality {
         duplicate_per_mille: 10,
         reorder_per_mille: 20,
         corrupt_per_mille: 0,
+        octets_max: usize::MAX,
     };
 
     /// Worse than any real link in every respect; a good protocol still gets through.
@@ -52,11 +56,12 @@ impl Quality {
         duplicate_per_mille: 250,
         reorder_per_mille: 250,
         corrupt_per_mille: 100,
+        octets_max: usize::MAX,
     };
 
     /// The copies that arrive, each after its delay: none where the frame is lost.
     pub(crate) fn carry(&self, dice: &mut ChaCha8Rng, bytes: &[u8]) -> Vec<(Duration, Vec<u8>)> {
-        if roll(dice, self.loss_per_mille) {
+        if bytes.len() > self.octets_max || roll(dice, self.loss_per_mille) {
             return Vec::new();
         }
         let copies = if roll(dice, self.duplicate_per_mille) {

@@ -218,6 +218,22 @@ fn an_injected_frame_arrives_at_once_past_tap_and_quality() {
 }
 
 #[test]
+fn frames_that_are_too_long_are_lost() {
+    let quality = Quality {
+        octets_max: 2,
+        ..Quality::PERFECT
+    };
+    let mut sim = network(0, quality, 0);
+    for octets in [1, 2, 3] {
+        let long = frame(&vec![octets; usize::from(octets)]);
+        sim.node_mut(LEFT.ip()).outbox.push(long);
+    }
+    sim.run_for(SECOND).unwrap();
+    assert_eq!(received(&sim), [1, 2, 2]);
+    assert_eq!(sim.trace().count(Fate::Lost), 1);
+}
+
+#[test]
 fn what_a_node_was_told_between_runs_is_sent() {
     let mut sim = network(0, Quality::PERFECT, 0);
     sim.run_for(SECOND).unwrap();

@@ -45,6 +45,8 @@ pub struct Peer {
     pub retransmit: Retransmit,
     /// What follows a failed attempt.
     pub on_failure: OnFailure,
+    /// Whether long IKE messages travel in fragments (RFC 7383).
+    pub fragmentation: bool,
     /// When ESP travels in UDP.
     pub encapsulation: UdpEncapsulation,
     /// Bounds on unauthenticated state.

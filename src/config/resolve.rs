@@ -97,6 +97,7 @@ fn complete(
         esp_proposals,
         retransmit,
         on_failure,
+        fragmentation: given(ike.fragmentation.as_ref()).unwrap_or(true),
         encapsulation,
         half_open,
         ike_lifetime,

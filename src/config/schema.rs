@@ -38,6 +38,7 @@ pub(super) struct PeerKeys {
 pub(super) struct IkeKeys {
     pub(super) proposals: Option<Spanned<Vec<Text>>>,
     pub(super) retransmit: RetransmitKeys,
+    pub(super) fragmentation: Option<Spanned<bool>>,
     pub(super) on_failure: Option<Text>,
     pub(super) half_open: HalfOpenKeys,
     pub(super) lifetime: Option<Text>,
@@ -112,16 +113,10 @@ const PEER_LATER: &[Later] = &[Later {
     does: &["[500, 4500]"],
 }];
 
-const IKE_LATER: &[Later] = &[
-    Later {
-        key: "fragmentation",
-        does: &["false"],
-    },
-    Later {
-        key: "ppk",
-        does: &["\"off\""],
-    },
-];
+const IKE_LATER: &[Later] = &[Later {
+    key: "ppk",
+    does: &["\"off\""],
+}];
 
 const TUNNEL_LATER: &[Later] = &[
     Later {
@@ -200,6 +195,7 @@ impl IkeKeys {
         let keys = Self {
             proposals: section.take("proposals", findings),
             retransmit: RetransmitKeys::read(&mut section, findings),
+            fragmentation: section.take("fragmentation", findings),
             on_failure: section.take("on-failure", findings),
             half_open: HalfOpenKeys::read(&mut section, findings),
             lifetime: section.take("lifetime", findings),

@@ -566,6 +566,7 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
         retransmit: peer.retransmit,
         on_failure: peer.on_failure,
         encapsulation: peer.encapsulation,
+        fragmentation: peer.fragmentation,
         ike_lifetime: peer.ike_lifetime,
         child_lifetime: peer.child_lifetime,
         dpd: peer.dpd,

@@ -66,6 +66,7 @@ impl Endpoint {
             initiated: false,
             path,
             nat: Nat::default(),
+            fragmentation: false,
             begun: now,
         };
         let mut ctx = self.outside.context(now, false);

@@ -300,6 +300,7 @@ impl Endpoint {
             initiated: true,
             path,
             nat: Nat::default(),
+            fragmentation: false,
             begun: now,
         };
         let step = InitSent::start(core, &mut ctx);

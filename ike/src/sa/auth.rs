@@ -9,8 +9,8 @@ use super::init::{Agreed, InitReceived};
 use super::lifetime::Lifetime;
 use super::live::Live;
 use super::payloads::Payloads;
+use super::protection::{Incoming, Protection, Unopened};
 use super::{Closed, Context, Core, News, State, Step};
-use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 use crate::error::{Drop, Failure, PeerFault};
 use crate::event::{Encapsulation, EspSpi, Event, IkeDetails, Path};
 use crate::identity::Identity;
@@ -20,29 +20,12 @@ use crate::nat;
 use crate::secret::Secret;
 use crate::wire::{
     AuthMethod, Authentication, Datagram, ExchangeType, Identification, Notify, NotifyType,
-    OpenError, Payload, WireError,
+    Payload, WireError,
 };
 
 const EXCHANGE: ExchangeType = ExchangeType::IKE_AUTH;
 /// IKE_AUTH follows IKE_SA_INIT's 0 (D1, RFC 7296 §2.2).
 const MESSAGE_ID: u32 = 1;
-
-/// Both directions' protection of IKE messages.
-pub(crate) struct Protection {
-    pub(crate) sealing: SealingCipher,
-    pub(crate) opening: OpeningCipher,
-}
-
-impl Protection {
-    fn new(agreed: &Agreed, initiated: bool) -> Self {
-        let (ours, peers) = agreed.keys.encryption(initiated);
-        let encryption = agreed.suite.encryption;
-        Self {
-            sealing: SealingCipher::new(encryption, ours),
-            opening: OpeningCipher::new(encryption, peers),
-        }
-    }
-}
 
 /// We are the initiator and wait for the response.
 pub(crate) struct AuthSent {
@@ -56,7 +39,7 @@ pub(crate) struct AuthSent {
 impl AuthSent {
     /// Sends `IDi [N(INITIAL_CONTACT)] [IDr] AUTH N(USE_TRANSPORT_MODE) SA TSi TSr`.
     pub(crate) fn start(core: Core, ctx: &mut Context<'_>, agreed: Agreed) -> Step {
-        let mut protection = Protection::new(&agreed, true);
+        let mut protection = agreed.protection(true);
         let local_id = core.local_id();
         let id = Identification::new(local_id.clone());
         let inbound = child::reserve(&core, ctx);
@@ -73,7 +56,7 @@ impl AuthSent {
         payloads.extend(child::offer(&core, inbound));
 
         let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, false);
-        let message = ctx.seal(&core, &header, &payloads, &mut protection.sealing);
+        let message = protection.seal(&core, ctx, &header, payloads);
         let request = Request::send(&core, ctx, ExchangeType::IKE_AUTH, MESSAGE_ID, message);
         let state = Self {
             agreed,
@@ -86,7 +69,7 @@ impl AuthSent {
     }
 
     pub(crate) fn on_message(
-        self: Box<Self>,
+        mut self: Box<Self>,
         core: Core,
         ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
@@ -94,13 +77,15 @@ impl AuthSent {
         if let Err(reason) = self.request.check_answer(datagram) {
             return self.dropped(core, reason);
         }
-        let payloads = match ctx.open(&core, datagram, &self.protection.opening) {
-            Ok(payloads) => Payloads::new(payloads),
+        let incoming = match self.protection.open(&core, ctx, datagram) {
+            Ok(incoming) => incoming,
             // Nothing without the right ICV ends a half-open SA (RFC 7296 §2.21.2).
-            Err(OpenError::NotEncrypted | OpenError::Icv) => {
-                return self.dropped(core, Drop::Unauthenticated);
-            }
-            Err(OpenError::Malformed(error)) => {
+            Err(Unopened::Useless(reason)) => return self.dropped(core, reason),
+            Err(Unopened::Incomplete) => return Step::stay(core, State::AuthSent(self)),
+        };
+        let payloads = match incoming.payloads {
+            Ok(payloads) => Payloads::new(payloads),
+            Err(error) => {
                 let failure = in_auth(PeerFault::Malformed(error));
                 return self.give_up(core, ctx, Some(NotifyType::INVALID_SYNTAX), failure);
             }
@@ -203,7 +188,12 @@ impl AuthSent {
     }
 
     pub(crate) fn on_timeout(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
-        match self.request.repeat(&core, ctx) {
+        let Self {
+            request,
+            protection,
+            ..
+        } = &mut *self;
+        match request.repeat_sealed(&core, ctx, protection) {
             Repeat::Waiting => Step::stay(core, State::AuthSent(self)),
             Repeat::Exhausted => {
                 child::withdraw(&core, ctx, self.inbound);
@@ -226,7 +216,7 @@ impl AuthSent {
 impl InitReceived {
     /// As the responder: takes IKE_AUTH.
     pub(crate) fn on_message(
-        self: Box<Self>,
+        mut self: Box<Self>,
         core: Core,
         ctx: &mut Context<'_>,
         path: Path,
@@ -245,27 +235,27 @@ impl InitReceived {
         if !same_hosts(core.path, path) || has_not_moved(&core, path) {
             return self.dropped(core, Drop::UnknownPeer);
         }
-        let protection = Protection::new(&self.agreed, false);
-        let payloads = match ctx.open(&core, datagram, &protection.opening) {
-            Ok(payloads) => Payloads::new(payloads),
-            Err(OpenError::NotEncrypted | OpenError::Icv) => {
-                return self.dropped(core, Drop::Unauthenticated);
-            }
-            Err(OpenError::Malformed(error)) => {
-                let responder = Responder {
-                    agreed: self.agreed,
-                    protection,
-                    path,
-                };
-                return responder.reject_malformed(core, ctx, datagram, error);
-            }
+        let Incoming {
+            datagram: request,
+            payloads,
+        } = match self.protection.open(&core, ctx, datagram) {
+            Ok(incoming) => incoming,
+            Err(Unopened::Useless(reason)) => return self.dropped(core, reason),
+            Err(Unopened::Incomplete) => return Step::stay(core, State::InitReceived(self)),
         };
-        Responder {
-            agreed: self.agreed,
+        let Self {
+            agreed, protection, ..
+        } = *self;
+        let responder = Responder {
+            agreed,
             protection,
+            request,
             path,
+        };
+        match payloads {
+            Ok(payloads) => responder.answer(core, ctx, &Payloads::new(payloads)),
+            Err(error) => responder.reject_malformed(core, ctx, error),
         }
-        .answer(core, ctx, datagram, &payloads)
     }
 
     fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
@@ -277,32 +267,28 @@ impl InitReceived {
 struct Responder {
     agreed: Agreed,
     protection: Protection,
+    /// The datagram that the request came in, or that of its first fragment.
+    request: Vec<u8>,
     /// Where the request came from and was sent to; from here on the SA's path.
     path: Path,
 }
 
 impl Responder {
-    fn answer(
-        self,
-        mut core: Core,
-        ctx: &mut Context<'_>,
-        datagram: &Datagram<'_>,
-        payloads: &Payloads,
-    ) -> Step {
+    fn answer(self, mut core: Core, ctx: &mut Context<'_>, payloads: &Payloads) -> Step {
         let proof = match Proof::read(payloads, true) {
             Ok(proof) => proof,
             Err(fault) => {
                 let notify = Notify::status(NotifyType::INVALID_SYNTAX);
-                return self.reject(core, ctx, datagram, notify, in_auth(fault));
+                return self.reject(core, ctx, notify, in_auth(fault));
             }
         };
         if let Err(failure) = self.authenticate(&core, &proof) {
             let notify = Notify::status(NotifyType::AUTHENTICATION_FAILED);
-            return self.reject(core, ctx, datagram, notify, failure);
+            return self.reject(core, ctx, notify, failure);
         }
         // Authenticated: the path that it used is its path (RFC 7296 §2.11).
         core.path = self.path;
-        self.establish(core, ctx, datagram, payloads, proof.id.identity.clone())
+        self.establish(core, ctx, payloads, proof.id.identity.clone())
     }
 
     /// The AUTH value is computed in any case, so that a wrong identity takes as long as a wrong
@@ -324,7 +310,6 @@ impl Responder {
         mut self,
         core: Core,
         ctx: &mut Context<'_>,
-        datagram: &Datagram<'_>,
         payloads: &Payloads,
         remote_id: Identity,
     ) -> Step {
@@ -339,7 +324,7 @@ impl Responder {
         match child::answer(&core, ctx, payloads) {
             Ok((child_payloads, agreement)) => {
                 reply.extend(child_payloads);
-                let last = self.seal_reply(&core, ctx, datagram, &reply);
+                let last = self.seal_reply(&core, ctx, reply);
                 ctx.event(Event::IkeUp {
                     peer: core.peer.id,
                     details: details.clone(),
@@ -356,8 +341,8 @@ impl Responder {
             Err(refusal) => {
                 // D30: the peer has an IKE SA without a CHILD_SA; of no use, so it is deleted.
                 reply.push(Payload::Notify(Notify::status(refusal.notify)));
-                let last = self.seal_reply(&core, ctx, datagram, &reply);
-                ctx.transmit(self.path, last.reply.clone());
+                let last = self.seal_reply(&core, ctx, reply);
+                last.answer(ctx, self.path);
                 let mut live = Live::new(self.protection, details, lowest_nonce)
                     .after_peer_requests(MESSAGE_ID, last);
                 live.send_delete(&core, ctx, None);
@@ -367,21 +352,9 @@ impl Responder {
         }
     }
 
-    fn reject_malformed(
-        self,
-        core: Core,
-        ctx: &mut Context<'_>,
-        datagram: &Datagram<'_>,
-        error: WireError,
-    ) -> Step {
+    fn reject_malformed(self, core: Core, ctx: &mut Context<'_>, error: WireError) -> Step {
         let notify = Notify::for_wire_error(&error);
-        self.reject(
-            core,
-            ctx,
-            datagram,
-            notify,
-            in_auth(PeerFault::Malformed(error)),
-        )
+        self.reject(core, ctx, notify, in_auth(PeerFault::Malformed(error)))
     }
 
     /// Answers with an error and forgets all but that answer.
@@ -389,12 +362,11 @@ impl Responder {
         mut self,
         core: Core,
         ctx: &mut Context<'_>,
-        datagram: &Datagram<'_>,
         notify: Notify,
         failure: Failure,
     ) -> Step {
-        let last = self.seal_reply(&core, ctx, datagram, &[Payload::Notify(notify)]);
-        ctx.transmit(self.path, last.reply.clone());
+        let last = self.seal_reply(&core, ctx, vec![Payload::Notify(notify)]);
+        last.answer(ctx, self.path);
         let closed = Closed {
             last,
             until: ctx.now + limits::CLOSED,
@@ -406,15 +378,11 @@ impl Responder {
         &mut self,
         core: &Core,
         ctx: &mut Context<'_>,
-        datagram: &Datagram<'_>,
-        payloads: &[Payload],
+        payloads: Vec<Payload>,
     ) -> Exchange {
         let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, true);
-        let reply = ctx.seal(core, &header, payloads, &mut self.protection.sealing);
-        Exchange {
-            request: datagram.octets().to_vec(),
-            reply,
-        }
+        let reply = self.protection.seal(core, ctx, &header, payloads);
+        Exchange::new(std::mem::take(&mut self.request), reply)
     }
 }
 

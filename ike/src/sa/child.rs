@@ -291,7 +291,7 @@ impl Fresh {
             keys: inbound,
         });
         if let Some((exchange, path)) = reply {
-            ctx.transmit(path, exchange.reply.clone());
+            exchange.answer(ctx, path);
         }
         ctx.event(Event::ChildOutbound {
             peer,

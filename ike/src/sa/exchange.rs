@@ -1,22 +1,24 @@
 //! The two halves of an exchange: our request in flight, repeated until it is answered, and the
-//! peer's last request with our reply, repeated when it is (RFC 7296 §2.1). Both are kept as bytes,
-//! so a repetition is bit-identical by construction.
+//! peer's last request with our reply, repeated when it is (RFC 7296 §2.1).
 
 use std::time::{Duration, Instant};
 
+use super::outgoing::Outgoing;
+use super::protection::Protection;
 use super::{Context, Core};
 use crate::error::{Drop, Failure};
 use crate::event::{Deadline, Path, Timer};
-use crate::wire::{Datagram, ExchangeType};
+use crate::limits;
+use crate::wire::{Datagram, ExchangeType, Place};
 
 /// A request of ours without its answer. The window is 1 (RFC 7296 §2.3): an SA has at most one.
 pub(crate) struct Request {
     pub(crate) message_id: u32,
     pub(crate) exchange: ExchangeType,
     /// As it was sent last.
-    datagram: Vec<u8>,
+    message: Outgoing,
     /// What takes its place with the next transmission.
-    next: Option<Vec<u8>>,
+    next: Option<Outgoing>,
     sent: u32,
     first_sent: Instant,
     due: Instant,
@@ -37,14 +39,14 @@ impl Request {
         ctx: &mut Context<'_>,
         exchange: ExchangeType,
         message_id: u32,
-        datagram: Vec<u8>,
+        message: Outgoing,
     ) -> Self {
-        ctx.transmit(core.path, datagram.clone());
+        message.transmit(ctx, core.path);
         let due = ctx.now + core.peer.retransmit.wait_after(1);
         Self {
             message_id,
             exchange,
-            datagram,
+            message,
             next: None,
             sent: 1,
             first_sent: ctx.now,
@@ -65,25 +67,40 @@ impl Request {
         Repeat::Waiting
     }
 
-    /// Puts other bytes in its place and sends them, counted as one more transmission.
-    pub(crate) fn replace_and_send(&mut self, core: &Core, ctx: &mut Context<'_>, new: Vec<u8>) {
+    /// As [`repeat`](Self::repeat). A message that the path may not carry goes on in smaller fragments:
+    /// it says the same under the same message ID, so it does not matter which division of it the peer
+    /// gets, or whether it has had the other one (RFC 7383 §2.5.2, §2.6).
+    pub(crate) fn repeat_sealed(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        protection: &mut Protection,
+    ) -> Repeat {
+        if ctx.now >= self.due && self.sent >= limits::TRANSMISSIONS_OF_ONE_SIZE {
+            self.next = protection.divide_further(core, &self.message);
+        }
+        self.repeat(core, ctx)
+    }
+
+    /// Puts another message in its place and sends it, counted as one more transmission.
+    pub(crate) fn replace_and_send(&mut self, core: &Core, ctx: &mut Context<'_>, new: Outgoing) {
         self.next = Some(new);
         self.transmit(core, ctx);
     }
 
-    /// Puts other bytes in its place, sent when the next transmission is due: a peer that answers
+    /// Puts another message in its place, sent when the next transmission is due: a peer that answers
     /// everything with a new demand does not make us spin.
-    pub(crate) fn replace(&mut self, new: Vec<u8>) {
+    pub(crate) fn replace(&mut self, new: Outgoing) {
         self.next = Some(new);
     }
 
     fn transmit(&mut self, core: &Core, ctx: &mut Context<'_>) {
         if let Some(next) = self.next.take() {
-            self.datagram = next;
+            self.message = next;
         }
         self.sent = self.sent.saturating_add(1);
         self.due = ctx.now + core.peer.retransmit.wait_after(self.sent);
-        ctx.transmit(core.path, self.datagram.clone());
+        self.message.transmit(ctx, core.path);
     }
 
     /// Whether this is the response to it, going by the header alone.
@@ -105,9 +122,10 @@ impl Request {
         }
     }
 
-    /// The bytes as they were sent last, which is what the peer can have answered (D18).
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.datagram
+    /// The octets of one that nothing divides as they were sent last, which is what the peer can have
+    /// answered (D18).
+    pub(crate) fn octets(&self) -> &[u8] {
+        self.message.octets()
     }
 
     pub(crate) fn no_answer(&self, core: &Core, now: Instant) -> Failure {
@@ -123,13 +141,24 @@ impl Request {
 
 /// The peer's last request and our reply to it.
 pub(crate) struct Exchange {
-    pub(crate) request: Vec<u8>,
-    pub(crate) reply: Vec<u8>,
+    /// The datagram of the request, or of its first fragment.
+    request: Vec<u8>,
+    reply: Outgoing,
 }
 
 impl Exchange {
+    pub(crate) const fn new(request: Vec<u8>, reply: Outgoing) -> Self {
+        Self { request, reply }
+    }
+
+    /// Sends the reply.
+    pub(crate) fn answer(&self, ctx: &mut Context<'_>, path: Path) {
+        self.reply.transmit(ctx, path);
+    }
+
     /// Repeats the reply if the datagram repeats the request, to where it came from (RFC 7296
-    /// §2.11). Nothing is processed twice, nothing is decrypted for it.
+    /// §2.11). Nothing is processed twice, nothing is decrypted for it. Of a fragmented request, the
+    /// first fragment counts, once for all (D25, RFC 7383 §2.6.1).
     pub(crate) fn repeat(
         &self,
         ctx: &mut Context<'_>,
@@ -138,8 +167,46 @@ impl Exchange {
     ) -> bool {
         let again = datagram.octets() == self.request;
         if again {
-            ctx.transmit(path, self.reply.clone());
+            self.answer(ctx, path);
         }
         again
+    }
+
+    /// As [`repeat`](Self::repeat), also where the peer has divided the request anew. Whoever goes on
+    /// in smaller fragments after it was answered has not got the answer, which then goes on in
+    /// smaller ones too.
+    pub(crate) fn repeat_sealed(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        protection: &mut Protection,
+        path: Path,
+        datagram: &Datagram<'_>,
+    ) -> bool {
+        if self.repeat(ctx, path, datagram) {
+            return true;
+        }
+        if !core.fragmentation || !self.is_divided_anew(datagram) {
+            return false;
+        }
+        let again = protection.is_authentic_fragment(datagram);
+        if again {
+            if let Some(smaller) = protection.divide_further(core, &self.reply) {
+                self.reply = smaller;
+            }
+            self.request = datagram.octets().to_vec();
+            self.answer(ctx, path);
+        }
+        again
+    }
+
+    /// Whether this says that it is the first of more fragments than the request was.
+    fn is_divided_anew(&self, datagram: &Datagram<'_>) -> bool {
+        let (Ok(request), Some(place)) = (Datagram::parse(&self.request), datagram.place()) else {
+            return false;
+        };
+        request.header == datagram.header
+            && place.number() == 1
+            && place.total() > request.place().map_or(1, Place::total)
     }
 }

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use super::auth::AuthSent;
 use super::exchange::{Exchange, Repeat, Request};
+use super::outgoing::Outgoing;
 use super::payloads::Payloads;
+use super::protection::Protection;
 use super::{Context, Core, IkeSa, News, State, Step};
 use crate::algorithm::Group;
 use crate::config::{PeerConfig, UdpEncapsulation};
@@ -39,6 +41,12 @@ pub(crate) struct Agreed {
 }
 
 impl Agreed {
+    /// The protection of the messages that follow.
+    pub(crate) fn protection(&self, initiated: bool) -> Protection {
+        let (ours, peers) = self.keys.encryption(initiated);
+        Protection::new(self.suite.encryption, ours, peers)
+    }
+
     /// The lower of the two nonces: decides which of two crossing SAs stays (RFC 7296 §2.8.1).
     pub(crate) fn lowest_nonce(&self) -> Vec<u8> {
         self.initiator_nonce
@@ -69,7 +77,7 @@ impl InitSent {
         };
         let nonce = ctx.random(limits::OUR_NONCE_OCTETS);
         let key_exchange = group.generate(ctx.rng);
-        let message = request(&core, &nonce, key_exchange.as_ref(), None);
+        let message = Outgoing::single(request(&core, &nonce, key_exchange.as_ref(), None));
         let request = Request::send(&core, ctx, ExchangeType::IKE_SA_INIT, 0, message);
         let state = Self {
             nonce,
@@ -181,6 +189,7 @@ impl InitSent {
     fn ask_again(&mut self, core: &Core, ctx: &mut Context<'_>, at_once: bool) {
         let cookie = self.cookie.as_deref();
         let message = request(core, &self.nonce, self.key_exchange.as_ref(), cookie);
+        let message = Outgoing::single(message);
         if at_once {
             self.request.replace_and_send(core, ctx, message);
         } else {
@@ -211,6 +220,7 @@ impl InitSent {
                 public: ke.data.clone(),
                 nonce,
                 nat,
+                fragmentation: takes_fragments(core, payloads),
             })
         };
         let answer = check().map_err(|fault| Failure::Fault {
@@ -239,6 +249,7 @@ impl InitSent {
         };
         core.responder_spi = datagram.header.responder;
         core.nat = answer.nat;
+        core.fragmentation = answer.fragmentation;
         if core.encapsulation() != Encapsulation::None {
             core.path = nat::traversal_path(core.path);
         }
@@ -248,7 +259,7 @@ impl InitSent {
             keys,
             initiator_nonce: self.nonce,
             responder_nonce: answer.nonce,
-            our_message: self.request.bytes().to_vec(),
+            our_message: self.request.octets().to_vec(),
             peer_message: datagram.octets().to_vec(),
         };
         AuthSent::start(core, ctx, agreed)
@@ -300,11 +311,13 @@ struct Answer {
     public: Vec<u8>,
     nonce: Vec<u8>,
     nat: Nat,
+    fragmentation: bool,
 }
 
 /// We are the responder and wait for IKE_AUTH.
 pub(crate) struct InitReceived {
     pub(crate) agreed: Agreed,
+    pub(crate) protection: Protection,
     /// The peer's IKE_SA_INIT and our reply.
     pub(crate) last: Exchange,
     /// Half-open state does not wait for ever.
@@ -367,6 +380,7 @@ impl InitReceived {
         let nat = nat_of(&datagram.header, core.path, payloads);
         refuse_nat(&core, nat).map_err(Refusal::no_proposal)?;
         core.nat = nat;
+        core.fragmentation = takes_fragments(&core, payloads);
 
         let key_exchange = suite.group.generate(ctx.rng);
         let public = key_exchange.public().to_vec();
@@ -389,6 +403,9 @@ impl InitReceived {
         {
             reply.extend(nat_payloads(&core));
         }
+        if core.fragmentation {
+            reply.push(fragmentation_supported());
+        }
         let reply = wire::encode(&core.header(ExchangeType::IKE_SA_INIT, 0, true), &reply);
         ctx.transmit(core.path, reply.clone());
 
@@ -400,11 +417,9 @@ impl InitReceived {
             our_message: reply.clone(),
             peer_message: datagram.octets().to_vec(),
         };
-        let last = Exchange {
-            request: datagram.octets().to_vec(),
-            reply,
-        };
+        let last = Exchange::new(datagram.octets().to_vec(), Outgoing::single(reply));
         let state = Self {
+            protection: agreed.protection(false),
             agreed,
             last,
             expires: ctx.now + limits::HALF_OPEN,
@@ -458,7 +473,8 @@ fn select_suite(
     Ok((chosen, suite))
 }
 
-/// `[N(COOKIE)] SA KE Nonce N(NAT_DETECTION_SOURCE_IP) N(NAT_DETECTION_DESTINATION_IP)`
+/// `[N(COOKIE)] SA KE Nonce N(NAT_DETECTION_SOURCE_IP) N(NAT_DETECTION_DESTINATION_IP)
+/// [N(IKEV2_FRAGMENTATION_SUPPORTED)]`
 fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8]>) -> Vec<u8> {
     let mut payloads = Vec::new();
     payloads.extend(
@@ -474,6 +490,9 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
         Payload::Nonce(nonce.to_vec()),
     ]);
     payloads.extend(nat_payloads(core));
+    if core.peer.fragmentation {
+        payloads.push(fragmentation_supported());
+    }
     wire::encode(&core.header(ExchangeType::IKE_SA_INIT, 0, false), &payloads)
 }
 
@@ -487,6 +506,16 @@ fn nat_payloads(core: &Core) -> [Payload; 2] {
         (NotifyType::NAT_DETECTION_DESTINATION_IP, destination),
     ]
     .map(|(kind, hash)| Payload::Notify(Notify::with_data(kind, hash.to_vec())))
+}
+
+fn fragmentation_supported() -> Payload {
+    Payload::Notify(Notify::status(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED))
+}
+
+/// Whether both ends do (D24, RFC 7383 §2.3).
+fn takes_fragments(core: &Core, payloads: &Payloads) -> bool {
+    let offered = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
+    core.peer.fragmentation && offered.is_some()
 }
 
 /// What the peer's NAT_DETECTION notifies say of the path: hashes over the SPIs in the header of

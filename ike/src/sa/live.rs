@@ -4,16 +4,16 @@
 
 use std::collections::VecDeque;
 
-use super::auth::Protection;
 use super::child::Child;
 use super::exchange::{Exchange, Repeat, Request};
 use super::inform::{Effect, Reply, Task};
 use super::payloads::Payloads;
+use super::protection::{Protection, Unopened};
 use super::{Closed, Context, Core, News, State, Step};
 use crate::error::Drop;
 use crate::event::{Deadline, GoneReason, IkeDetails, Path};
 use crate::limits;
-use crate::wire::{Datagram, ExchangeType, NotifyType, OpenError, WireError};
+use crate::wire::{Datagram, ExchangeType, NotifyType, WireError};
 
 /// An authenticated IKE SA and the CHILD_SAs under it.
 pub(crate) struct Live {
@@ -92,7 +92,8 @@ impl Live {
     ) -> Step {
         if datagram.header.response {
             return match self.take_response(&core, ctx, datagram) {
-                Err(reason) => self.dropped(core, reason),
+                Err(None) => Step::stay(core, State::Established(self)),
+                Err(Some(reason)) => self.dropped(core, reason),
                 Ok(Err(_malformed)) => self.fail(core, ctx),
                 Ok(Ok(Task::Probe)) => {
                     self.send_next(&core, ctx);
@@ -129,7 +130,8 @@ impl Live {
     ) -> Step {
         if datagram.header.response {
             return match self.take_response(&core, ctx, datagram) {
-                Err(reason) => Step::with(core, State::Closing(self), News::Dropped(reason)),
+                Err(None) => Step::stay(core, State::Closing(self)),
+                Err(Some(reason)) => Step::with(core, State::Closing(self), News::Dropped(reason)),
                 Ok(Ok(Task::Probe)) => {
                     self.send_next(&core, ctx);
                     Step::stay(core, State::Closing(self))
@@ -153,14 +155,19 @@ impl Live {
     }
 
     pub(crate) fn repeat_request(&mut self, core: &Core, ctx: &mut Context<'_>) -> Repeat {
+        self.protection.expire(ctx.now);
         match &mut self.request {
-            Some((_, request)) => request.repeat(core, ctx),
+            Some((_, request)) => request.repeat_sealed(core, ctx, &mut self.protection),
             None => Repeat::Waiting,
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {
-        self.request.as_ref().map(|(_, request)| request.deadline())
+        let repetition = self.request.as_ref().map(|(_, request)| request.deadline());
+        repetition
+            .into_iter()
+            .chain(self.protection.deadline())
+            .min()
     }
 
     /// Takes the CHILD_SAs down at once and the IKE SA by a DELETE exchange.
@@ -218,44 +225,38 @@ impl Live {
         };
         let exchange = ExchangeType::INFORMATIONAL;
         let header = core.header(exchange, self.next_id, false);
-        let message = ctx.seal(
-            core,
-            &header,
-            &task.payloads(),
-            &mut self.protection.sealing,
-        );
+        let message = self.protection.seal(core, ctx, &header, task.payloads());
         let request = Request::send(core, ctx, exchange, self.next_id, message);
         self.next_id = self.next_id.wrapping_add(1);
         self.request = Some((task, request));
     }
 
-    /// The task that this response completes. The outer error is a datagram to drop, the inner one
-    /// an authenticated response that does not parse.
+    /// The task that this response completes. The outer error is a datagram to drop, or a fragment
+    /// that is kept (`None`), the inner one an authenticated response that does not parse.
     fn take_response(
         &mut self,
         core: &Core,
         ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
-    ) -> Result<Result<Task, WireError>, Drop> {
+    ) -> Result<Result<Task, WireError>, Option<Drop>> {
         let Some((task, request)) = self.request.take() else {
-            return Err(Drop::UnexpectedResponse);
+            return Err(Some(Drop::UnexpectedResponse));
         };
         if let Err(reason) = request.check_answer(datagram) {
             self.request = Some((task, request));
-            return Err(reason);
+            return Err(Some(reason));
         }
-        match ctx.open(core, datagram, &self.protection.opening) {
-            Ok(_) => Ok(Ok(task)),
-            Err(OpenError::Malformed(error)) => Ok(Err(error)),
-            Err(OpenError::NotEncrypted | OpenError::Icv) => {
+        match self.protection.open(core, ctx, datagram) {
+            Ok(incoming) => Ok(incoming.payloads.map(|_| task)),
+            Err(unopened) => {
                 self.request = Some((task, request));
-                Err(Drop::Unauthenticated)
+                Err(unopened.drop())
             }
         }
     }
 
-    /// Answers a request, once: a repetition gets the same reply (`Err(None)`), anything outside
-    /// the window none (D2, D3).
+    /// Answers a request, once: a repetition gets the same reply and a fragment is kept for the others
+    /// (`Err(None)`), anything outside the window gets none (D2, D3).
     fn take_request(
         &mut self,
         core: &Core,
@@ -265,30 +266,26 @@ impl Live {
     ) -> Result<Effect, Option<Drop>> {
         let header = &datagram.header;
         if header.message_id != self.expected_id {
-            let repeated = self
-                .last
-                .as_ref()
-                .is_some_and(|last| last.repeat(ctx, path, datagram));
+            let repeated = self.last.as_mut().is_some_and(|last| {
+                last.repeat_sealed(core, ctx, &mut self.protection, path, datagram)
+            });
             return Err(if repeated {
                 None
             } else {
                 Some(Drop::MessageId)
             });
         }
-        let Reply { payloads, effect } = match ctx.open(core, datagram, &self.protection.opening) {
-            Err(OpenError::NotEncrypted | OpenError::Icv) => {
-                return Err(Some(Drop::Unauthenticated));
-            }
-            Err(OpenError::Malformed(error)) => Reply::to_malformed(&error),
+        let incoming = self.protection.open(core, ctx, datagram);
+        let incoming = incoming.map_err(Unopened::drop)?;
+        let Reply { payloads, effect } = match incoming.payloads {
+            Err(error) => Reply::to_malformed(&error),
             Ok(payloads) => Reply::to(header.exchange, &Payloads::new(payloads), &self.children),
         };
         let header = core.header(header.exchange, header.message_id, true);
-        let reply = ctx.seal(core, &header, &payloads, &mut self.protection.sealing);
-        ctx.transmit(path, reply.clone());
-        self.last = Some(Exchange {
-            request: datagram.octets().to_vec(),
-            reply,
-        });
+        let reply = self.protection.seal(core, ctx, &header, payloads);
+        let last = Exchange::new(incoming.datagram, reply);
+        last.answer(ctx, path);
+        self.last = Some(last);
         self.expected_id = self.expected_id.wrapping_add(1);
         Ok(effect)
     }

@@ -7,7 +7,8 @@
 //!
 //! One file per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`child`] the
 //! CHILD_SA inside it and CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA
-//! that carries the last two. Which SA of a peer's stays is not decided here but in `endpoint`.
+//! that carries the last two. How messages are encrypted and divided is in [`protection`], with
+//! [`outgoing`] and [`reassembly`] for the two directions of fragments. Which SA of a peer's stays is not decided here but in `endpoint`.
 
 pub(crate) mod auth;
 pub(crate) mod child;
@@ -16,7 +17,10 @@ mod inform;
 pub(crate) mod init;
 mod lifetime;
 pub(crate) mod live;
+mod outgoing;
 pub(crate) mod payloads;
+mod protection;
+mod reassembly;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,7 +29,6 @@ use std::time::Instant;
 use rand_core::CryptoRng;
 
 use crate::config::{PeerConfig, RemoteId};
-use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 use crate::error::{Drop, Failure};
 use crate::event::{
     ChildId, Deadline, Encapsulation, EspSpi, Event, GoneReason, Output, Path, Timer, Trace,
@@ -34,7 +37,7 @@ use crate::event::{
 use crate::identity::Identity;
 use crate::nat::Nat;
 use crate::wire::display::Message;
-use crate::wire::{self, Datagram, ExchangeType, Header, IkeSpi, OpenError, Payload};
+use crate::wire::{Datagram, ExchangeType, Header, IkeSpi, Payload};
 
 use auth::AuthSent;
 use exchange::Exchange;
@@ -62,30 +65,6 @@ impl Context<'_> {
             .push_back(Output::Transmit(Transmit { path, payload }));
     }
 
-    /// See [`wire::seal`].
-    pub(crate) fn seal(
-        &mut self,
-        core: &Core,
-        header: &Header,
-        payloads: &[Payload],
-        cipher: &mut SealingCipher,
-    ) -> Vec<u8> {
-        self.tell(core.path, true, header, payloads);
-        wire::seal(header, payloads, cipher)
-    }
-
-    /// See [`Datagram::open`].
-    pub(crate) fn open(
-        &mut self,
-        core: &Core,
-        datagram: &Datagram<'_>,
-        cipher: &OpeningCipher,
-    ) -> Result<Vec<Payload>, OpenError> {
-        let payloads = datagram.open(cipher)?;
-        self.tell(core.path, false, &datagram.header, &payloads);
-        Ok(payloads)
-    }
-
     /// A message of which nothing is encrypted; others are told where their payloads are at hand.
     pub(crate) fn tell_clear(&mut self, path: Path, sent: bool, octets: &[u8]) {
         let Ok(datagram) = Datagram::parse(octets) else {
@@ -98,7 +77,7 @@ impl Context<'_> {
         }
     }
 
-    fn tell(&mut self, path: Path, sent: bool, header: &Header, payloads: &[Payload]) {
+    pub(crate) fn tell(&mut self, path: Path, sent: bool, header: &Header, payloads: &[Payload]) {
         if self.trace {
             let message = Message { header, payloads }.to_string();
             self.output.push_back(Output::Trace(Trace {
@@ -163,6 +142,8 @@ pub(crate) struct Core {
     pub(crate) path: Path,
     /// What IKE_SA_INIT has shown of NATs on it.
     pub(crate) nat: Nat,
+    /// Both ends take fragments (RFC 7383 §2.3).
+    pub(crate) fragmentation: bool,
     /// When our first IKE_SA_INIT request left, or the peer's arrived.
     pub(crate) begun: Instant,
 }

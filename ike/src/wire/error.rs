@@ -49,8 +49,8 @@ pub enum WireError {
     /// UNSUPPORTED_CRITICAL_PAYLOAD.
     #[error("unknown critical payload {0}")]
     UnsupportedCritical(u8),
-    /// An SK payload that is not the last, is inside another, or is where nothing may be encrypted
-    /// (RFC 7296 §3.14).
+    /// An SK or SKF payload that is not the last, is inside another, or is where nothing may be
+    /// encrypted (RFC 7296 §3.14).
     #[error("an SK payload in the wrong place")]
     MisplacedEncrypted,
     /// Pad Length says more octets than there are (RFC 7296 §3.14).
@@ -89,7 +89,8 @@ pub enum WireError {
 /// Why an encrypted message was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// No SK payload is found at the end of the message. Nothing authenticates it.
+    /// No SK payload is found at the end of the message, or no SKF payload with possible numbers.
+    /// Nothing authenticates it.
     #[error("nothing is encrypted")]
     NotEncrypted,
     /// The integrity check failed. Nothing authenticates the message.

@@ -4,7 +4,7 @@ use super::error::{HeaderError, OpenError, WireError};
 use super::header::{self, Header, Parsed};
 use super::payload::{self, Chain, Payload, PayloadType, Raw};
 use super::reader::Reader;
-use super::sk;
+use super::sk::{self, Fragment, Place};
 use super::writer::Writer;
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 
@@ -51,7 +51,35 @@ impl<'a> Datagram<'a> {
     /// those in the clear before it are not returned, but have to be ones that may be skipped (D6).
     pub fn open(&self, cipher: &OpeningCipher) -> Result<Vec<Payload>, OpenError> {
         let encrypted = self.encrypted().ok_or(OpenError::NotEncrypted)?;
-        let protected = encrypted.body.clone().take_rest();
+        let inner = self.open_protected(encrypted.body, cipher)?;
+        Ok(parse_inner(encrypted.next, &inner)?)
+    }
+
+    /// Where the fragment in this message belongs, if an SKF payload with possible numbers ends it
+    /// (RFC 7383 §2.5). Nothing authenticates the numbers yet.
+    pub fn place(&self) -> Option<Place> {
+        Place::parse(&mut self.fragment()?.body)
+    }
+
+    /// The part of a message that SKF holds. As in [`open`](Self::open), the integrity check comes
+    /// first.
+    pub fn open_fragment(&self, cipher: &OpeningCipher) -> Result<Fragment, OpenError> {
+        let mut encrypted = self.fragment().ok_or(OpenError::NotEncrypted)?;
+        let place = Place::parse(&mut encrypted.body).ok_or(OpenError::NotEncrypted)?;
+        Ok(Fragment {
+            place,
+            first: encrypted.next,
+            octets: self.open_protected(encrypted.body, cipher)?,
+        })
+    }
+
+    /// The plaintext of what ends the message.
+    fn open_protected(
+        &self,
+        mut protected: Reader<'a>,
+        cipher: &OpeningCipher,
+    ) -> Result<Vec<u8>, OpenError> {
+        let protected = protected.take_rest();
         // SK is last, so all that its ICV covers beside its body is what comes before that.
         let associated = self
             .octets
@@ -60,18 +88,29 @@ impl<'a> Datagram<'a> {
         let inner = sk::open(associated, protected, cipher)?;
         let mut in_clear = self.chain.clone().filter_map(Result::ok);
         in_clear.try_for_each(|raw| raw.supported())?;
-        Ok(payload::parse(Chain::new(
-            encrypted.next,
-            Reader::new(&inner),
-        ))?)
+        Ok(inner)
     }
 
     fn encrypted(&self) -> Option<Raw<'a>> {
+        self.first_of(PayloadType::ENCRYPTED)
+    }
+
+    fn fragment(&self) -> Option<Raw<'a>> {
+        self.first_of(PayloadType::ENCRYPTED_FRAGMENT)
+    }
+
+    fn first_of(&self, kind: PayloadType) -> Option<Raw<'a>> {
         self.chain
             .clone()
             .filter_map(Result::ok)
-            .find(|raw| raw.kind == PayloadType::ENCRYPTED)
+            .find(|raw| raw.kind == kind)
     }
+}
+
+/// The payloads that were inside SK, or inside all the fragments of a message (RFC 7383 §2.6):
+/// their octets, and the type of the first of them.
+pub fn parse_inner(first: PayloadType, octets: &[u8]) -> Result<Vec<Payload>, WireError> {
+    payload::parse(Chain::new(first, Reader::new(octets)))
 }
 
 /// A message in which nothing is encrypted.
@@ -87,4 +126,15 @@ pub fn encode(header: &Header, payloads: &[Payload]) -> Vec<u8> {
 /// repeats the octets instead (D2, RFC 7296 §2.1).
 pub fn seal(header: &Header, payloads: &[Payload], cipher: &mut SealingCipher) -> Vec<u8> {
     sk::seal(header, payloads, cipher)
+}
+
+/// As [`seal`], in datagrams of at most so many octets each: one with SK where that fits, otherwise
+/// as many with SKF as it takes (RFC 7383 §2.5).
+pub fn seal_within(
+    header: &Header,
+    payloads: &[Payload],
+    octets_max: usize,
+    cipher: &mut SealingCipher,
+) -> Vec<Vec<u8>> {
+    sk::seal_within(header, payloads, octets_max, cipher)
 }

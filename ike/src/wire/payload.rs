@@ -18,7 +18,7 @@ use super::writer::Writer;
 use super::{eap, nonce, sa, ts, vendor};
 use crate::limits;
 
-/// A payload of a message; SK, which holds others, is the message's own business.
+/// A payload of a message; SK and SKF, which hold others, are the message's own business.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// SA (RFC 7296 §3.3): proposals, best first. Never empty.
@@ -63,7 +63,7 @@ macro_rules! payload_types {
         impl PayloadType {
             $(#[doc = concat!("`", $notation, "`.")] pub const $name: Self = Self($number);)+
 
-            /// Whether RFC 7296 defines it, so that its critical bit means nothing (D6).
+            /// Whether RFC 7296 or RFC 7383 defines it, so that its critical bit means nothing (D6).
             const fn is_known(self) -> bool {
                 matches!(self, $(Self::$name)|+)
             }
@@ -99,18 +99,26 @@ payload_types! {
     ENCRYPTED = 46, "SK";
     CONFIGURATION = 47, "CP";
     EAP = 48, "EAP";
+    ENCRYPTED_FRAGMENT = 53, "SKF";
+}
+
+impl PayloadType {
+    /// Whether it ends its message (RFC 7296 §3.14, RFC 7383 §2.5).
+    const fn is_encrypted(self) -> bool {
+        matches!(self, Self::ENCRYPTED | Self::ENCRYPTED_FRAGMENT)
+    }
 }
 
 /// A payload whose body is not looked at yet.
 pub(super) struct Raw<'a> {
     pub(super) kind: PayloadType,
-    /// Its Next Payload field; of SK: the first payload inside.
+    /// Its Next Payload field; of SK and SKF: the first payload inside.
     pub(super) next: PayloadType,
     critical: bool,
     pub(super) body: Reader<'a>,
 }
 
-/// Walks the generic headers. Ends after an SK payload, or at the first error.
+/// Walks the generic headers. Ends after an SK or SKF payload, or at the first error.
 #[derive(Debug, Clone)]
 pub(super) struct Chain<'a> {
     next: PayloadType,
@@ -144,7 +152,7 @@ impl<'a> Chain<'a> {
         } = self.rest.substructure()?;
         let (kind, next) = (self.next, PayloadType(first));
         self.next = next;
-        if kind == PayloadType::ENCRYPTED {
+        if kind.is_encrypted() {
             self.next = PayloadType::NONE;
             self.rest
                 .finish()
@@ -227,7 +235,9 @@ impl Raw<'_> {
             PayloadType::VENDOR_ID => Payload::VendorId(vendor::parse(body)),
             PayloadType::TS_INITIATOR => Payload::TsInitiator(ts::parse(body)?),
             PayloadType::TS_RESPONDER => Payload::TsResponder(ts::parse(body)?),
-            PayloadType::ENCRYPTED => return Err(WireError::MisplacedEncrypted),
+            PayloadType::ENCRYPTED | PayloadType::ENCRYPTED_FRAGMENT => {
+                return Err(WireError::MisplacedEncrypted);
+            }
             PayloadType::CONFIGURATION => Payload::Configuration(Configuration::parse(body)?),
             PayloadType::EAP => Payload::Eap(eap::parse(body)?),
             PayloadType(_) => return Ok(None),

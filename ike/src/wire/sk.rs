@@ -1,36 +1,140 @@
-//! The Encrypted payload, SK (RFC 7296 §3.14, RFC 5282): what is around the cipher. The body is
-//! IV, ciphertext and ICV; the plaintext is payloads, padding and Pad Length.
+//! The Encrypted payload, SK (RFC 7296 §3.14, RFC 5282), and its piecewise form, SKF (RFC 7383
+//! §2.5): what is around the cipher. The body is IV, ciphertext and ICV, in SKF after the numbers of
+//! the fragment; the plaintext is payloads or a part of them, padding and Pad Length.
 
 use super::error::{OpenError, WireError};
-use super::header::Header;
+use super::header::{HEADER_OCTETS, Header};
 use super::payload::{self, Payload, PayloadType};
+use super::reader::Reader;
 use super::writer::Writer;
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 
 /// Octets of the generic payload header.
 const GENERIC_HEADER_OCTETS: usize = 4;
+/// Octets of Fragment Number and Total Fragments.
+const PLACE_OCTETS: usize = 4;
 /// An AEAD needs no padding, but its length is always there (D20).
 const PAD_LENGTH: [u8; 1] = [0];
 
-/// A message whose payloads are all inside SK. Lengths are final before anything is computed over
-/// them (D20).
+/// Where a fragment belongs in its message (RFC 7383 §2.5): 1 ≤ number ≤ total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Fragment Number, counted from 1.
+    number: u16,
+    /// Total Fragments.
+    total: u16,
+}
+
+impl Place {
+    /// `None` for numbers that no fragment has (D25, RFC 7383 §2.6).
+    pub fn new(number: u16, total: u16) -> Option<Self> {
+        (1..=total)
+            .contains(&number)
+            .then_some(Self { number, total })
+    }
+
+    /// Which fragment it is, counted from 1.
+    pub const fn number(self) -> u16 {
+        self.number
+    }
+
+    /// Into how many the message was divided.
+    pub const fn total(self) -> u16 {
+        self.total
+    }
+
+    pub(super) fn parse(body: &mut Reader<'_>) -> Option<Self> {
+        Self::new(body.u16().ok()?, body.u16().ok()?)
+    }
+}
+
+/// An authentic part of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fragment {
+    /// Where it belongs.
+    pub place: Place,
+    /// The type of the message's first payload; means something in fragment 1 alone (D24).
+    pub first: PayloadType,
+    /// Its part of the payloads' octets.
+    pub octets: Vec<u8>,
+}
+
+/// See [`wire::seal`](super::seal).
 pub(super) fn seal(header: &Header, payloads: &[Payload], cipher: &mut SealingCipher) -> Vec<u8> {
-    let mut plaintext = payload::write(payloads);
+    let (first, plaintext) = (payload::first(payloads), payload::write(payloads));
+    seal_part(header, first, None, plaintext, cipher)
+}
+
+/// See [`wire::seal_within`](super::seal_within).
+pub(super) fn seal_within(
+    header: &Header,
+    payloads: &[Payload],
+    octets_max: usize,
+    cipher: &mut SealingCipher,
+) -> Vec<Vec<u8>> {
+    let (first, plaintext) = (payload::first(payloads), payload::write(payloads));
+    if message_octets(plaintext.len(), 0, cipher) <= octets_max {
+        return vec![seal_part(header, first, None, plaintext, cipher)];
+    }
+    let fits = |octets: &usize| message_octets(*octets, PLACE_OCTETS, cipher) <= octets_max;
+    let part_octets = (1..octets_max).rev().find(fits).unwrap_or(1);
+    let parts = plaintext.chunks(part_octets);
+    // A message is at most 65,535 octets long.
+    let total = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+    parts
+        .zip(1..=total)
+        .map(|(part, number)| {
+            // D24: only the first says what the first payload is.
+            let first = if number == 1 {
+                first
+            } else {
+                PayloadType::NONE
+            };
+            let place = Place { number, total };
+            seal_part(header, first, Some(place), part.to_vec(), cipher)
+        })
+        .collect()
+}
+
+/// Octets of a message with an SK or SKF payload of so much plaintext.
+fn message_octets(plaintext: usize, place: usize, cipher: &SealingCipher) -> usize {
+    let sealed = cipher.sealed_octets(plaintext + PAD_LENGTH.len());
+    HEADER_OCTETS + GENERIC_HEADER_OCTETS + place + sealed
+}
+
+/// A message with SK, or with SKF where it has a place. Lengths are final before anything is
+/// computed over them (D20).
+fn seal_part(
+    header: &Header,
+    first: PayloadType,
+    place: Option<Place>,
+    mut plaintext: Vec<u8>,
+    cipher: &mut SealingCipher,
+) -> Vec<u8> {
+    let (kind, place_octets) = match place {
+        None => (PayloadType::ENCRYPTED, 0),
+        Some(_) => (PayloadType::ENCRYPTED_FRAGMENT, PLACE_OCTETS),
+    };
+    let payload_octets = message_octets(plaintext.len(), place_octets, cipher) - HEADER_OCTETS;
     plaintext.extend_from_slice(&PAD_LENGTH);
-    let payload_octets = GENERIC_HEADER_OCTETS + cipher.sealed_octets(plaintext.len());
 
     let mut writer = Writer::default();
-    header.write(&mut writer, PayloadType::ENCRYPTED, payload_octets);
-    writer.u8(payload::first(payloads).0);
+    header.write(&mut writer, kind, payload_octets);
+    writer.u8(first.0);
     writer.reserved::<1>();
     writer.count_u16(payload_octets);
+    if let Some(Place { number, total }) = place {
+        writer.u16(number);
+        writer.u16(total);
+    }
     let mut message = writer.into_octets();
     cipher.seal(&mut message, plaintext);
     message
 }
 
-/// The payloads' octets. `protected` is the body of SK, `associated` all that comes before it in
-/// the message, payloads in the clear included (RFC 5282 §5.1).
+/// The payloads' octets, or a fragment's part of them. `protected` is IV, ciphertext and ICV,
+/// `associated` all that comes before it in the message, payloads in the clear included (RFC 5282
+/// §5.1).
 pub(super) fn open(
     associated: &[u8],
     protected: &[u8],

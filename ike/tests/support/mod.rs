@@ -52,6 +52,7 @@ pub(crate) struct Setup {
     pub(crate) ike_lifetime: Duration,
     pub(crate) child_lifetime: Duration,
     pub(crate) dpd: Option<Duration>,
+    pub(crate) fragmentation: bool,
 }
 
 impl Default for Setup {
@@ -70,6 +71,7 @@ impl Default for Setup {
             ike_lifetime: Duration::from_secs(8 * 3600),
             child_lifetime: Duration::from_secs(3600),
             dpd: None,
+            fragmentation: true,
         }
     }
 }
@@ -99,6 +101,7 @@ impl Setup {
             ike_lifetime: self.ike_lifetime,
             child_lifetime: self.child_lifetime,
             dpd: self.dpd,
+            fragmentation: self.fragmentation,
         };
         Config {
             peers: vec![peer],

@@ -193,3 +193,49 @@ fn a_message_in_the_clear_is_not_opened() {
     assert_eq!(open(&datagram), Err(OpenError::NotEncrypted));
     assert_eq!(open(&message(&[])), Err(OpenError::NotEncrypted));
 }
+
+/// D25, RFC 7383 §2.6: a fragment has a number from 1 to the number of all.
+#[test]
+fn impossible_fragment_numbers_are_no_fragment() {
+    for (number, total) in [(0u16, 0u16), (0, 1), (1, 0), (2, 1), (u16::MAX, 3)] {
+        let mut body = [number.to_be_bytes(), total.to_be_bytes()].concat();
+        body.extend([0; 40]);
+        let message = message(&[(PayloadType::ENCRYPTED_FRAGMENT, 0, &body)]);
+        let datagram = Datagram::parse(&message).unwrap();
+        assert_eq!(datagram.place(), None, "{number} of {total}");
+        assert_eq!(
+            datagram.open_fragment(&ciphers().1),
+            Err(OpenError::NotEncrypted)
+        );
+    }
+    for octets in 0..28 {
+        let body = [&[0, 1, 0, 1][..], &[0; 24]].concat();
+        let body = &body[..octets];
+        let message = message(&[(PayloadType::ENCRYPTED_FRAGMENT, 0, body)]);
+        let datagram = Datagram::parse(&message).unwrap();
+        assert!(datagram.open_fragment(&ciphers().1).is_err());
+    }
+}
+
+/// RFC 7383 §2.5: no datagram is longer than it may be, and together they say the same.
+#[test]
+fn divided_messages_are_within_their_bound() {
+    let payloads = vec![Payload::VendorId((0..=255).collect()); 8];
+    let inner = payload::write(&payloads);
+    for octets_max in (65..2_300).step_by(7) {
+        let fragments = seal_within(&header(), &payloads, octets_max, &mut ciphers().0);
+        let mut together = Vec::new();
+        for (fragment, number) in fragments.iter().zip(1..) {
+            assert!(fragment.len() <= octets_max);
+            let datagram = Datagram::parse(fragment).unwrap();
+            if fragments.len() == 1 {
+                assert_eq!(datagram.open(&ciphers().1), Ok(payloads.clone()));
+                continue;
+            }
+            let total = u16::try_from(fragments.len()).unwrap();
+            assert_eq!(datagram.place(), Place::new(number, total));
+            together.extend(datagram.open_fragment(&ciphers().1).unwrap().octets);
+        }
+        assert!(fragments.len() == 1 || together == inner);
+    }
+}
