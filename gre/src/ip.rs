@@ -39,6 +39,7 @@ pub(crate) struct Ipv4 {
     pub(crate) dont_fragment: bool,
     /// In units of 8 octets.
     pub(crate) fragment_offset: u16,
+    pub(crate) ttl: u8,
     pub(crate) protocol: u8,
     pub(crate) source: Ipv4Addr,
     pub(crate) destination: Ipv4Addr,
@@ -57,7 +58,7 @@ impl Ipv4 {
             _,
             f0,
             f1,
-            _,
+            ttl,
             protocol,
             _,
             _,
@@ -83,6 +84,7 @@ impl Ipv4 {
             total_len,
             dont_fragment: fragment & 0x4000 != 0,
             fragment_offset: fragment & 0x1fff,
+            ttl,
             protocol,
             source: Ipv4Addr::new(s0, s1, s2, s3),
             destination: Ipv4Addr::new(d0, d1, d2, d3),
@@ -96,7 +98,9 @@ pub(crate) struct Ipv6 {
     /// carries, so that a payload length of 0 means none.
     pub(crate) total_len: usize,
     pub(crate) next_header: u8,
+    pub(crate) hop_limit: u8,
     pub(crate) source: Ipv6Addr,
+    pub(crate) destination: Ipv6Addr,
 }
 
 impl Ipv6 {
@@ -106,16 +110,21 @@ impl Ipv6 {
         let header = packet
             .first_chunk::<{ Self::HEADER_LEN }>()
             .ok_or(Drop::PassengerTruncated)?;
-        let (&[_, _, _, _, l0, l1, next_header, _], addresses) = header
+        let (&[_, _, _, _, l0, l1, next_header, hop_limit], addresses) = header
             .split_first_chunk::<8>()
             .ok_or(Drop::PassengerTruncated)?;
-        let source = addresses
+        let (source, destination) = addresses
+            .split_first_chunk::<16>()
+            .ok_or(Drop::PassengerTruncated)?;
+        let destination = destination
             .first_chunk::<16>()
             .ok_or(Drop::PassengerTruncated)?;
         Ok(Self {
             total_len: Self::HEADER_LEN + usize::from(u16::from_be_bytes([l0, l1])),
             next_header,
+            hop_limit,
             source: Ipv6Addr::from(*source),
+            destination: Ipv6Addr::from(*destination),
         })
     }
 }

@@ -10,6 +10,7 @@
 //! | [`mtu`] | overhead arithmetic: how large a passenger fits the path |
 //! | [`mss`] | TCP MSS clamping |
 //! | [`icmp`] | "too big" answers to a passenger's sender |
+//! | [`ttl`], [`df`] | TTL and DF of the outer header |
 //! | [`tos`] | DSCP and ECN between the outer and the inner header (RFC 2983, RFC 6040) |
 //!
 //! Passengers are IP packets. Bytes come in as slices and go out in place; nothing here allocates,
@@ -21,11 +22,13 @@
 
 pub mod checksum;
 pub mod destination;
+pub mod df;
 pub mod header;
 pub mod icmp;
 pub mod mss;
 pub mod mtu;
 pub mod tos;
+pub mod ttl;
 pub mod tunnel;
 
 mod error;

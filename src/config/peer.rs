@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secure_gre_gre::tos;
+use secure_gre_gre::{df, tos, ttl};
 use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EspProposal, IkeProposal};
@@ -96,12 +96,16 @@ pub struct Tunnel {
     pub peer_address: Option<IpAddr>,
     /// What is reached through the tunnel; networks, without host bits.
     pub routes: Vec<Prefix>,
+    /// Number of the routing table that those routes are in.
+    pub table: u32,
     /// Metric of those routes.
     pub metric: u32,
     /// Key, checksum and sequence numbers of its GRE headers.
     pub gre: secure_gre_gre::Config,
     /// TTL of the outer packets.
-    pub ttl: u8,
+    pub ttl: ttl::Policy,
+    /// DF of the outer packets.
+    pub df: df::Policy,
     /// DSCP of the outer packets.
     pub tos: tos::Policy,
     /// MTU of the device, in octets; `None`: [`DEVICE_MTU`](secure_gre_gre::mtu::DEVICE_MTU), or what the path and the suite leave if

@@ -76,12 +76,14 @@ pub(super) struct TunnelKeys {
     pub(super) address: Required<Vec<Text>>,
     pub(super) peer_address: Option<Text>,
     pub(super) routes: Option<Spanned<Vec<Text>>>,
+    pub(super) table: Option<Spanned<WordOrNumber>>,
     pub(super) metric: Option<Spanned<i128>>,
     pub(super) key: Option<Spanned<WordOrNumber>>,
     pub(super) checksum: Option<Spanned<bool>>,
     pub(super) sequence: Option<Spanned<bool>>,
     pub(super) ttl: Option<Spanned<WordOrNumber>>,
     pub(super) tos: Option<Spanned<WordOrNumber>>,
+    pub(super) df: Option<Text>,
     pub(super) mtu: Option<Spanned<WordOrNumber>>,
     pub(super) mss_clamp: Option<Spanned<bool>>,
 }
@@ -122,14 +124,6 @@ const TUNNEL_LATER: &[Later] = &[
     Later {
         key: "kind",
         does: &["\"ip\""],
-    },
-    Later {
-        key: "table",
-        does: &["\"main\""],
-    },
-    Later {
-        key: "df",
-        does: &["\"set\""],
     },
     Later {
         key: "netns",
@@ -258,12 +252,14 @@ impl TunnelKeys {
             address: section.require("address", findings),
             peer_address: section.take("peer-address", findings),
             routes: section.take("routes", findings),
+            table: section.take("table", findings),
             metric: section.take("metric", findings),
             key: section.take_not_table("key", findings),
             checksum: section.take("checksum", findings),
             sequence: section.take("sequence", findings),
             ttl: section.take("ttl", findings),
             tos: section.take("tos", findings),
+            df: section.take("df", findings),
             mtu: section.take("mtu", findings),
             mss_clamp: section.take("mss-clamp", findings),
         };

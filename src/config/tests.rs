@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use secure_gre_gre::tos;
+use secure_gre_gre::{df, tos, ttl};
 use secure_gre_ike::config::{OnFailure, RemoteId, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use zeroize::Zeroizing;
@@ -93,9 +93,11 @@ fn five_lines_are_enough() {
         Some(Ipv4Addr::new(10, 255, 0, 2).into())
     );
     assert_eq!(
-        (tunnel.device, tunnel.mtu, tunnel.ttl, tunnel.metric),
-        (None, None, 64, 100)
+        (tunnel.device, tunnel.mtu, tunnel.table, tunnel.metric),
+        (None, None, 254, 100)
     );
+    assert_eq!(tunnel.ttl, ttl::Policy::Fixed(ttl::Policy::DEFAULT));
+    assert_eq!(tunnel.df, df::Policy::Set);
     assert_eq!(tunnel.gre, secure_gre_gre::Config::default());
     assert_eq!(tunnel.tos, tos::Policy::Inherit);
     assert!(tunnel.mss_clamp);
@@ -136,11 +138,13 @@ fn every_key_takes_effect() {
         address = ["10.255.0.1/24", "fd00:255::1/64"]
         peer-address = "fd00:255::2"
         routes = ["10.20.0.0/16", "2001:db8:20::/48"]
+        table = 100
         metric = 7
         key = "0.0.19.137"
         checksum = true
         sequence = true
-        ttl = 255
+        ttl = "inherit"
+        df = "copy"
         tos = 0x10
         mtu = 1_380
         mss-clamp = false
@@ -197,9 +201,11 @@ fn every_key_takes_effect() {
         }
     );
     assert_eq!(
-        (tunnel.metric, tunnel.ttl, tunnel.mtu),
-        (7, 255, Some(1380))
+        (tunnel.table, tunnel.metric, tunnel.mtu),
+        (100, 7, Some(1380))
     );
+    assert_eq!(tunnel.ttl, ttl::Policy::Inherit);
+    assert_eq!(tunnel.df, df::Policy::Copy);
     assert_eq!(tunnel.tos, tos::Policy::Fixed(0x10));
     assert!(!tunnel.mss_clamp);
 }

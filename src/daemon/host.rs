@@ -24,7 +24,8 @@ pub(super) struct Host {
     journal: Journal,
     guards: Vec<Route>,
     device: Device,
-    pinned: Option<Route>,
+    /// One, or one more where the tunnel's routes are in another table than the way.
+    pinned: Vec<Route>,
 }
 
 /// The network device, which lives as long as a queue of it does.
@@ -106,7 +107,7 @@ impl Host {
                     journal,
                     guards,
                     device,
-                    pinned: None,
+                    pinned: Vec::new(),
                 };
                 Ok((host, queue))
             }
@@ -150,25 +151,43 @@ impl Host {
         source: Option<IpAddr>,
         via: Via,
     ) -> Result<RouteInfo, HostError> {
-        let another = |pinned: Route| pinned.destination != Prefix::host(peer);
-        if self.pinned.is_some_and(another) {
-            self.unpin().await?;
+        let another = |pinned: &Route| pinned.destination != Prefix::host(peer);
+        if self.pinned.iter().any(another) {
+            self.unpin(&[]).await?;
         }
         let way = self.way_to(peer, source, via).await?;
-        if way.table != MAIN_TABLE {
-            self.unpin().await?;
-            return Ok(way);
-        }
-        let route = Route::pinned(peer, &way);
-        self.journal.add(&route)?;
-        // In place of the one before, so that there is no moment without: the kernel may also have
-        // taken that one along with its link or its source address.
-        match self.netlink.add_route(&route).await {
-            Ok(_) => self.pinned = Some(route),
-            Err(NetlinkError::ForeignRoute { .. }) => self.check_recursion(peer, via).await?,
-            Err(problem) => return Err(problem.into()),
+        let wanted = self.pins(peer, &way);
+        self.unpin(&wanted).await?;
+        for route in wanted {
+            self.journal.add(&route)?;
+            // In place of the one before, so that there is no moment without: the kernel may also
+            // have taken that one along with its link or its source address.
+            match self.netlink.add_route(&route).await {
+                Ok(_) => {
+                    self.pinned.retain(|pinned| !pinned.is_in_place_of(&route));
+                    self.pinned.push(route);
+                }
+                Err(NetlinkError::ForeignRoute { .. }) => self.check_recursion(peer, via).await?,
+                Err(problem) => return Err(problem.into()),
+            }
         }
         Ok(way)
+    }
+
+    /// The routes that keep outer packets to `peer` on their way: in the main table, if that is where
+    /// it is, since routing daemons write there; and among the tunnel's routes, if one covers the
+    /// peer and a rule might lead outer packets to it.
+    fn pins(&self, peer: IpAddr, way: &RouteInfo) -> Vec<Route> {
+        let mut usable = self.device.usable.iter();
+        let covering = usable
+            .find(|route| route.table != MAIN_TABLE && route.destination.contains(peer))
+            .map(|route| route.table);
+        let main = (way.table == MAIN_TABLE).then_some(MAIN_TABLE);
+        let pin = |table| Route {
+            table,
+            ..Route::pinned(peer, way)
+        };
+        main.into_iter().chain(covering).map(pin).collect()
     }
 
     async fn way_to(
@@ -209,8 +228,11 @@ impl Host {
         Ok(self.netlink.captures(peer, self.device.link).await?)
     }
 
-    async fn unpin(&mut self) -> Result<(), HostError> {
-        if let Some(route) = self.pinned.take() {
+    /// Takes back what is pinned, but for routes in the place of those in `keep`.
+    async fn unpin(&mut self, keep: &[Route]) -> Result<(), HostError> {
+        let stays = |route: &Route| keep.iter().any(|kept| kept.is_in_place_of(route));
+        while let Some(place) = self.pinned.iter().position(|route| !stays(route)) {
+            let route = self.pinned.remove(place);
             self.netlink.delete_route(&route).await?;
             self.journal.remove(&route)?;
         }
@@ -285,7 +307,7 @@ impl Host {
     /// says so.
     pub(super) async fn abandon(mut self) -> Result<(), HostError> {
         let closed = self.close().await;
-        self.unpin().await?;
+        self.unpin(&[]).await?;
         closed
     }
 }
@@ -321,7 +343,10 @@ impl Device {
         }
         netlink.bring_up(link, mtu.into()).await?;
         let prefixes = tunnel.routes.iter().flat_map(Prefix::beating_default);
-        let through = |prefix| Route::through(prefix, link, tunnel.metric);
+        let through = |prefix| Route {
+            table: tunnel.table,
+            ..Route::through(prefix, link, tunnel.metric)
+        };
         let usable = prefixes.map(through).collect();
         let (queue, _) = tun.into_queues();
         let device = Self {
@@ -380,18 +405,27 @@ pub(super) fn shared_guard(a: &Tunnel, b: &Tunnel) -> Option<Prefix> {
         .map(|guard| guard.destination)
 }
 
-/// One `unreachable` route for each prefix that passengers are meant to take the tunnel to.
+/// One `unreachable` route for each prefix that passengers are meant to take the tunnel to: of the
+/// routes in their table, of the subnets where the kernel has them.
 fn guards(tunnel: &Tunnel) -> Vec<Route> {
-    let mut prefixes: Vec<_> = tunnel
-        .routes
-        .iter()
-        .chain(subnets(tunnel))
-        .flat_map(Prefix::beating_default)
-        .map(|prefix| prefix.network())
+    let routes = tunnel.routes.iter().map(|prefix| (tunnel.table, prefix));
+    let subnets = subnets(tunnel).map(|prefix| (MAIN_TABLE, prefix));
+    let mut guarded: Vec<_> = routes
+        .chain(subnets)
+        .flat_map(|(table, prefix)| {
+            let halves = prefix.beating_default();
+            halves
+                .into_iter()
+                .map(move |prefix| (prefix.network(), table))
+        })
         .collect();
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    prefixes.into_iter().map(Route::unreachable).collect()
+    guarded.sort_unstable();
+    guarded.dedup();
+    let guard = |(prefix, table)| Route {
+        table,
+        ..Route::unreachable(prefix)
+    };
+    guarded.into_iter().map(guard).collect()
 }
 
 /// Removes what a daemon that was killed left for `name`. `false`: there was nothing.

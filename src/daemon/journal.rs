@@ -12,10 +12,11 @@ use crate::net::netlink::{Netlink, NetlinkError, Route};
 /// What follows the peer's name in the name of its record.
 const SUFFIX: &str = ".routes.json";
 
-/// A route of ours, by what identifies it in the kernel's main table.
+/// A route of ours, by what identifies it in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     destination: String,
+    table: u32,
     metric: u32,
 }
 
@@ -23,6 +24,7 @@ impl Entry {
     fn of(route: &Route) -> Self {
         Self {
             destination: route.destination.network().to_string(),
+            table: route.table,
             metric: route.metric,
         }
     }

@@ -2,6 +2,7 @@
 //! path's MTU.
 
 use secure_gre_esp as esp;
+use secure_gre_gre::df;
 use secure_gre_gre::mtu::Envelope;
 
 use super::install;
@@ -16,10 +17,15 @@ pub(crate) const LINK_MTU: u16 = 1500;
 const LEAST_IPV6_MTU: u16 = 1280;
 const LEAST_IPV4_MTU: u16 = 576;
 
-/// The device's MTU for a path of `path_mtu` octets: the file's, or 1400; less if the path leaves less (DESIGN §5).
+/// The device's MTU for a path of `path_mtu` octets: the file's, or 1400; less if the path leaves less
+/// (DESIGN §5). A file that names one and clears DF wants it whatever the path leaves: outer packets
+/// are fragmented.
 pub(crate) fn device_mtu(config: &config::Peer, overhead: Overhead, path_mtu: u16) -> u16 {
     let tunnel = &config.tunnel;
     let fits = envelope(config, overhead).passenger_mtu(path_mtu);
+    if let (Some(mtu), df::Policy::Clear) = (tunnel.mtu, tunnel.df) {
+        return mtu;
+    }
     let wanted = tunnel.mtu.unwrap_or(secure_gre_gre::mtu::DEVICE_MTU);
     let has_ipv6 = tunnel
         .addresses

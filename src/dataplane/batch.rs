@@ -6,6 +6,7 @@
 //!
 //! Not here: what is written around the passengers (`outbound`).
 
+use std::num::NonZeroU8;
 use std::ops::Range;
 
 use secure_gre_esp::OutboundSa;
@@ -36,6 +37,10 @@ pub(super) struct Frame {
     pub(super) passenger_len: usize,
     /// The outer TOS octet.
     pub(super) tos: u8,
+    /// The outer TTL; `None`: the wire's.
+    pub(super) ttl: Option<NonZeroU8>,
+    /// Whether the outer packet may be fragmented.
+    pub(super) may_fragment: bool,
 }
 
 impl Default for Batch {
@@ -81,6 +86,8 @@ impl Batch {
             range,
             passenger_len: length,
             tos: 0,
+            ttl: None,
+            may_fragment: false,
         });
     }
 
@@ -112,6 +119,8 @@ impl Batch {
             Some(Outgoing {
                 esp,
                 tos: frame.tos,
+                ttl: frame.ttl,
+                may_fragment: frame.may_fragment,
             })
         })
     }

@@ -57,6 +57,10 @@ pub struct LinkConfig {
     pub gre: gre::Config,
     /// Where the outer DSCP comes from.
     pub tos: gre::tos::Policy,
+    /// Where the outer TTL comes from.
+    pub ttl: gre::ttl::Policy,
+    /// Where the outer DF bit comes from.
+    pub df: gre::df::Policy,
     /// The largest passenger, in octets; see [`Link::set_mtu`].
     pub mtu: u16,
     /// Whether the MSS of TCP connections is lowered to what `mtu` leaves.

@@ -1,6 +1,6 @@
 //! From passengers to ESP packets, in place and without descriptors.
 //!
-//! Owns: the order of what is done to a passenger (MTU verdict, MSS clamp, outer TOS, GRE, ESP) and
+//! Owns: the order of what is done to a passenger (MTU verdict, MSS clamp, outer TOS, TTL and DF, GRE, ESP) and
 //! which outbound SA carries it (RFC 7296 §2.8: the newest). Sequence numbers are reserved once per
 //! batch.
 //!
@@ -40,6 +40,8 @@ pub enum Command {
 pub struct Outbound<N> {
     encapsulator: gre::Encapsulator,
     tos: gre::tos::Policy,
+    ttl: gre::ttl::Policy,
+    df: gre::df::Policy,
     mtu: u16,
     mss_clamp: bool,
     answers: Answers,
@@ -63,6 +65,8 @@ impl<N: FnMut(Note)> Outbound<N> {
         Self {
             encapsulator: gre::Encapsulator::new(config.gre),
             tos: config.tos,
+            ttl: config.ttl,
+            df: config.df,
             mtu: config.mtu,
             mss_clamp: config.mss_clamp,
             answers: Answers::new(config),
@@ -139,6 +143,8 @@ impl<N: FnMut(Note)> Outbound<N> {
             gre::mss::clamp(passenger, self.mtu);
         }
         frame.tos = gre::tos::outer_tos(self.tos, passenger);
+        frame.ttl = self.ttl.inherited(passenger);
+        frame.may_fragment = self.df.may_fragment(passenger);
         frame.range = self.encapsulator.encapsulate(buffer, range)?;
         Ok(())
     }

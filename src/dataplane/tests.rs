@@ -23,6 +23,8 @@ const CONFIG: LinkConfig = LinkConfig {
         sequence: false,
     },
     tos: gre::tos::Policy::Inherit,
+    ttl: gre::ttl::Policy::Fixed(gre::ttl::Policy::DEFAULT),
+    df: gre::df::Policy::Set,
     mtu: 1400,
     mss_clamp: true,
     reply_v4: Some(Ipv4Addr::new(10, 255, 0, 2)),

@@ -43,8 +43,8 @@ impl Answers {
                 self.tokens = tokens;
                 self.buffer.get(..length)
             }
-            // The kernel has cut what may be cut at the device's MTU, and the outer packet has DF,
-            // so that neither kind of fragment is ours to make.
+            // The kernel has cut what may be cut at the device's MTU, which is never below 1280 where
+            // there is IPv6, so that neither kind of fragment is ours to make.
             icmp::TooBig::FragmentPassenger
             | icmp::TooBig::FragmentDelivery
             | icmp::TooBig::Silent => None,
@@ -76,6 +76,8 @@ mod tests {
         let config = LinkConfig {
             gre: secure_gre_gre::Config::default(),
             tos: secure_gre_gre::tos::Policy::Inherit,
+            ttl: secure_gre_gre::ttl::Policy::Inherit,
+            df: secure_gre_gre::df::Policy::Set,
             mtu: 1400,
             mss_clamp: true,
             reply_v4: Some(Ipv4Addr::new(10, 255, 0, 2)),

@@ -15,7 +15,9 @@ mod kind;
 
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -42,11 +44,29 @@ pub struct Wire {
     kind: Kind,
     path: Path,
     via: Via,
+    /// The TTL of packets that say nothing else.
+    ttl: NonZeroU8,
+    /// The [`OuterFields`] that the socket writes. One thread at a time sends.
+    current: AtomicU16,
+}
+
+/// What a socket option, rather than a control message, says of the outer header: cheap where it
+/// seldom changes, and for DF there is no other way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OuterFields {
+    ttl: NonZeroU8,
+    may_fragment: bool,
+}
+
+impl OuterFields {
+    fn bits(self) -> u16 {
+        u16::from(self.may_fragment) << 8 | u16::from(self.ttl.get())
+    }
 }
 
 impl Wire {
-    /// Lays a wire. Outer packets go `via` a device or with a mark, carry `ttl`, and are never
-    /// fragmented.
+    /// Lays a wire. Outer packets go `via` a device or with a mark, carry `ttl`, and are not
+    /// fragmented, but for those that say otherwise.
     ///
     /// # Errors
     /// [`WireError`], which says what to do about it.
@@ -54,11 +74,17 @@ impl Wire {
         path: Path,
         via: Via,
         encapsulation: Encapsulation,
-        ttl: u8,
+        ttl: NonZeroU8,
     ) -> Result<Self, WireError> {
         let kind = Kind::new(path, encapsulation)?;
         let socket = kind.open()?;
-        kind.configure(&socket, ttl)?;
+        let fields = OuterFields {
+            ttl,
+            may_fragment: false,
+        };
+        kind.configure(&socket)
+            .and_then(|()| kind.set_fields(&socket, fields))
+            .map_err(|errno| WireError::os("set up a socket", errno))?;
         bind_via(&socket, via)?;
         enlarge_buffers(&socket);
         let wire = Self {
@@ -66,6 +92,8 @@ impl Wire {
             kind,
             path: kind.without_ports(path),
             via,
+            ttl,
+            current: AtomicU16::new(fields.bits()),
         };
         wire.bind()?;
         wire.connect().map_err(|errno| match errno {
@@ -128,7 +156,7 @@ impl Wire {
     pub fn keep_alive(&self) -> io::Result<()> {
         let reminder = Outgoing {
             esp: &NAT_KEEPALIVE,
-            tos: 0,
+            ..Outgoing::default()
         };
         self.send([reminder]).map(drop)
     }
@@ -151,8 +179,31 @@ impl Wire {
             let Some(batch @ [_, ..]) = batch.get(..filled) else {
                 return Ok(outcome);
             };
-            self.send_batch(batch, &mut outcome)?;
+            for alike in batch.chunk_by(|a, b| self.fields(a) == self.fields(b)) {
+                self.put_into_headers(alike)?;
+                self.send_batch(alike, &mut outcome)?;
+            }
         }
+    }
+
+    fn fields(&self, packet: &Outgoing<'_>) -> OuterFields {
+        OuterFields {
+            ttl: packet.ttl.unwrap_or(self.ttl),
+            may_fragment: packet.may_fragment,
+        }
+    }
+
+    /// Has the socket write what these packets, which are alike in that, want in their outer headers.
+    fn put_into_headers(&self, alike: &[Outgoing<'_>]) -> io::Result<()> {
+        let Some(first) = alike.first() else {
+            return Ok(());
+        };
+        let wanted = self.fields(first);
+        if self.current.load(Ordering::Relaxed) != wanted.bits() {
+            self.kind.set_fields(&self.socket, wanted)?;
+            self.current.store(wanted.bits(), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Takes up to [`MAX_BATCH`] packets, as many as there are and `batch` has slots for. An ICMP error
@@ -228,6 +279,10 @@ pub struct Outgoing<'a> {
     pub esp: &'a [u8],
     /// The outer TOS octet (DSCP and ECN).
     pub tos: u8,
+    /// The outer TTL; `None`: the wire's.
+    pub ttl: Option<NonZeroU8>,
+    /// Whether routers, or for IPv6 this host, may fragment the outer packet.
+    pub may_fragment: bool,
 }
 
 /// What became of a batch; each packet is in exactly one of the fields.

@@ -1,15 +1,17 @@
 //! What `[tunnel]` means.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU8;
 
-use secure_gre_gre::tos;
+use secure_gre_gre::{df, tos, ttl};
 use toml::Spanned;
 
 use super::super::diagnostic::Diagnostic;
 use super::super::document::{Required, Text, WordOrNumber};
 use super::super::schema::TunnelKeys;
 use super::super::{PeerAddress, Tunnel, value};
-use super::{bounded, given, number, unless_word};
+use super::{bounded, choice, given, number, unless_word};
+use crate::net::netlink::MAIN_TABLE;
 use crate::net::prefix::Prefix;
 
 /// Every IPv4 host takes packets of this size (RFC 791 §3.1), in octets.
@@ -25,7 +27,8 @@ const MAX_MTU: u16 = 65_000;
 const MAX_METRIC: u32 = u32::MAX - 1;
 
 const DEFAULT_METRIC: u32 = 100;
-const DEFAULT_TTL: u8 = 64;
+/// The kernel's own, of its addresses; no routes of others go there.
+const LOCAL_TABLE: u32 = 255;
 
 /// The addresses outside the tunnel, as far as the file has them.
 pub(super) struct Outer<'a> {
@@ -57,6 +60,7 @@ pub(super) fn resolve(
     Tunnel {
         device: device(keys.device.as_ref(), findings),
         peer_address: peer_address(keys.peer_address.as_ref(), &addresses, outer, findings),
+        table: table(keys.table.as_ref(), findings),
         metric: number(
             "tunnel.metric",
             keys.metric.as_ref(),
@@ -70,6 +74,17 @@ pub(super) fn resolve(
             sequence: given(keys.sequence.as_ref()).unwrap_or(false),
         },
         ttl: ttl(keys.ttl.as_ref(), findings),
+        df: choice(
+            "tunnel.df",
+            keys.df.as_ref(),
+            &[
+                ("set", df::Policy::Set),
+                ("copy", df::Policy::Copy),
+                ("clear", df::Policy::Clear),
+            ],
+            df::Policy::Set,
+            findings,
+        ),
         tos: tos(keys.tos.as_ref(), findings),
         mtu: mtu(keys.mtu.as_ref(), has_ipv6, findings),
         mss_clamp: given(keys.mss_clamp.as_ref()).unwrap_or(true),
@@ -317,23 +332,56 @@ fn key(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) ->
     }
 }
 
-fn ttl(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> u8 {
+fn table(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> u32 {
     let Some(typed) = typed else {
-        return DEFAULT_TTL;
+        return MAIN_TABLE;
+    };
+    let number = match typed.get_ref() {
+        WordOrNumber::Word(word) if word == "main" => Some(MAIN_TABLE),
+        WordOrNumber::Word(_) => {
+            findings.push(
+                Diagnostic::error("`tunnel.table` must be \"main\" or a table's number")
+                    .at(typed.span())
+                    .help("/etc/iproute2/rt_tables has the numbers of names"),
+            );
+            None
+        }
+        WordOrNumber::Number(number) if *number == LOCAL_TABLE.into() => {
+            findings.push(
+                Diagnostic::error("table 255 is the kernel's own")
+                    .at(typed.span())
+                    .help("choose another one; \"main\" is 254"),
+            );
+            None
+        }
+        WordOrNumber::Number(number) => {
+            let bounds = (1, u32::MAX);
+            bounded("tunnel.table", *number, typed.span(), bounds, findings)
+        }
+    };
+    number.unwrap_or(MAIN_TABLE)
+}
+
+fn ttl(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> ttl::Policy {
+    let default = ttl::Policy::Fixed(ttl::Policy::DEFAULT);
+    let Some(typed) = typed else {
+        return default;
     };
     match typed.get_ref() {
         WordOrNumber::Number(number) => {
-            bounded("tunnel.ttl", *number, typed.span(), (1, u8::MAX), findings)
-                .unwrap_or(DEFAULT_TTL)
+            let bounds = (1, u8::MAX);
+            bounded("tunnel.ttl", *number, typed.span(), bounds, findings)
+                .and_then(NonZeroU8::new)
+                .map_or(default, ttl::Policy::Fixed)
         }
-        WordOrNumber::Word(word) => {
-            let message = match word.as_str() {
-                "inherit" => "an inherited TTL is not in this version",
-                _ => "`tunnel.ttl` must be from 1 to 255",
-            };
-            let problem = Diagnostic::error(message).at(typed.span());
-            findings.push(problem.help("write a number without quotes, as in ttl = 64"));
-            DEFAULT_TTL
+        WordOrNumber::Word(word) if word == "inherit" => ttl::Policy::Inherit,
+        WordOrNumber::Word(_) => {
+            findings.push(
+                Diagnostic::error("`tunnel.ttl` must be \"inherit\" or from 1 to 255")
+                    .at(typed.span())
+                    .help("a number is written without quotes"),
+            );
+            default
         }
     }
 }

@@ -11,9 +11,11 @@ fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
         addresses: parse(addresses),
         peer_address: None,
         routes: parse(routes),
+        table: MAIN_TABLE,
         metric: 100,
         gre: secure_gre_gre::Config::default(),
-        ttl: 64,
+        ttl: secure_gre_gre::ttl::Policy::Fixed(secure_gre_gre::ttl::Policy::DEFAULT),
+        df: secure_gre_gre::df::Policy::Set,
         tos: secure_gre_gre::tos::Policy::Inherit,
         mtu: None,
         mss_clamp: true,
@@ -164,6 +166,57 @@ fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
         drop(queue);
         host.lower().await.unwrap();
     });
+}
+
+/// Policy tables: routes and guards where rules look for them, the subnets where the kernel has
+/// them, and the peer pinned in both where its address is covered.
+#[test]
+fn routes_of_another_table_fail_closed_and_never_recursive_there() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
+        let tenant = Tunnel {
+            table: 100,
+            ..tunnel(&["10.255.0.1/30"], &["0.0.0.0/0"])
+        };
+        let raised = Host::raise(&netlink, folder.path(), "berlin", &tenant, 1400).await;
+        let (mut host, queue) = raised.unwrap();
+        let peer = "192.0.2.2".parse().unwrap();
+        host.pin(peer, None, Via::default()).await.unwrap();
+        host.open().await.unwrap();
+        assert_eq!(
+            placed_routes(&netlink).await,
+            [
+                (100, "0.0.0.0/1", false),
+                (100, "0.0.0.0/1", true),
+                (100, "128.0.0.0/1", false),
+                (100, "128.0.0.0/1", true),
+                (100, "192.0.2.2/32", true),
+                (254, "10.255.0.0/30", false),
+                (254, "192.0.2.2/32", true),
+            ]
+            .map(|(table, destination, leads)| (table, destination.to_owned(), leads))
+        );
+        // As a crash leaves it, for the next run to take over.
+        drop((host, queue));
+        assert!(sweep(folder.path(), "berlin").await.unwrap());
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+    });
+}
+
+/// Table and destination of our routes, and whether they lead somewhere.
+async fn placed_routes(netlink: &Netlink) -> Vec<(u32, String, bool)> {
+    let routes = netlink.list_own_routes().await.unwrap();
+    let mut placed: Vec<_> = routes
+        .iter()
+        .map(|route| {
+            let leads = route.target != Target::Unreachable;
+            (route.table, route.destination.to_string(), leads)
+        })
+        .collect();
+    placed.sort_unstable();
+    placed
 }
 
 #[test]

@@ -112,7 +112,12 @@ impl Tunnel {
         via: Via,
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
-        let wire = Arc::new(Wire::new(path, via, encapsulation, self.config.tunnel.ttl)?);
+        let wire = Arc::new(Wire::new(
+            path,
+            via,
+            encapsulation,
+            self.config.tunnel.ttl.own(),
+        )?);
         let (notes, peer) = (self.channels.notes.clone(), self.id);
         let tell = move |note| {
             // The loop is gone, and the link soon too.
@@ -149,7 +154,12 @@ impl Tunnel {
         if outer.wire.is_like(path, via, encapsulation) {
             return Ok(());
         }
-        let wire = Arc::new(Wire::new(path, via, encapsulation, self.config.tunnel.ttl)?);
+        let wire = Arc::new(Wire::new(
+            path,
+            via,
+            encapsulation,
+            self.config.tunnel.ttl.own(),
+        )?);
         outer.link.rewire(Arc::clone(&wire));
         outer.wire = wire;
         Ok(self.follow_path_mtu().await?)
@@ -269,6 +279,8 @@ impl Tunnel {
         LinkConfig {
             gre: tunnel.gre,
             tos: tunnel.tos,
+            ttl: tunnel.ttl,
+            df: tunnel.df,
             mtu: self.host.mtu(),
             mss_clamp: tunnel.mss_clamp,
             reply_v4,

@@ -21,6 +21,8 @@ const CONFIG: LinkConfig = LinkConfig {
         sequence: false,
     },
     tos: gre::tos::Policy::Inherit,
+    ttl: gre::ttl::Policy::Fixed(gre::ttl::Policy::DEFAULT),
+    df: gre::df::Policy::Set,
     mtu: 1400,
     mss_clamp: true,
     reply_v4: None,
@@ -62,7 +64,15 @@ async fn end(
 fn wire(local: Ipv4Addr, remote: Ipv4Addr, encapsulation: Encapsulation) -> Arc<Wire> {
     let [local, remote] = [local, remote].map(|ip| SocketAddr::from((ip, NAT_TRAVERSAL_PORT)));
     let path = Path { local, remote };
-    Arc::new(Wire::new(path, Via::default(), encapsulation, 64).unwrap())
+    Arc::new(
+        Wire::new(
+            path,
+            Via::default(),
+            encapsulation,
+            gre::ttl::Policy::DEFAULT,
+        )
+        .unwrap(),
+    )
 }
 
 async fn both_ends(netlink: &Netlink) -> (End, End) {

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, SockType, setsockopt, socket, sockopt};
 
-use super::WireError;
 use super::batch::Content;
+use super::{OuterFields, WireError};
 use crate::net::outer::{Encapsulation, OnSharedPort, Path, Via, on_shared_port};
 use crate::net::sys::{self, Family};
 
@@ -79,23 +79,39 @@ impl Kind {
         Ok(socket)
     }
 
-    /// DF, TTL and the TOS of what arrives. No IP_RECVERR: without it the kernel keeps the path MTU
+    /// The TOS of what arrives. No IP_RECVERR: without it the kernel keeps the path MTU
     /// and reports EMSGSIZE all the same, while an error queue would have to be emptied before
     /// poll(2) rests again. UDP checksums are the kernel's default, real ones (D49).
-    pub(super) fn configure(self, socket: &OwnedFd, ttl: u8) -> Result<(), WireError> {
-        let set = || match self.family {
+    pub(super) fn configure(self, socket: &OwnedFd) -> Result<(), Errno> {
+        match self.family {
+            Family::V4 => setsockopt(socket, sockopt::IpRecvTos, &true),
+            Family::V6 => setsockopt(socket, sockopt::Ipv6RecvTClass, &true),
+        }
+    }
+
+    /// TTL and DF of what is sent. Packets that may be fragmented leave IPv4's DF clear, whatever is
+    /// known of the path; over IPv6 this host cuts them to the path's MTU.
+    pub(super) fn set_fields(self, socket: &OwnedFd, fields: OuterFields) -> Result<(), Errno> {
+        let OuterFields { ttl, may_fragment } = fields;
+        let ttl = libc::c_int::from(ttl.get());
+        match self.family {
             Family::V4 => {
-                setsockopt(socket, sys::Ipv4MtuDiscover, &libc::IP_PMTUDISC_DO)?;
-                setsockopt(socket, sockopt::Ipv4Ttl, &ttl.into())?;
-                setsockopt(socket, sockopt::IpRecvTos, &true)
+                let discover = match may_fragment {
+                    true => libc::IP_PMTUDISC_DONT,
+                    false => libc::IP_PMTUDISC_DO,
+                };
+                setsockopt(socket, sys::Ipv4MtuDiscover, &discover)?;
+                setsockopt(socket, sockopt::Ipv4Ttl, &ttl)
             }
             Family::V6 => {
-                setsockopt(socket, sys::Ipv6MtuDiscover, &libc::IPV6_PMTUDISC_DO)?;
-                setsockopt(socket, sockopt::Ipv6Ttl, &ttl.into())?;
-                setsockopt(socket, sockopt::Ipv6RecvTClass, &true)
+                let discover = match may_fragment {
+                    true => libc::IPV6_PMTUDISC_WANT,
+                    false => libc::IPV6_PMTUDISC_DO,
+                };
+                setsockopt(socket, sys::Ipv6MtuDiscover, &discover)?;
+                setsockopt(socket, sockopt::Ipv6Ttl, &ttl)
             }
-        };
-        set().map_err(|errno| WireError::os("set up a socket", errno))
+        }
     }
 
     /// Native ESP has no ports.

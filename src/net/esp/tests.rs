@@ -1,5 +1,5 @@
 use std::net::{SocketAddr, UdpSocket};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
 use super::kind::ipv4_header_length;
@@ -10,6 +10,7 @@ use crate::net::outer::NAT_TRAVERSAL_PORT;
 use crate::net::outer::Via;
 use crate::net::poll::wait_readable;
 use crate::net::sandbox;
+use crate::net::tun::Queue;
 
 const NATIVE: Encapsulation = Encapsulation::None;
 const UDP: Encapsulation = Encapsulation::Udp { keepalives: false };
@@ -37,7 +38,8 @@ fn path(local: &str, remote: &str) -> Path {
 }
 
 fn lay(encapsulation: Encapsulation, local: &str, remote: &str) -> Result<Wire, WireError> {
-    Wire::new(path(local, remote), Via::default(), encapsulation, 64)
+    let ttl = NonZeroU8::new(64).unwrap();
+    Wire::new(path(local, remote), Via::default(), encapsulation, ttl)
 }
 
 /// Both ends of a wire of that kind.
@@ -83,7 +85,10 @@ fn batch(slot_size: usize) -> ReceiveBatch {
 }
 
 fn plain(esp: &[u8]) -> Outgoing<'_> {
-    Outgoing { esp, tos: 0 }
+    Outgoing {
+        esp,
+        ..Outgoing::default()
+    }
 }
 
 /// Everything that comes, as (ESP packet, TOS). The kernel may take its time, also within a host.
@@ -115,9 +120,11 @@ fn packets_arrive_in_order_with_their_own_tos() {
             // More than one batch, and every TOS that a system call can mix.
             let sent = (1..151_u8).map(|n| (vec![n; 8 + usize::from(n)], n.wrapping_mul(4) & 0xfd));
             let sent = sent.collect::<Vec<_>>();
-            let outcome = a
-                .send(sent.iter().map(|(esp, tos)| Outgoing { esp, tos: *tos }))
-                .unwrap();
+            let packets = sent.iter().map(|(esp, tos)| Outgoing {
+                tos: *tos,
+                ..plain(esp)
+            });
+            let outcome = a.send(packets).unwrap();
             assert_eq!(
                 outcome,
                 SendOutcome {
@@ -145,24 +152,17 @@ fn outer_headers() {
             (NATIVE, "2001:db8::1", "2001:db8::2"),
             (UDP, "2001:db8::1", "2001:db8::2"),
         ] {
-            let wire = Wire::new(path(local, remote), Via::default(), encapsulation, 33).unwrap();
+            let ttl = NonZeroU8::new(33).unwrap();
+            let path = path(local, remote);
+            let wire = Wire::new(path, Via::default(), encapsulation, ttl).unwrap();
             wire.send([Outgoing {
-                esp: &esp,
                 tos: 0xb8,
+                ..plain(&esp)
             }])
             .unwrap();
             let mut outer = [0; 1500];
             let Overhead { ip, udp } = wire.overhead();
-            let protocol = if udp > 0 { 17 } else { 50 };
-            let length = loop {
-                // The device's own IPv6 packets come in between.
-                let length = network.read(&mut outer).unwrap();
-                let at = if outer[0] >> 4 == 4 { 9 } else { 6 };
-                match length {
-                    Some(length) if outer[at] == protocol => break length,
-                    _ => {}
-                }
-            };
+            let length = next_of(&wire, &network, &mut outer);
             assert_eq!(length, ip + udp + esp.len());
             assert_eq!(outer[length - esp.len()..length], esp);
             if ip == 20 {
@@ -174,6 +174,77 @@ fn outer_headers() {
                 assert_eq!(outer[ip..ip + 4], [0x11, 0x94, 0x11, 0x94]);
                 assert_ne!(outer[ip + 6..ip + 8], [0, 0], "a checksum");
             }
+        }
+    });
+}
+
+/// The length of the next packet of `wire` that leaves by `network`.
+fn next_of(wire: &Wire, network: &Queue, outer: &mut [u8]) -> usize {
+    let protocol = if wire.overhead().udp > 0 { 17 } else { 50 };
+    loop {
+        // The device's own IPv6 packets come in between.
+        let length = network.read(outer).unwrap();
+        let at = if outer[0] >> 4 == 4 { 9 } else { 6 };
+        match length {
+            Some(length) if [protocol, FRAGMENT].contains(&outer[at]) => return length,
+            _ => {}
+        }
+    }
+}
+
+/// The Next Header of an IPv6 fragment.
+const FRAGMENT: u8 = 44;
+
+/// Each packet's own TTL, and DF where it may be fragmented (RFC 4459 §3.1).
+#[test]
+fn packets_have_ttl_and_df_of_their_own() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let addresses = ["192.0.2.1/24", "2001:db8::1/64"];
+        let (network, _) = sandbox::device(&netlink, "outer", &addresses).await;
+        for (encapsulation, local, remote) in [
+            (NATIVE, "192.0.2.1", "192.0.2.2"),
+            (UDP, "192.0.2.1", "192.0.2.2"),
+            (NATIVE, "2001:db8::1", "2001:db8::2"),
+            (UDP, "2001:db8::1", "2001:db8::2"),
+        ] {
+            let wire = lay(encapsulation, local, remote).unwrap();
+            let (short, long) = ([1; 64], [2; 1500]);
+            let fragmented = |esp| Outgoing {
+                may_fragment: true,
+                ..plain(esp)
+            };
+            let inherited = Outgoing {
+                ttl: NonZeroU8::new(7),
+                ..plain(&short)
+            };
+            let sent = [
+                plain(&short),
+                inherited,
+                fragmented(&short),
+                plain(&long),
+                fragmented(&long),
+                plain(&short),
+            ];
+            let outcome = wire.send(sent).unwrap();
+            assert_eq!((outcome.sent, outcome.too_big), (5, 1));
+            let mut outer = [0; 1500];
+            let mut next = || {
+                let length = next_of(&wire, &network, &mut outer);
+                match outer[0] >> 4 {
+                    4 => (length, outer[8], outer[6] & 0x40 != 0),
+                    _ => (length, outer[7], outer[6] != FRAGMENT),
+                }
+            };
+            let Overhead { ip, udp } = wire.overhead();
+            let whole = ip + udp + short.len();
+            assert_eq!(next(), (whole, 64, true));
+            assert_eq!(next(), (whole, 7, true));
+            assert_eq!(next(), (whole, 64, ip == 40), "DF is IPv4's alone");
+            let (_, _, first) = next();
+            let (_, _, second) = next();
+            assert_eq!((first, second), (false, false), "two fragments");
+            assert_eq!(next(), (whole, 64, true));
         }
     });
 }
