@@ -7,10 +7,16 @@
 //!
 //! Not here: how the numbers are shown.
 
+mod key_counts;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use secure_gre_esp as esp;
 use secure_gre_gre as gre;
+
+use self::key_counts::SharedKeyCounts;
+
+pub use self::key_counts::{KeyCount, KeyCounts};
 
 macro_rules! link_drops {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -152,6 +158,8 @@ pub struct Tally {
     pub consumed: u64,
     /// Packets of the peer that ESP has authenticated and not seen before, whatever became of them.
     pub authentic: u64,
+    /// Of the packets dropped, those with a GRE key that no tunnel has.
+    pub strange_keys: KeyCounts,
     drops: [u64; Drop::COUNT],
 }
 
@@ -162,6 +170,7 @@ impl Default for Tally {
             delivered: Traffic::default(),
             consumed: 0,
             authentic: 0,
+            strange_keys: KeyCounts::default(),
             drops: [0; Drop::COUNT],
         }
     }
@@ -192,6 +201,7 @@ impl Tally {
         self.delivered.packets += other.delivered.packets;
         self.delivered.bytes += other.delivered.bytes;
         self.consumed += other.consumed;
+        self.strange_keys.add(&other.strange_keys);
         self.authentic += other.authentic;
         for (sum, packets) in self.drops.iter_mut().zip(other.drops) {
             *sum += packets;
@@ -219,6 +229,7 @@ pub struct Counters {
     delivered_bytes: AtomicU64,
     consumed: AtomicU64,
     authentic: AtomicU64,
+    strange_keys: SharedKeyCounts,
     drops: [AtomicU64; Drop::COUNT],
 }
 
@@ -229,6 +240,7 @@ impl Default for Counters {
             delivered_packets: AtomicU64::new(0),
             delivered_bytes: AtomicU64::new(0),
             consumed: AtomicU64::new(0),
+            strange_keys: SharedKeyCounts::default(),
             authentic: AtomicU64::new(0),
             drops: [const { AtomicU64::new(0) }; Drop::COUNT],
         }
@@ -243,8 +255,10 @@ impl Counters {
             delivered: Traffic { packets, bytes },
             consumed,
             authentic,
+            strange_keys,
             drops,
         } = std::mem::take(tally);
+        self.strange_keys.add(&strange_keys);
         let scalars = [
             (&self.received, received),
             (&self.delivered_packets, packets),
@@ -270,6 +284,7 @@ impl Counters {
                 bytes: read(&self.delivered_bytes),
             },
             consumed: read(&self.consumed),
+            strange_keys: self.strange_keys.read(),
             authentic: read(&self.authentic),
             drops: self.drops.each_ref().map(read),
         }

@@ -107,6 +107,7 @@ pub struct Decapsulator {
     last_sequence: Option<u32>,
     /// What has come since that was old.
     old: OldRun,
+    refused_key: Option<u32>,
 }
 
 /// Old sequence numbers in a row, each newer than the one before it. Late packets mix with those in
@@ -133,7 +134,13 @@ impl Decapsulator {
                 length: 0,
                 newest: 0,
             },
+            refused_key: None,
         }
+    }
+
+    /// The key of the last packet that was dropped for its key; `None`: it had none.
+    pub const fn refused_key(&self) -> Option<u32> {
+        self.refused_key
     }
 
     /// Forgets the last sequence number. To be called when an SA is set up anew, though not for a
@@ -175,9 +182,12 @@ impl Decapsulator {
         })
     }
 
-    fn check_key(&self, key: Option<u32>) -> Result<(), Drop> {
+    fn check_key(&mut self, key: Option<u32>) -> Result<(), Drop> {
+        if self.config.key == key {
+            return Ok(());
+        }
+        self.refused_key = key;
         match (self.config.key, key) {
-            (ours, theirs) if ours == theirs => Ok(()),
             (Some(_), None) => Err(Drop::KeyMissing),
             (None, _) => Err(Drop::KeyUnexpected),
             (Some(_), Some(_)) => Err(Drop::KeyUnknown),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Exit, client_failure, fail, print, table};
 use crate::control::client::Client;
-use crate::control::protocol::{PeerStatus, StatusReport, Traffic, TunnelStatus};
+use crate::control::protocol::{PeerStatus, StatusReport, StrangeKey, Traffic, TunnelStatus};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -130,8 +130,19 @@ fn remarks(peer: &PeerStatus) -> Vec<String> {
     {
         let reasons = reasons(&tunnel.drops);
         lines.push(format!("{} dropped {reasons}\n", tunnel.device));
+        lines.extend(tunnel.strange_keys.iter().map(|strange| {
+            let what = strange_key(*strange);
+            format!("{}: {what} (packets: {})\n", tunnel.device, strange.packets)
+        }));
     }
     lines
+}
+
+fn strange_key(StrangeKey { key, .. }: StrangeKey) -> String {
+    match key {
+        Some(key) => format!("the peer sends key {key}, no tunnel has it"),
+        None => "the peer sends no key, and every tunnel has one".to_owned(),
+    }
 }
 
 fn reasons(drops: &BTreeMap<String, u64>) -> String {

@@ -375,6 +375,18 @@ pub struct TunnelStatus {
     pub inbound: Traffic,
     /// Packets that did not get through, by the reason; reasons that never happened are absent.
     pub drops: BTreeMap<String, u64>,
+    /// GRE keys that the peer sends and no tunnel has: the first few of them.
+    pub strange_keys: Vec<StrangeKey>,
+}
+
+/// A GRE key that the peer sends and no tunnel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StrangeKey {
+    /// The key; `None`: its packets have none.
+    pub key: Option<u32>,
+    /// How many packets came with it.
+    pub packets: u64,
 }
 
 /// What one direction has carried.

@@ -9,11 +9,11 @@ use secure_gre_ike::event::{ChildDetails, IkeDetails, PeerSnapshot};
 
 use super::tunnel::Tunnel;
 use crate::control::protocol::{
-    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PeerState, PeerStatus, Traffic,
-    TunnelStatus,
+    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PeerState, PeerStatus, StrangeKey,
+    Traffic, TunnelStatus,
 };
 use crate::dataplane::LinkCounters;
-use crate::metrics::{Drop, Tally};
+use crate::metrics::{Drop, KeyCount, Tally};
 
 /// One peer as it is at `now`.
 pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> PeerStatus {
@@ -80,6 +80,10 @@ fn child(now: Instant, encapsulation: Encapsulation, details: &ChildDetails) -> 
 fn tunnel_status(tunnel: &Tunnel) -> TunnelStatus {
     let LinkCounters { outbound, inbound } = tunnel.counters();
     let drops = outbound.drops().chain(inbound.drops());
+    let strange_keys = inbound
+        .strange_keys
+        .iter()
+        .map(|KeyCount { key, packets }| StrangeKey { key, packets });
     let config = &tunnel.config().tunnel;
     TunnelStatus {
         device: tunnel.host().device().to_owned(),
@@ -89,6 +93,7 @@ fn tunnel_status(tunnel: &Tunnel) -> TunnelStatus {
         outbound: traffic(&outbound),
         inbound: traffic(&inbound),
         drops: sum_by_name(drops),
+        strange_keys: strange_keys.collect(),
     }
 }
 

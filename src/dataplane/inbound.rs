@@ -140,6 +140,19 @@ impl<N: FnMut(Note)> Inbound<N> {
         !self.due.is_empty()
     }
 
+    fn refuse(&mut self, reason: Drop) {
+        let by_key = [
+            gre::Drop::KeyMissing,
+            gre::Drop::KeyUnexpected,
+            gre::Drop::KeyUnknown,
+        ];
+        if by_key.map(Drop::Gre).contains(&reason) {
+            let key = self.decapsulator.refused_key();
+            self.tally.strange_keys.count(key, 1);
+        }
+        self.tally.drop(reason, 1);
+    }
+
     fn open_one(&mut self, arrival: Arrival<'_>, deliver: &mut impl FnMut(&mut [u8]) -> bool) {
         self.tally.received += 1;
         match self.accept(arrival) {
@@ -151,7 +164,7 @@ impl<N: FnMut(Note)> Inbound<N> {
                 }
             }
             Ok(Accepted::Dummy) => self.tally.consumed += 1,
-            Err(reason) => self.tally.drop(reason, 1),
+            Err(reason) => self.refuse(reason),
         }
     }
 

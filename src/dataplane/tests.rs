@@ -409,6 +409,29 @@ fn gre_behind_a_destination_options_header_is_delivered() {
     assert_eq!(receiver.dropped(gre::Drop::DestinationOptions), 1);
 }
 
+/// D54
+#[test]
+fn packets_with_a_key_that_no_tunnel_has_are_counted_under_it() {
+    let with_key = |key| LinkConfig {
+        gre: gre::Config { key, ..CONFIG.gre },
+        ..CONFIG
+    };
+    let (_, mut receiver) = pair(&with_key(Some(0)));
+    let keys = [Some(1001), None, Some(1001), Some(0)];
+    for (sent, key) in keys.into_iter().enumerate() {
+        let (mut sender, _) = pair(&with_key(key));
+        // The numbers of one SA.
+        sender.send(&numbered(sent));
+        receiver.receive(sender.send(&[udp4(0, DF, 40)]));
+    }
+    let counts = receiver.path.tally().strange_keys;
+    let counts: Vec<_> = counts.iter().map(|c| (c.key, c.packets)).collect();
+    assert_eq!(counts, [(Some(1001), 2), (None, 1)]);
+    assert_eq!(receiver.dropped(gre::Drop::KeyUnknown), 2);
+    assert_eq!(receiver.dropped(gre::Drop::KeyMissing), 1);
+    assert_eq!(receiver.path.tally().delivered.packets, 1);
+}
+
 /// D45, RFC 4303 §3.3.3
 #[test]
 fn an_exhausted_sa_sends_nothing_more_and_says_so_once() {

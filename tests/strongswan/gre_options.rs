@@ -136,6 +136,12 @@ fn keys_differ(topology: &Topology, guest: &Guest) {
         tunnel["drops"]["gre_key_unknown"].as_u64() >= Some(3),
         "{tunnel}"
     );
+    assert_eq!(tunnel["strange-keys"][0]["key"], 1001, "{tunnel}");
+    let shown = product.command("status", &[]).expect("status");
+    assert!(
+        shown.contains("the peer sends key 1001, no tunnel has it"),
+        "{shown}"
+    );
     assert_eq!(product.interrupt().code, Some(0));
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::protocol::{
     ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PROTOCOL_VERSION,
-    PeerState,
+    PeerState, StrangeKey,
 };
 use crate::net::netns::NetworkNamespace;
 
@@ -46,6 +46,16 @@ fn report() -> StatusReport {
                 bytes: 420,
             },
             drops: BTreeMap::from([("no-sa".to_owned(), 2), ("replay".to_owned(), 1)]),
+            strange_keys: vec![
+                StrangeKey {
+                    key: Some(1001),
+                    packets: 3,
+                },
+                StrangeKey {
+                    key: None,
+                    packets: 1,
+                },
+            ],
         }],
     };
     let waiting = PeerStatus {
@@ -83,6 +93,10 @@ TUNNEL  PEER    KEY   MTU   OUT                   IN                    DROPS
 sgre0   berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
 
 sgre0 dropped 2 no-sa, 1 replay
+
+sgre0: the peer sends key 1001, no tunnel has it (packets: 3)
+
+sgre0: the peer sends no key, and every tunnel has one (packets: 1)
 
 paris: no answer from 192.0.2.7
 
