@@ -119,9 +119,9 @@ fn tunnel_row(peer: &PeerStatus, tunnel: &TunnelStatus) -> [String; 7] {
 
 /// What a person wants to know when something is not as it should be.
 fn remarks(peer: &PeerStatus) -> Vec<String> {
-    let failure = peer.last_failure.iter();
-    let mut lines: Vec<String> = failure
-        .map(|failure| format!("{}: {failure}\n", peer.name))
+    let causes = peer.last_failure.iter().chain(&peer.obstacles);
+    let mut lines: Vec<String> = causes
+        .map(|cause| format!("{}: {cause}\n", peer.name))
         .collect();
     for tunnel in peer
         .tunnels

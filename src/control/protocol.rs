@@ -252,6 +252,8 @@ pub struct PeerStatus {
     pub children: Vec<ChildStatus>,
     /// Why the last attempt failed, while nothing is up.
     pub last_failure: Option<String>,
+    /// What on this host stands in its way, each with the command that mends it, as of the last look.
+    pub obstacles: Vec<String>,
     /// Its GRE tunnels.
     pub tunnels: Vec<TunnelStatus>,
 }

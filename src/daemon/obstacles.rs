@@ -1,5 +1,11 @@
 //! What on this host stands in a tunnel's way and only its owner may change: each is a warning with
-//! the command that mends it. What cannot be read is taken for fine.
+//! the command that mends it. What cannot be read is taken for fine. Settings are looked at here, packet
+//! filters by [`firewall`].
+
+mod filter;
+mod firewall;
+mod iptables;
+mod nftables;
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +15,17 @@ use crate::net::prefix::Prefix;
 /// Where the kernel shows its settings.
 const SETTINGS: &str = "/proc/sys/net";
 
-/// The obstacles for a tunnel on `device` to `routes` whose outer packets go by `underlay`.
-pub(super) fn find(routes: &[Prefix], device: &str, underlay: &str) -> Vec<String> {
+pub(super) use self::firewall::Outer;
+
+/// The obstacles for a tunnel on `device` to `routes`. May take as long as programs do that list the
+/// rules of a packet filter.
+pub(super) async fn find(routes: &[Prefix], device: &str, outer: &Outer) -> Vec<String> {
+    let mut found = in_settings(routes, device, &outer.underlay);
+    found.extend(firewall::find(outer).await);
+    found
+}
+
+fn in_settings(routes: &[Prefix], device: &str, underlay: &str) -> Vec<String> {
     let mut found = Vec::new();
     let any = |ipv4| routes.iter().any(|route| route.addr().is_ipv4() == ipv4);
     for (ipv4, setting) in [
@@ -72,12 +87,12 @@ mod tests {
             set("ipv4/ip_forward", "1");
             set("ipv6/conf/all/forwarding", "1");
             let both = ["10.20.0.0/16", "2001:db8:20::/48"].map(|route| route.parse().unwrap());
-            assert!(find(&both, "lo", "lo").is_empty());
+            assert!(in_settings(&both, "lo", "lo").is_empty());
 
             set("ipv4/ip_forward", "0");
             set("ipv6/conf/all/forwarding", "0");
-            assert!(find(&[], "lo", "lo").is_empty());
-            let found = find(&both, "lo", "none");
+            assert!(in_settings(&[], "lo", "lo").is_empty());
+            let found = in_settings(&both, "lo", "none");
             assert!(
                 found[0].ends_with("sysctl -w net.ipv4.ip_forward=1"),
                 "{found:?}"
@@ -85,13 +100,16 @@ mod tests {
             assert!(found[1].ends_with("sysctl -w net.ipv6.conf.all.forwarding=1"));
 
             set("ipv4/conf/lo/rp_filter", "1");
-            let found = find(&[], "lo", "none");
+            let found = in_settings(&[], "lo", "none");
             assert!(
                 found[0].ends_with("sysctl -w net.ipv4.conf.lo.rp_filter=2"),
                 "{found:?}"
             );
             set("ipv4/conf/all/rp_filter", "2");
-            assert!(find(&[], "lo", "none").is_empty(), "the greater one holds");
+            assert!(
+                in_settings(&[], "lo", "none").is_empty(),
+                "the greater one holds"
+            );
         });
     }
 }

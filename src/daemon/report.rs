@@ -33,6 +33,7 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> Pe
         ike: newest.map(|(details, _)| ike_sa(now, details)),
         children: children.collect(),
         last_failure: snapshot.last_failure.as_ref().map(ToString::to_string),
+        obstacles: tunnel.obstacles().to_vec(),
         tunnels: vec![tunnel_status(tunnel)],
     }
 }

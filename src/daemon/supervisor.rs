@@ -29,7 +29,7 @@ use self::ends::EndSignals;
 use self::events::ike_path;
 use super::host::shared_guard;
 use super::locate::{self, LocateError};
-use super::tunnel::{Channels, ReachError, Reached, Reaction, Tunnel, TunnelNote};
+use super::tunnel::{Channels, Obstacles, ReachError, Reached, Reaction, Tunnel, TunnelNote};
 use super::{AddError, Clash, UpError};
 use crate::config;
 use crate::control::server::{Call, Server};
@@ -42,7 +42,7 @@ use crate::telemetry::{self, Listeners, peer_span};
 /// The longest UDP payload.
 const DATAGRAM_OCTETS: usize = 65_535;
 
-/// Control requests, and resolver's answers, that may wait for the loop.
+/// Control requests, and answers of those who look beside the loop, that may wait for it.
 const CALLS: usize = 16;
 
 /// IKE messages of wires in UDP that may wait for the loop. Each is a few hundred octets; more than
@@ -71,6 +71,7 @@ pub(super) struct Supervisor {
     notes: mpsc::UnboundedReceiver<TunnelNote>,
     messages: mpsc::Receiver<Message>,
     channels: Channels,
+    obstacles: mpsc::Receiver<Obstacles>,
     located: mpsc::Receiver<Located>,
     located_sender: mpsc::Sender<Located>,
     /// Peers whose [`Sponsor`] is gone.
@@ -151,9 +152,11 @@ impl Supervisor {
         let (call_sender, calls) = mpsc::channel(CALLS);
         let (note_sender, notes) = mpsc::unbounded_channel();
         let (message_sender, messages) = mpsc::channel(MESSAGES);
+        let (obstacle_sender, obstacles) = mpsc::channel(CALLS);
         let channels = Channels {
             notes: note_sender,
             messages: message_sender,
+            obstacles: obstacle_sender,
         };
         let (located_sender, located) = mpsc::channel(CALLS);
         let (hang_up_sender, hang_ups) = mpsc::channel(CALLS);
@@ -175,6 +178,7 @@ impl Supervisor {
             notes,
             messages,
             channels,
+            obstacles,
             located,
             located_sender,
             hang_ups,
@@ -278,6 +282,7 @@ impl Supervisor {
                 () = self.ends.any() => self.on_interrupt().await,
                 Some(note) = self.notes.recv() => self.on_note(note).await,
                 Some(located) = self.located.recv() => self.on_located(located).await,
+                Some(obstacles) = self.obstacles.recv() => self.on_obstacles(obstacles),
                 Some(call) = self.calls.recv() => self.on_call(call).await,
                 () = self.watch.changed() => self.on_change().await,
                 Some(peer) = self.hang_ups.recv() => self.on_hang_up(peer).await,
@@ -388,6 +393,13 @@ impl Supervisor {
     async fn on_located(&mut self, Located { peer, addresses }: Located) {
         let span = self.span(peer);
         self.reach(peer, addresses).instrument(span).await;
+    }
+
+    fn on_obstacles(&mut self, Obstacles { peer, found }: Obstacles) {
+        let span = self.span(peer);
+        if let Some(tunnel) = self.tunnels.get_mut(&peer) {
+            span.in_scope(|| tunnel.name_obstacles(found));
+        }
     }
 
     /// The peer's addresses are known: what is left is the way there.

@@ -51,12 +51,20 @@ pub(super) struct TunnelNote {
     pub(super) note: Note,
 }
 
-/// What the packet workers say to the loop.
+/// What was found on the host to stand in a tunnel's way.
+#[derive(Debug)]
+pub(super) struct Obstacles {
+    pub(super) peer: PeerId,
+    pub(super) found: Vec<String>,
+}
+
+/// What the packet workers, and those who look beside the loop, say to it.
 #[derive(Clone)]
 pub(super) struct Channels {
     pub(super) notes: mpsc::UnboundedSender<TunnelNote>,
     /// IKE messages that came between ESP packets in UDP.
     pub(super) messages: mpsc::Sender<Message>,
+    pub(super) obstacles: mpsc::Sender<Obstacles>,
 }
 
 /// See the module.

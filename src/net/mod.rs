@@ -16,6 +16,7 @@ pub mod prefix;
 pub mod privilege;
 pub mod signals;
 mod sys;
+pub mod tool;
 pub mod tun;
 
 #[cfg(test)]

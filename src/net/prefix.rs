@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// An address and how many of its leading bits name the network. The host bits are kept, so that
@@ -58,6 +59,15 @@ impl Prefix {
         Self::new(addr, self.len).is_some_and(|other| {
             addr.is_ipv4() == self.addr.is_ipv4() && other.network() == self.network()
         })
+    }
+
+    /// All addresses inside.
+    pub fn range(&self) -> RangeInclusive<IpAddr> {
+        let last = match self.network().addr {
+            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() | !mask_v4(self.len))),
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() | !mask_v6(self.len))),
+        };
+        self.network().addr..=last
     }
 
     /// The two halves of "everything"; any other prefix by itself. As routes they lead where the

@@ -8,6 +8,7 @@ use nix::unistd::geteuid;
 const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
+    ("nft", "nftables"),
     ("tcpdump", "tcpdump"),
     ("iperf3", "iperf3"),
     ("modprobe", "kmod"),

@@ -32,6 +32,7 @@ fn report() -> StatusReport {
         }),
         children: vec![child(0x0102_0304, 7300), child(0xa1b2_c3d4, 59)],
         last_failure: None,
+        obstacles: vec![],
         tunnels: vec![TunnelStatus {
             device: "sgre0".to_owned(),
             addresses: vec!["10.255.0.1/30".to_owned()],
@@ -66,6 +67,7 @@ fn report() -> StatusReport {
         ike: None,
         children: vec![],
         last_failure: Some("no answer from 192.0.2.7".to_owned()),
+        obstacles: vec!["this host drops it; to admit it: a command".to_owned()],
         tunnels: vec![],
     };
     let daemon = Daemon {
@@ -99,6 +101,8 @@ sgre0: the peer sends key 1001, no tunnel has it (packets: 3)
 sgre0: the peer sends no key, and every tunnel has one (packets: 1)
 
 paris: no answer from 192.0.2.7
+
+paris: this host drops it; to admit it: a command
 
 IKE dropped 4 ike_unknown_peer
 ";

@@ -26,6 +26,7 @@ fn peer(name: &str) -> PeerStatus {
         ike: None,
         children: vec![],
         last_failure: None,
+        obstacles: vec![],
         tunnels: vec![],
     }
 }

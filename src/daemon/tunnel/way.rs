@@ -12,7 +12,8 @@ use secure_gre_ike::config::{OnFailure, UdpEncapsulation};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    LOCATE_AGAIN, LOCATE_AGAIN_MAX, Outer, ReachError, Reached, Reaction, Tunnel, TunnelNote,
+    LOCATE_AGAIN, LOCATE_AGAIN_MAX, Obstacles, Outer, ReachError, Reached, Reaction, Tunnel,
+    TunnelNote,
 };
 use crate::daemon::host::HostError;
 use crate::daemon::mtu::device_mtu;
@@ -74,7 +75,7 @@ impl Tunnel {
         } else {
             return Ok(Reached::Elsewhere);
         }
-        self.name_obstacles(&way);
+        self.look_for_obstacles(local, remote, way.link_name);
         self.locate_at = None;
         self.locate_wait = LOCATE_AGAIN;
         Ok(Reached::Way { local, remote })
@@ -165,14 +166,36 @@ impl Tunnel {
         Ok(self.follow_path_mtu().await?)
     }
 
+    /// Looks beside the loop for what on the host stands in the way; see [`Self::name_obstacles`].
+    fn look_for_obstacles(&self, local: IpAddr, remote: IpAddr, underlay: String) {
+        let (peer, sender) = (self.id, self.channels.obstacles.clone());
+        let routes = self.config.tunnel.routes.clone();
+        let device = self.host.device().to_owned();
+        let outer = obstacles::Outer {
+            local,
+            remote,
+            underlay,
+            initiates: self.config.initiate,
+            encapsulation: self.config.encapsulation,
+        };
+        tokio::spawn(async move {
+            let found = obstacles::find(&routes, &device, &outer).await;
+            // The loop is gone: nobody waits for the answer.
+            let _ = sender.send(Obstacles { peer, found }).await;
+        });
+    }
+
     /// Says what on the host stands in the way, unless that was said.
-    fn name_obstacles(&mut self, way: &RouteInfo) {
-        let routes = &self.config.tunnel.routes;
-        let found = obstacles::find(routes, self.host.device(), &way.link_name);
+    pub(in crate::daemon) fn name_obstacles(&mut self, found: Vec<String>) {
         for obstacle in found.iter().filter(|one| !self.obstacles.contains(one)) {
             warn!("{}: {obstacle}", self.name());
         }
         self.obstacles = found;
+    }
+
+    /// What on the host stood in the way when it was last looked for.
+    pub(in crate::daemon) fn obstacles(&self) -> &[String] {
+        &self.obstacles
     }
 
     /// The host's addresses, links or routes have changed: packets follow the way that there is.
