@@ -102,6 +102,10 @@ pub const DATAGRAM_OCTETS: usize = 1_280;
 /// a path of which nothing is known.
 pub const LEAST_DATAGRAM_OCTETS_V4: usize = 576;
 
+/// Octets of the IP datagrams that a peer can make us divide our messages into, by dividing its own
+/// that small: of less, nearly nothing would be left for the message.
+pub const LEARNED_DATAGRAM_OCTETS_MIN: usize = 128;
+
 /// Transmissions of a request before it is divided into smaller fragments: after this many losses,
 /// its size is a likelier cause than chance. With the default schedule, three seconds.
 pub const TRANSMISSIONS_OF_ONE_SIZE: u32 = 3;

@@ -92,7 +92,7 @@ impl Protection {
     pub(crate) fn divide_further(&mut self, core: &Core, message: &Outgoing) -> Option<Outgoing> {
         let (header, payloads) = message.divisible()?;
         let ip = core.path.remote.ip();
-        self.datagram_octets = least_octets(ip);
+        self.datagram_octets = self.datagram_octets.min(least_octets(ip));
         let longest = ike_octets(ip, self.datagram_octets);
         let datagrams = wire::seal_within(header, payloads, longest, &mut self.sealing);
         (datagrams.len() > message.len()).then(|| Outgoing::divided(datagrams, None))
@@ -175,7 +175,8 @@ impl Protection {
     /// §2.5.1): it may know the path better.
     fn learn(&mut self, ip: IpAddr, longest: usize) {
         let theirs = longest.saturating_add(around_octets(ip));
-        self.datagram_octets = self.datagram_octets.min(theirs).max(least_octets(ip));
+        let theirs = theirs.max(limits::LEARNED_DATAGRAM_OCTETS_MIN);
+        self.datagram_octets = self.datagram_octets.min(theirs);
     }
 
     const fn slot(&mut self, header: &Header) -> &mut Reassembly {

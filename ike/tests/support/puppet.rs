@@ -15,7 +15,7 @@ use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal, esp_offer, i
 use secure_gre_ike::secret::Secret;
 use secure_gre_ike::wire::{
     self, AuthMethod, Authentication, Datagram, ExchangeType, Header, Identification, IkeSpi,
-    Notify, NotifyType, Payload, Proposal, TrafficSelector,
+    Notify, NotifyType, Payload, PayloadType, Place, Proposal, TrafficSelector,
 };
 
 use super::{A, B, Setup};
@@ -219,6 +219,42 @@ impl Session {
         self.seal(&header, p)
     }
 
+    /// The same in fragments of at most so many octets each.
+    pub(crate) fn fragments(
+        &mut self,
+        header: &Header,
+        p: &[Payload],
+        most: usize,
+    ) -> Vec<Vec<u8>> {
+        wire::seal_within(header, p, most, &mut self.sealing)
+    }
+
+    /// What fragments, or a single message, say together.
+    pub(crate) fn open_all(&self, datagrams: &[Vec<u8>]) -> Vec<Payload> {
+        let [fragments @ .., last] = datagrams else {
+            panic!("nothing was sent");
+        };
+        if fragments.is_empty() && Datagram::parse(last).unwrap().place().is_none() {
+            return self.open(last);
+        }
+        let mut first = PayloadType::NONE;
+        let mut octets = Vec::new();
+        for (datagram, number) in datagrams.iter().zip(1..) {
+            let datagram = Datagram::parse(datagram).unwrap();
+            let fragment = datagram.open_fragment(&self.opening).unwrap();
+            let total = u16::try_from(datagrams.len()).unwrap();
+            assert_eq!(Some(fragment.place), Place::new(number, total));
+            if number == 1 {
+                first = fragment.first;
+            } else {
+                // D24.
+                assert_eq!(fragment.first, PayloadType::NONE);
+            }
+            octets.extend(fragment.octets);
+        }
+        wire::parse_inner(first, &octets).unwrap()
+    }
+
     /// A response that is sealed.
     pub(crate) fn response(&mut self, exchange: ExchangeType, id: u32, p: &[Payload]) -> Vec<u8> {
         let header = self.header(exchange, id, true);
@@ -235,6 +271,27 @@ impl Session {
         message[24..28].copy_from_slice(&u32::try_from(28 + body).unwrap().to_be_bytes());
         message.extend([first, 0]);
         message.extend(u16::try_from(body).unwrap().to_be_bytes());
+        self.sealing.seal(&mut message, plaintext);
+        message
+    }
+
+    /// A fragment with any numbers and any part of a message.
+    pub(crate) fn sealed_fragment(
+        &mut self,
+        header: &Header,
+        first: PayloadType,
+        (number, total): (u16, u16),
+        part: &[u8],
+    ) -> Vec<u8> {
+        let plaintext = [part, &[0]].concat();
+        let body = 8 + self.sealing.sealed_octets(plaintext.len());
+        let mut message = wire::encode(header, &[]);
+        message[16] = PayloadType::ENCRYPTED_FRAGMENT.0;
+        message[24..28].copy_from_slice(&u32::try_from(28 + body).unwrap().to_be_bytes());
+        message.extend([first.0, 0]);
+        message.extend(u16::try_from(body).unwrap().to_be_bytes());
+        message.extend(number.to_be_bytes());
+        message.extend(total.to_be_bytes());
         self.sealing.seal(&mut message, plaintext);
         message
     }
