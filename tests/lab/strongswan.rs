@@ -32,6 +32,8 @@ pub(crate) struct Strongswan {
     /// `none` waits for the product, `start` and `trap` initiate.
     pub(crate) start_action: &'static str,
     pub(crate) mobike: bool,
+    /// Octets of the IP datagrams that it divides everything into; `None`: what it does by itself.
+    pub(crate) fragment_octets: Option<u16>,
     /// As charon writes durations, for example `5s`; `0s` is off.
     pub(crate) dpd_delay: &'static str,
 }
@@ -50,6 +52,7 @@ impl Default for Strongswan {
             mode: "transport",
             start_action: "none",
             mobike: false,
+            fragment_octets: None,
             dpd_delay: "0s",
         }
     }
@@ -71,7 +74,12 @@ impl Strongswan {
     /// Makes the GRE device, starts charon and loads this configuration.
     #[track_caller]
     pub(crate) fn start(&self, guest: &Guest) {
-        start_with(guest, &gre_device(self.local, self.remote), &self.render());
+        let fragment_size = self.fragment_octets.map_or(String::new(), |octets| {
+            format!("  fragment_size = {octets}\n")
+        });
+        let charon = CHARON.replacen('{', &format!("{{\n{fragment_size}"), 1);
+        fs::write(guest.shared().join("strongswan.conf"), charon).unwrap();
+        start_charon(guest, &gre_device(self.local, self.remote), &self.render());
     }
 
     /// Puts this configuration in place of the one that charon runs with.
@@ -101,6 +109,11 @@ impl Strongswan {
         } = self;
         let mobike = if *mobike { "yes" } else { "no" };
         let encap = if self.encap { "yes" } else { "no" };
+        let fragmentation = if self.fragment_octets.is_some() {
+            "force"
+        } else {
+            "yes"
+        };
         // "dynamic" is the outer address, in both modes.
         format!(
             "connections {{
@@ -111,6 +124,7 @@ impl Strongswan {
     proposals = {ike_proposals}
     encap = {encap}
     mobike = {mobike}
+    fragmentation = {fragmentation}
     dpd_delay = {dpd_delay}
     local {{
       auth = psk
@@ -148,6 +162,11 @@ secrets {{
 #[track_caller]
 pub(crate) fn start_with(guest: &Guest, gre_device: &str, swanctl_conf: &str) {
     fs::write(guest.shared().join("strongswan.conf"), CHARON).unwrap();
+    start_charon(guest, gre_device, swanctl_conf);
+}
+
+#[track_caller]
+fn start_charon(guest: &Guest, gre_device: &str, swanctl_conf: &str) {
     fs::write(guest.shared().join("swanctl.conf"), swanctl_conf).unwrap();
     guest.expect(gre_device);
     guest.expect(
