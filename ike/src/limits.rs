@@ -62,6 +62,11 @@ pub const REFUSAL_NEWS: Duration = Duration::from_secs(5);
 /// [`KEY_EXCHANGE_OCTETS`] leave room for long lists.
 pub const INIT_OCTETS: usize = 8_192;
 
+/// Half-open SAs of callers from one address: a peer has one, or two where it was rebooted in the
+/// middle; several peers behind one NAT that all call in the same instant fit. Beyond, a caller from
+/// there has to return a cookie, and the oldest gives way to it.
+pub const HALF_OPEN_PER_ADDRESS: usize = 16;
+
 /// How long an initiator may take from IKE_SA_INIT to IKE_AUTH.
 pub const HALF_OPEN: Duration = Duration::from_secs(30);
 

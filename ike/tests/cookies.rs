@@ -307,3 +307,155 @@ fn a_refused_call_evicts_nobody() {
     bench.reply(&auth);
     assert_eq!(bench.pairs(), 1);
 }
+
+/// The puppet's call with the cookie that it was asked for.
+fn with_cookie(half: &Half, asked: &[u8]) -> Vec<u8> {
+    let mut payloads = half.payloads();
+    payloads.insert(0, clear(asked).remove(0));
+    half.request(&payloads)
+}
+
+fn completes(bench: &mut Bench, half: Half, request: Vec<u8>, response: Vec<u8>) {
+    let mut session = half.called(request, response);
+    let payloads = session.auth_payloads();
+    let auth = session.request(ExchangeType::IKE_AUTH, 1, &payloads);
+    bench.reply(&auth);
+    assert_eq!(bench.pairs(), 1);
+}
+
+/// D9: in the moment in which the endpoint begins, its cookie is as good as later: the same each time,
+/// and taken.
+#[test]
+fn cookies_hold_from_the_first_second() {
+    let mut bench = Bench::new(&limits(0, 10));
+    let half = Half::new(1);
+    let request = half.request(&half.payloads());
+    let asked = bench.reply(&request);
+    assert_eq!(bench.reply(&request), asked);
+    let request = with_cookie(&half, &asked);
+    let response = bench.reply(&request);
+    completes(&mut bench, half, request, response);
+}
+
+/// Under load a call is asked for a cookie, and a late copy of it is answered when the load is over: the
+/// caller, which has gone on with the cookie, signs that request (D18, RFC 7296 §2.15).
+#[test]
+fn a_load_that_rises_and_falls_costs_no_attempt() {
+    for cookie_first in [true, false] {
+        let mut bench = Bench::new(&limits(1, 10));
+        let other = Half::new(2);
+        bench.reply(&other.request(&other.payloads()));
+        let half = Half::new(1);
+        let request = half.request(&half.payloads());
+        let asked = bench.reply(&request);
+        bench.pass(Duration::from_secs(31));
+        let response = bench.reply(&request);
+        assert!(clear(&response).len() > 1);
+        let returned = with_cookie(&half, &asked);
+        assert_eq!(bench.reply(&returned), response);
+        assert_eq!(bench.endpoint.half_open(), 1);
+        let signed = if cookie_first { returned } else { request };
+        completes(&mut bench, half, signed, response);
+    }
+}
+
+/// Nobody else can put a request in the place of the one that was answered.
+#[test]
+fn a_call_that_is_under_way_is_not_replaced() {
+    let mut bench = Bench::new(&limits(1, 10));
+    let half = Half::new(1);
+    let request = half.request(&half.payloads());
+    let response = bench.reply(&request);
+    let forged = stateless(&request, cookie(&[7; 33]));
+    bench.drops(&with_cookie(&half, &forged), Drop::MessageId);
+    let mut other = half.payloads();
+    other.push(Payload::VendorId(vec![1]));
+    bench.drops(&half.request(&other), Drop::MessageId);
+    completes(&mut bench, half, request, response);
+}
+
+/// RFC 7296 §2.6: as the initiator. The answer to the first request was lost and its repetition is asked
+/// for a cookie; a cookie that comes after the answer is nothing.
+#[test]
+fn a_cookie_in_answer_to_a_repetition() {
+    let mut bench = Bench::new(&Setup::default());
+    let [first] = bench.connect().try_into().unwrap();
+    bench.pass(Duration::from_millis(500));
+    let second = bench.reply(&stateless(&first, cookie(&[1; 8])));
+    let half = Half::new(1);
+    let response = half.response(&second, &half.payloads());
+    let auth = bench.reply(&response);
+    bench.drops(&stateless(&first, cookie(&[2; 8])), Drop::UnknownSpi);
+    let mut session = half.answered(second, response);
+    assert!(session.vouches_for(&auth));
+    let payloads = session.auth_payloads();
+    bench.receive(&session.response(ExchangeType::IKE_AUTH, 1, &payloads));
+    assert_eq!(bench.pairs(), 1);
+}
+
+/// SECURITY §2: 16 half-open SAs for an address. From there on a caller has to show that it receives
+/// there, although there is no load; then the oldest one of the address gives way, and no other.
+#[test]
+fn one_address_has_sixteen() {
+    let most = secure_gre_ike::limits::HALF_OPEN_PER_ADDRESS;
+    let mut bench = Bench::new(&limits(1000, 1000));
+    let answers = flood(&mut bench, 100);
+    let answered = answers.iter().filter(|answer| clear(answer).len() > 1);
+    assert_eq!((answered.count(), answers.len()), (most, 100));
+    assert_eq!(bench.endpoint.half_open(), most);
+
+    let half = Half::new(1);
+    let asked = bench.reply(&half.request(&half.payloads()));
+    let request = with_cookie(&half, &asked);
+    let response = bench.reply(&request);
+    assert_eq!(bench.endpoint.half_open(), most);
+    completes(&mut bench, half, request, response);
+    assert_eq!(bench.endpoint.half_open(), most - 1);
+}
+
+/// SECURITY §2: whatever strangers send, what is kept is bounded, each datagram is counted or answered,
+/// and an honest peer gets through in the middle of it.
+#[test]
+fn a_hundred_thousand_messages_of_strangers() {
+    let mut bench = Bench::new(&limits(5, 10));
+    let half = Half::new(1);
+    let call = half.request(&half.payloads());
+    let stranger = Path {
+        remote: at("198.51.100.66".parse().unwrap(), 500),
+        ..bench.path
+    };
+    let mut answered = 0;
+    for number in 0..100_000_u32 {
+        let mut datagram = call.clone();
+        datagram[4..8].copy_from_slice(&number.to_be_bytes());
+        let path = match number % 5 {
+            0 => stranger,
+            1 => from_port(&bench, u16::try_from(number % 60_000).unwrap()),
+            2 => {
+                datagram[18] = ExchangeType::IKE_AUTH.0;
+                datagram[8..12].copy_from_slice(&number.to_be_bytes());
+                bench.path
+            }
+            3 => {
+                datagram.truncate(usize::try_from(number).unwrap() % call.len());
+                bench.path
+            }
+            _ => {
+                datagram[28] = number.to_be_bytes()[3];
+                bench.path
+            }
+        };
+        answered += bench.receive_on(path, &datagram).len();
+        assert!(bench.endpoint.half_open() <= 10);
+    }
+    let counted: u64 = bench.counters().values().sum();
+    assert!(answered > 0);
+    assert!(counted >= 100_000 - 10, "{counted}");
+
+    let asked = bench.reply(&call);
+    let request = with_cookie(&half, &asked);
+    let response = bench.reply(&request);
+    completes(&mut bench, half, request, response);
+    bench.pass(Duration::from_secs(31));
+    assert_eq!(bench.endpoint.half_open(), 0);
+}

@@ -39,11 +39,13 @@ fn completes_as_initiator(bench: &mut Bench, mut session: Session) {
     assert_eq!(bench.pairs(), 1);
 }
 
-const ERRORS: [NotifyType; 7] = [
+const ERRORS: [NotifyType; 9] = [
     NotifyType::NO_PROPOSAL_CHOSEN,
     NotifyType::INVALID_SYNTAX,
     NotifyType::AUTHENTICATION_FAILED,
     NotifyType::INVALID_IKE_SPI,
+    NotifyType::INVALID_SPI,
+    NotifyType::INVALID_MESSAGE_ID,
     NotifyType::INVALID_MAJOR_VERSION,
     NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
     NotifyType(9000),
@@ -404,6 +406,79 @@ fn weak_public_values() {
             ));
         }
     }
+}
+
+/// D11, RFC 6989 §2.3, SECURITY lesson 18: points off the curve, the point at infinity as zeros, and
+/// values of another length, which are refused before a key of ours is made.
+#[test]
+fn points_that_are_none() {
+    for (group, keyword, octets) in [(19, "ecp256", 64), (20, "ecp384", 96)] {
+        let ike = format!("aes256gcm16-prfsha256-{keyword}");
+        let setup = Setup {
+            ike: vec![ike.clone().leak()],
+            ..Setup::default()
+        };
+        let mut one = vec![0; octets];
+        one[octets - 1] = 1;
+        let wrong = [
+            vec![],
+            vec![4; octets - 1],
+            vec![4; octets + 1],
+            vec![4; 1_000],
+            vec![0; octets],
+            vec![0xff; octets],
+            vec![4; octets],
+            one,
+        ];
+        for data in wrong {
+            let mut payloads = Half::new(1).payloads();
+            put(
+                &mut payloads,
+                Payload::SecurityAssociation(support::puppet::ike_proposals(&ike)),
+            );
+            put(
+                &mut payloads,
+                Payload::KeyExchange(wire::KeyExchange { group, data }),
+            );
+            let mut bench = Bench::new(&setup);
+            let reply = bench.reply(&Half::new(1).request(&payloads));
+            assert_eq!(clear(&reply), [notify(NotifyType::INVALID_SYNTAX)]);
+            assert!(bench.endpoint.is_idle());
+        }
+    }
+}
+
+/// RFC 7296 §2.21: bodies of IKE_AUTH that are cut to any length, with lengths that agree, to either
+/// end: the genuine one still counts.
+#[test]
+fn truncated_ike_auth_with_the_right_spis_is_dropped() {
+    let cut_to = |message: &[u8], length: usize| {
+        let mut cut = message[..length].to_vec();
+        cut[24..28].copy_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
+        if let Some(sk) = cut.get_mut(30..32) {
+            sk.copy_from_slice(&u16::try_from(length - 28).unwrap().to_be_bytes());
+        }
+        cut
+    };
+    let mut called = fresh();
+    let mut session = half_way_as_initiator(&mut called, 1);
+    let payloads = session.auth_payloads();
+    let request = session.request(AUTH, 1, &payloads);
+    for length in 28..request.len() {
+        called.drops(&cut_to(&request, length), Drop::Unauthenticated);
+    }
+    called.reply(&request);
+    assert_eq!(called.pairs(), 1);
+
+    let mut calling = fresh();
+    let (mut session, _) = half_way_as_responder(&mut calling, 1);
+    let payloads = session.auth_payloads();
+    let response = session.response(AUTH, 1, &payloads);
+    for length in 28..response.len() {
+        calling.drops(&cut_to(&response, length), Drop::Unauthenticated);
+    }
+    calling.receive(&response);
+    assert_eq!(calling.pairs(), 1);
 }
 
 /// D11, RFC 7296 §2.10: 16 to 256 octets, and half the key of the PRF.

@@ -107,6 +107,16 @@ fn no_common_esp_proposal() {
     fails(&Caller::We, &strongswan, "peer.esp.proposals");
 }
 
+/// D26, RFC 7296 §1.3.1: a proposal of tunnel mode is refused, not taken as another.
+#[test]
+fn the_peer_calls_for_tunnel_mode() {
+    let strongswan = Strongswan {
+        mode: "tunnel",
+        ..Strongswan::default()
+    };
+    fails(&Caller::Strongswan, &strongswan, "tunnel mode");
+}
+
 /// D26, RFC 7296 §1.3.1: without USE_TRANSPORT_MODE in the answer the SA is not used.
 #[test]
 fn the_peer_wants_tunnel_mode() {

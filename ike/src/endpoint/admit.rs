@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Endpoint;
+use super::half_open::Caller;
 use super::peer::Intent;
 use crate::config::PeerId;
 use crate::error::Drop;
@@ -13,7 +14,7 @@ use crate::limits;
 use crate::nat::Nat;
 use crate::sa::init::{self, InitReceived};
 use crate::sa::payloads::Payloads;
-use crate::sa::{Core, IkeSa, State, Step};
+use crate::sa::{Core, State, Step};
 use crate::wire::{Datagram, ExchangeType, IkeSpi, Notify, NotifyType};
 
 impl Endpoint {
@@ -34,8 +35,9 @@ impl Endpoint {
         if header.initiator == IkeSpi::NONE || datagram.octets().len() > limits::INIT_OCTETS {
             return Err(Drop::Header);
         }
-        if let Some(spi) = self.half_open.get(&(header.initiator, path.remote)) {
-            return self.repeat_init_reply(now, *spi, path, datagram);
+        let caller = Caller::new(path.remote, header.initiator);
+        if let Some(spi) = self.half_open.get(&caller) {
+            return self.repeat_init_reply(now, spi, path, datagram);
         }
         let peer = self.peer_at(path).ok_or(Drop::UnknownPeer)?;
         // Our own request, sent back to us: its AUTH would be ours too.
@@ -72,9 +74,10 @@ impl Endpoint {
         let mut ctx = self.outside.context(now, false);
         match InitReceived::answer(core, &mut ctx, responder_spi, datagram, &payloads) {
             Ok(sa) => {
-                self.make_room(now);
-                self.half_open
-                    .insert((header.initiator, path.remote), responder_spi);
+                if let Some(spi) = self.half_open.in_the_way_of(path.remote.ip()) {
+                    self.step(now, spi, |_, _| Step::end(None));
+                }
+                self.half_open.insert(caller, responder_spi);
                 self.sas.insert(responder_spi, sa);
                 Ok(())
             }
@@ -82,6 +85,9 @@ impl Endpoint {
         }
     }
 
+    /// Answers a request again. One that differs from the first in a good cookie alone is a repetition
+    /// too: its sender was asked for the cookie before or after the first one was answered, as the load
+    /// rose and fell, and will sign whichever it sent last (D18).
     fn repeat_init_reply(
         &mut self,
         now: Instant,
@@ -89,11 +95,24 @@ impl Endpoint {
         path: Path,
         datagram: &Datagram<'_>,
     ) -> Result<(), Drop> {
-        let Some(State::InitReceived(state)) = self.sas.get(&spi).map(|sa| &sa.state) else {
+        let mut ctx = self.outside.context(now, false);
+        match self.sas.get(&spi).map(|sa| &sa.state) {
+            Some(State::InitReceived(state)) if state.last.repeat(&mut ctx, path, datagram) => {
+                return Ok(());
+            }
+            _ => {}
+        }
+        let payloads = datagram.clear_payloads().map_err(|_| Drop::MessageId)?;
+        let payloads = Payloads::new(payloads);
+        if !self.has_cookie(now, path, datagram, &payloads) {
+            return Err(Drop::MessageId);
+        }
+        let mut ctx = self.outside.context(now, false);
+        let state = self.sas.get_mut(&spi).map(|sa| &mut sa.state);
+        let Some(State::InitReceived(state)) = state else {
             return Err(Drop::MessageId);
         };
-        let mut ctx = self.outside.context(now, false);
-        if state.last.repeat(&mut ctx, path, datagram) {
+        if state.repeat_with_cookie(&mut ctx, path, datagram, &payloads) {
             Ok(())
         } else {
             Err(Drop::MessageId)
@@ -109,6 +128,7 @@ impl Endpoint {
             .map(|(id, _)| *id)
     }
 
+    /// Asks for a cookie where one is wanted and is not there (D9).
     fn check_cookie(
         &mut self,
         now: Instant,
@@ -116,16 +136,14 @@ impl Endpoint {
         datagram: &Datagram<'_>,
         payloads: &Payloads,
     ) -> Result<(), Drop> {
-        if self.half_open.len() < self.half_open_limits.cookies_from {
+        if !self.half_open.asks_for_cookie(path.remote.ip()) {
             return Ok(());
         }
-        self.cookies.roll(self.outside.rng.as_mut(), now);
         let nonce = payloads.nonce().map_err(|_| Drop::Malformed)?;
-        let (remote, spi) = (path.remote.ip(), datagram.header.initiator);
-        let returned = payloads.notify(NotifyType::COOKIE);
-        if returned.is_some_and(|notify| self.cookies.verify(&notify.data, nonce, remote, spi)) {
+        if self.has_cookie(now, path, datagram, payloads) {
             return Ok(());
         }
+        let (remote, spi) = (path.remote.ip(), datagram.header.initiator);
         let cookie = self.cookies.issue(nonce, remote, spi);
         let notify = Notify::with_data(NotifyType::COOKIE, cookie);
         let reply = init::stateless_reply(&datagram.header, notify);
@@ -133,18 +151,21 @@ impl Endpoint {
         Err(Drop::Cookie)
     }
 
-    /// Under the limit there is always room for one more: the oldest half-open SA gives way.
-    fn make_room(&mut self, now: Instant) {
-        if self.half_open.len() < self.half_open_limits.limit.max(1) {
-            return;
-        }
-        let oldest = self
-            .half_open
-            .values()
-            .min_by_key(|spi| self.sas.get(spi).and_then(IkeSa::deadline));
-        if let Some(spi) = oldest.copied() {
-            self.step(now, spi, |_, _| Step::end(None));
-        }
+    /// Whether the request brings a cookie that we have issued to its sender.
+    fn has_cookie(
+        &mut self,
+        now: Instant,
+        path: Path,
+        datagram: &Datagram<'_>,
+        payloads: &Payloads,
+    ) -> bool {
+        self.cookies.roll(self.outside.rng.as_mut(), now);
+        let (Ok(nonce), Some(returned)) = (payloads.nonce(), payloads.notify(NotifyType::COOKIE))
+        else {
+            return false;
+        };
+        let (remote, spi) = (path.remote.ip(), datagram.header.initiator);
+        self.cookies.verify(&returned.data, nonce, remote, spi)
     }
 
     fn refuse_init(

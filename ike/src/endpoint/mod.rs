@@ -3,17 +3,18 @@
 //! single SA negotiates is in `sa`.
 
 mod admit;
+mod half_open;
 mod peer;
 mod settle;
 mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rand_core::{CryptoRng, Rng};
 
+use self::half_open::{Caller, HalfOpen};
 use self::peer::{Intent, Peer};
 use crate::config::{Config, HalfOpenLimits, PeerConfig, PeerId};
 use crate::cookie::CookieJar;
@@ -29,12 +30,10 @@ use crate::wire::{Datagram, HeaderError, IkeSpi, Notify, NotifyType};
 /// All IKE SAs of one host. See the crate's documentation for how it is driven.
 pub struct Endpoint {
     peers: BTreeMap<PeerId, Peer>,
-    half_open_limits: HalfOpenLimits,
     cookies: CookieJar,
     /// By our SPI.
     sas: BTreeMap<IkeSpi, IkeSa>,
-    /// Our SPIs of SAs that wait for IKE_AUTH, by the initiator's SPI and address.
-    half_open: BTreeMap<(IkeSpi, SocketAddr), IkeSpi>,
+    half_open: HalfOpen,
     outside: Outside,
     drops: BTreeMap<Drop, u64>,
 }
@@ -77,10 +76,9 @@ impl Endpoint {
             .map(|peer| (peer.id, Peer::new(Arc::new(peer))));
         Self {
             peers: peers.collect(),
-            half_open_limits: config.half_open,
             cookies,
             sas: BTreeMap::new(),
-            half_open: BTreeMap::new(),
+            half_open: HalfOpen::new(config.half_open),
             outside: Outside {
                 rng,
                 numbers: Numbers::default(),
@@ -227,7 +225,7 @@ impl Endpoint {
 
     /// Bounds unauthenticated state anew; what is there already is left to expire.
     pub fn set_half_open_limits(&mut self, limits: HalfOpenLimits) {
-        self.half_open_limits = limits;
+        self.half_open.limits = limits;
     }
 
     /// The next output; [`Output::Idle`] when there is none. Every `handle_…` is followed by calls
@@ -257,7 +255,12 @@ impl Endpoint {
     /// Whether no SA is left in any state, half-open and closing ones included, nor any number of
     /// one.
     pub fn is_idle(&self) -> bool {
-        self.sas.is_empty() && self.half_open.is_empty() && self.outside.numbers.is_empty()
+        self.sas.is_empty() && self.half_open.len() == 0 && self.outside.numbers.is_empty()
+    }
+
+    /// How many callers have been answered and have not proven anything yet.
+    pub fn half_open(&self) -> usize {
+        self.half_open.len()
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -344,7 +347,7 @@ impl Endpoint {
             return;
         };
         let peer = sa.core.peer.id;
-        let half_open_key = (sa.core.initiator_spi, sa.core.path.remote);
+        let caller = Caller::new(sa.core.path.remote, sa.core.initiator_spi);
         // D39: not even one that is being set up by the peer, which would not survive it.
         let alone = !self.sas_of(peer).any(|(_, other)| {
             matches!(other.state, State::Established(_) | State::InitReceived(_))
@@ -354,8 +357,8 @@ impl Endpoint {
             .sa
             .as_ref()
             .is_some_and(|sa| matches!(sa.state, State::InitReceived(_)));
-        if !still_half_open && self.half_open.get(&half_open_key) == Some(&our_spi) {
-            self.half_open.remove(&half_open_key);
+        if !still_half_open {
+            self.half_open.remove(&caller, our_spi);
         }
         self.apply(now, peer, our_spi, step);
     }

@@ -1,7 +1,7 @@
 //! IKE_AUTH with a pre-shared key, both roles (RFC 7296 §1.2, §2.15, §2.16): identities, AUTH, and
 //! the first CHILD_SA. Here an SA becomes authenticated; nothing is installed before.
 
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 use super::child::{self, Fresh};
 use super::exchange::{Exchange, Repeat, Request};
@@ -416,7 +416,8 @@ impl<'a> Proof<'a> {
     /// whole (SECURITY lesson 10).
     fn holds(&self, agreed: &Agreed, psk: &Secret, by_initiator: bool) -> bool {
         let expected = agreed.expect(psk, by_initiator, self.id);
-        expected.expose().ct_eq(&self.authentication.data).into()
+        let matches = expected.map(|value| value.expose().ct_eq(&self.authentication.data));
+        matches.fold(Choice::from(0), |any, one| any | one).into()
     }
 }
 
@@ -426,9 +427,15 @@ impl Agreed {
         self.auth_value(psk, initiated, &self.our_message, id)
     }
 
-    /// The AUTH value that the peer has to send.
-    fn expect(&self, psk: &Secret, by_initiator: bool, id: &Identification) -> Secret {
-        self.auth_value(psk, by_initiator, &self.peer_message, id)
+    /// The AUTH values of which the peer has to send one.
+    fn expect(
+        &self,
+        psk: &Secret,
+        by_initiator: bool,
+        id: &Identification,
+    ) -> impl Iterator<Item = Secret> {
+        let messages = self.peer_messages.iter();
+        messages.map(move |message| self.auth_value(psk, by_initiator, message, id))
     }
 
     /// D18, RFC 7296 §2.15: the signer's first message, the other's nonce, the signer's identity.

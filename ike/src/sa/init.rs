@@ -36,8 +36,8 @@ pub(crate) struct Agreed {
     pub(crate) responder_nonce: Vec<u8>,
     /// Our message of the exchange as it was sent last: the octets that our AUTH signs.
     pub(crate) our_message: Vec<u8>,
-    /// The peer's, which its AUTH signs.
-    pub(crate) peer_message: Vec<u8>,
+    /// The peer's, which its AUTH signs: one, or two that differ in a cookie.
+    pub(crate) peer_messages: Vec<Vec<u8>>,
 }
 
 impl Agreed {
@@ -260,7 +260,7 @@ impl InitSent {
             initiator_nonce: self.nonce,
             responder_nonce: answer.nonce,
             our_message: self.request.octets().to_vec(),
-            peer_message: datagram.octets().to_vec(),
+            peer_messages: vec![datagram.octets().to_vec()],
         };
         AuthSent::start(core, ctx, agreed)
     }
@@ -365,6 +365,26 @@ impl Refusal {
 }
 
 impl InitReceived {
+    /// Repeats the reply if the request differs from the first one in its cookie alone. The caller has
+    /// found the cookie to be a good one, so nobody else than the first one's sender has sent this.
+    pub(crate) fn repeat_with_cookie(
+        &mut self,
+        ctx: &mut Context<'_>,
+        path: Path,
+        datagram: &Datagram<'_>,
+        payloads: &Payloads,
+    ) -> bool {
+        let first = self.agreed.peer_messages.first();
+        let known = first.and_then(|first| Datagram::parse(first).ok()?.clear_payloads().ok());
+        let same = known.is_some_and(|known| Payloads::new(known).equal_but_for_cookies(payloads));
+        if same {
+            self.agreed.peer_messages.truncate(1);
+            self.agreed.peer_messages.push(datagram.octets().to_vec());
+            self.last.answer(ctx, path);
+        }
+        same
+    }
+
     /// Answers a request. Cookies and repetitions were dealt with before: this is the first step
     /// that costs anything.
     pub(crate) fn answer(
@@ -382,6 +402,11 @@ impl InitReceived {
         core.nat = nat;
         core.fragmentation = takes_fragments(&core, payloads);
 
+        // Before the first costly step (SECURITY lesson 2).
+        suite
+            .group
+            .check_public(&request.ke.data)
+            .map_err(|_| Refusal::fault(PeerFault::PublicValue))?;
         let key_exchange = suite.group.generate(ctx.rng);
         let public = key_exchange.public().to_vec();
         let shared = key_exchange
@@ -415,7 +440,7 @@ impl InitReceived {
             initiator_nonce: request.nonce.to_vec(),
             responder_nonce: nonce,
             our_message: reply.clone(),
-            peer_message: datagram.octets().to_vec(),
+            peer_messages: vec![datagram.octets().to_vec()],
         };
         let last = Exchange::new(datagram.octets().to_vec(), Outgoing::single(reply));
         let state = Self {

@@ -57,6 +57,16 @@ impl Payloads {
         self.notifies().find(|notify| notify.kind == kind)
     }
 
+    /// Whether both say the same to all but who asked for a cookie (RFC 7296 §2.6).
+    pub(crate) fn equal_but_for_cookies(&self, other: &Self) -> bool {
+        let is_cookie = |payload: &Payload| matches!(payload, Payload::Notify(notify) if notify.kind == NotifyType::COOKIE);
+        let rest = |payloads: &Self| {
+            let rest = payloads.0.iter().filter(|payload| !is_cookie(payload));
+            rest.cloned().collect::<Vec<_>>()
+        };
+        rest(self) == rest(other)
+    }
+
     /// The first error; status types that we do not know are none of our business (D5, RFC 7296
     /// §3.10.1).
     pub(crate) fn error(&self) -> Option<&Notify> {
