@@ -23,6 +23,7 @@ mod fail_closed;
 mod following;
 mod guest_boots;
 mod hand_over;
+mod hooks;
 mod host_filter;
 mod lifecycle;
 mod mtu_edge;

@@ -21,7 +21,7 @@ mod value;
 use std::path::Path;
 
 pub use self::diagnostic::{Report, Style};
-pub use self::peer::{Peer, PeerAddress, Tunnel};
+pub use self::peer::{Hooks, Peer, PeerAddress, Tunnel};
 pub use self::secret::generate_psk;
 
 /// A file that can be used.

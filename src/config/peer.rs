@@ -65,6 +65,17 @@ pub struct Peer {
     pub replay_window_packets: u32,
     /// The GRE tunnel.
     pub tunnel: Tunnel,
+    /// What is run when the tunnel begins and ends to carry packets.
+    pub hooks: Hooks,
+}
+
+/// Commands, each a program with its arguments; empty: none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// When the tunnel carries packets.
+    pub up: Vec<String>,
+    /// When it does not any more.
+    pub down: Vec<String>,
 }
 
 /// Where a peer is.

@@ -3,6 +3,7 @@
 //! A value that is wrong is reported and replaced by its default, so that the rest of the file is
 //! checked as well; a report with an error in it never becomes a [`Peer`].
 
+mod hooks;
 mod lifetime;
 mod peer;
 mod tunnel;
@@ -82,6 +83,7 @@ fn complete(
     let child_bytes = lifetime::bytes(esp, findings);
     let child_packets = lifetime::packets(esp, findings);
     let replay_window_packets = peer::replay_window(esp.replay_window.as_ref(), findings);
+    let hooks = hooks::resolve(file, &typed.hooks, findings);
     Some(Peer {
         name,
         file: file.to_owned(),
@@ -107,6 +109,7 @@ fn complete(
         child_packets,
         replay_window_packets,
         tunnel,
+        hooks,
     })
 }
 

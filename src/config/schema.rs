@@ -15,6 +15,7 @@ pub(super) struct File {
     pub(super) name: Option<Text>,
     pub(super) peer: PeerKeys,
     pub(super) tunnel: TunnelKeys,
+    pub(super) hooks: HooksKeys,
 }
 
 /// `[peer]`, with `[peer.ike]` and `[peer.esp]`.
@@ -88,6 +89,12 @@ pub(super) struct TunnelKeys {
     pub(super) mss_clamp: Option<Spanned<bool>>,
 }
 
+/// `[hooks]`.
+pub(super) struct HooksKeys {
+    pub(super) up: Option<Spanned<Vec<Text>>>,
+    pub(super) down: Option<Spanned<Vec<Text>>>,
+}
+
 const LATER: &[Later] = &[
     Later {
         key: "spoke",
@@ -96,17 +103,6 @@ const LATER: &[Later] = &[
     Later {
         key: "daemon",
         does: &[],
-    },
-];
-
-const HOOKS_LATER: &[Later] = &[
-    Later {
-        key: "up",
-        does: &["[]"],
-    },
-    Later {
-        key: "down",
-        does: &["[]"],
     },
 ];
 
@@ -150,12 +146,15 @@ impl File {
         let name = root.take("name", findings);
         let peer = PeerKeys::read(&mut root, findings);
         let tunnel = TunnelKeys::read(&mut root, findings);
-        let mut hooks = root.section("hooks", findings);
-        hooks.refuse_later(HOOKS_LATER, findings);
-        hooks.finish(findings);
+        let hooks = HooksKeys::read(&mut root, findings);
         root.refuse_later(LATER, findings);
         root.finish(findings);
-        Self { name, peer, tunnel }
+        Self {
+            name,
+            peer,
+            tunnel,
+            hooks,
+        }
     }
 }
 
@@ -264,6 +263,18 @@ impl TunnelKeys {
             mss_clamp: section.take("mss-clamp", findings),
         };
         section.refuse_later(TUNNEL_LATER, findings);
+        section.finish(findings);
+        keys
+    }
+}
+
+impl HooksKeys {
+    fn read(root: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = root.section("hooks", findings);
+        let keys = Self {
+            up: section.take("up", findings),
+            down: section.take("down", findings),
+        };
         section.finish(findings);
         keys
     }

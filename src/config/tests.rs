@@ -149,7 +149,8 @@ fn every_key_takes_effect() {
         mtu = 1_380
         mss-clamp = false
         [hooks]
-        up = []
+        up = ["notify/on", "a b"]
+        down = []
         "#,
     )
     .unwrap();
@@ -188,6 +189,8 @@ fn every_key_takes_effect() {
     assert_eq!(peer.dpd, None);
     let volume = (peer.child_bytes, peer.child_packets);
     assert_eq!(volume, (Some(50_000_000_000), Some(1_000_000)));
+    assert_eq!(peer.hooks.up, ["notify/on", "a b"]);
+    assert!(peer.hooks.down.is_empty());
     let tunnel = peer.tunnel;
     assert_eq!(tunnel.device.as_deref(), Some("gre-berlin"));
     assert_eq!(tunnel.peer_address, Some("fd00:255::2".parse().unwrap()));

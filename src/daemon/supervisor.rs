@@ -21,12 +21,13 @@ use secure_gre_ike::config::{HalfOpenLimits, PeerConfig, PeerId};
 use secure_gre_ike::event::Command;
 use secure_gre_ike::secret::Secret;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, Level, Span, enabled, info, warn};
 
 use self::calls::{Farewell, Sponsor};
 use self::ends::EndSignals;
 use self::events::ike_path;
+use super::hooks::Hooks;
 use super::host::shared_guard;
 use super::locate::{self, LocateError};
 use super::tunnel::{Channels, Obstacles, ReachError, Reached, Reaction, Tunnel, TunnelNote};
@@ -93,6 +94,8 @@ pub(super) struct Supervisor {
     discards: BTreeMap<&'static str, u64>,
     /// Why our own peer was given up.
     gave_up: Option<String>,
+    /// Those that run the peers' hooks.
+    hook_tasks: JoinSet<()>,
 }
 
 /// Why a peer is served no more.
@@ -192,6 +195,7 @@ impl Supervisor {
             sponsors: BTreeMap::new(),
             discards: BTreeMap::new(),
             gave_up: None,
+            hook_tasks: JoinSet::new(),
         })
     }
 
@@ -202,12 +206,14 @@ impl Supervisor {
         let id = PeerId(self.last_id);
         let (name, span) = (peer.name.clone(), peer_span(&peer.name));
         let ike_peer = ike_peer(id, &mut peer);
+        let hooks = Hooks::of(&peer, &mut self.hook_tasks);
         let raised = Tunnel::raise(
             id,
             peer,
             &self.netlink,
             &self.runtime_dir,
             self.channels.clone(),
+            hooks,
         );
         let tunnel = raised
             .instrument(span)
@@ -298,6 +304,8 @@ impl Supervisor {
         self.farewells.clear();
         // Its callers read their answers to the end.
         let _ = (&mut self.control).await;
+        // Each has its time, and no more.
+        while self.hook_tasks.join_next().await.is_some() {}
         match self.gave_up.take() {
             Some(problem) => Err(UpError::GaveUp(problem)),
             None => Ok(()),

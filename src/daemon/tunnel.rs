@@ -16,6 +16,7 @@ use secure_gre_ike::event::ChildId;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
+use super::hooks::{Hooks, Variable};
 use super::host::{Host, HostError};
 use super::locate::LocateError;
 use super::mtu::{LINK_MTU, device_mtu};
@@ -75,6 +76,7 @@ pub(super) struct Tunnel {
     /// `None` after the device was deleted behind our back.
     queue: Option<Arc<Queue>>,
     channels: Channels,
+    hooks: Hooks,
     /// From the moment that the way to the peer is known.
     link: Option<Outer>,
     /// What the links before it have counted.
@@ -157,6 +159,7 @@ impl Tunnel {
         netlink: &Netlink,
         runtime_dir: &Path,
         channels: Channels,
+        hooks: Hooks,
     ) -> Result<Self, HostError> {
         let mtu = device_mtu(&config, Overhead::MAX, LINK_MTU);
         let (host, queue) =
@@ -179,6 +182,7 @@ impl Tunnel {
             host,
             queue: Some(Arc::new(queue)),
             channels,
+            hooks,
             link: None,
             past: LinkCounters::default(),
             path_mtu: LINK_MTU,
@@ -203,6 +207,7 @@ impl Tunnel {
 
     /// Takes the tunnel from the host. What could not be undone is said.
     pub(super) async fn lower(mut self) {
+        self.tell_hooks(false);
         self.unlink();
         drop(self.queue);
         match self.host.lower().await {
@@ -213,6 +218,7 @@ impl Tunnel {
 
     /// Gives the tunnel up: nothing is carried, and its routes stay unreachable.
     pub(super) async fn abandon(mut self) {
+        self.tell_hooks(false);
         self.unlink();
         drop(self.queue);
         let name = self.config.name;
@@ -260,6 +266,45 @@ impl Tunnel {
             counters.add(&outer.link.counters());
         }
         counters
+    }
+
+    /// Has the hook run that is for whether the tunnel carries packets.
+    fn tell_hooks(&self, carries: bool) {
+        self.hooks.tell(carries, || self.variables());
+    }
+
+    /// What a hook finds in its environment.
+    fn variables(&self) -> Vec<Variable> {
+        let tunnel = &self.config.tunnel;
+        let or_empty = |value: Option<String>| value.unwrap_or_default();
+        let joined = |prefixes: &[Prefix]| {
+            let words: Vec<_> = prefixes.iter().map(Prefix::to_string).collect();
+            words.join(" ")
+        };
+        let (local, remote) = self.addresses().unzip();
+        vec![
+            ("SECURE_GRE_PEER", self.config.name.clone()),
+            ("SECURE_GRE_DEVICE", self.host.device().to_owned()),
+            ("SECURE_GRE_MTU", self.host.mtu().to_string()),
+            (
+                "SECURE_GRE_KEY",
+                or_empty(tunnel.gre.key.map(|key| key.to_string())),
+            ),
+            ("SECURE_GRE_ADDRESSES", joined(&tunnel.addresses)),
+            ("SECURE_GRE_ROUTES", joined(&tunnel.routes)),
+            (
+                "SECURE_GRE_PEER_ADDRESS",
+                or_empty(tunnel.peer_address.map(|address| address.to_string())),
+            ),
+            (
+                "SECURE_GRE_LOCAL",
+                or_empty(local.map(|address| address.to_string())),
+            ),
+            (
+                "SECURE_GRE_REMOTE",
+                or_empty(remote.map(|address| address.to_string())),
+            ),
+        ]
     }
 
     /// Stops the packet workers; what they have counted is kept.

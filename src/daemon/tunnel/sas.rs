@@ -129,6 +129,7 @@ impl Tunnel {
             self.in_udp(),
             self.host.mtu(),
         );
+        self.tell_hooks(true);
     }
 
     /// What there is to say of the wire.
@@ -164,6 +165,7 @@ impl Tunnel {
                 error!("{}: the routes are not all closed: {problem}", self.name());
             }
             info!("{}: tunnel down: its routes are unreachable", self.name());
+            self.tell_hooks(false);
         }
     }
 
