@@ -21,7 +21,7 @@ use std::time::Instant;
 pub use self::report::Narrator;
 use self::report::Results;
 use self::scene::Scene;
-pub use self::stage::{StageError, direct};
+pub use self::stage::{StageError, direct, enter};
 use crate::net::isolation::IsolationError;
 use crate::net::netlink::NetlinkError;
 use crate::net::tun::TunError;

@@ -55,7 +55,7 @@ pub fn direct(arguments: &[&str]) -> Result<u8, StageError> {
 
 /// The child's part: it goes on alone, and with it whatever it starts. The path of an empty folder
 /// for its files is the answer.
-pub(super) fn enter() -> Result<PathBuf, IsolationError> {
+pub fn enter() -> Result<PathBuf, IsolationError> {
     let folder = isolation::settle()?;
     // What the parent has blocked for itself was handed down.
     awaited()

@@ -1,11 +1,14 @@
-//! The Debian packages that the tests use, and their installation.
+//! Debian's packages and their installation.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-/// Each package with what the tests want of it.
-const PACKAGES: &[(&str, &str)] = &[
+/// A package, and what is wanted of it.
+pub(crate) type Package = (&'static str, &'static str);
+
+/// What the tests use.
+pub(crate) const FOR_TESTS: &[Package] = &[
     ("iproute2", "`ip`: namespaces, links, addresses and routes"),
     (
         "iputils-ping",
@@ -30,12 +33,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libstrongswan-extra-plugins", "strongSwan's x25519"),
 ];
 
-/// Installs the packages that are missing; says what and why for each.
-pub(crate) fn install_missing() -> anyhow::Result<()> {
+/// Installs those of `packages` that are missing; says what and why for each.
+pub(crate) fn install_missing(packages: &[Package]) -> anyhow::Result<()> {
     let mut missing = Vec::new();
-    for &(package, purpose) in PACKAGES {
+    for &(package, purpose) in packages {
         if !is_installed(package)? {
-            println!("missing: {package} ({purpose})");
+            eprintln!("missing: {package} ({purpose})");
             missing.push(package);
         }
     }
@@ -44,9 +47,9 @@ pub(crate) fn install_missing() -> anyhow::Result<()> {
     }
     let names = missing.join(" ");
     if !is_root()? {
-        bail!("the tests need more packages; as root: apt-get install {names}");
+        bail!("more packages are needed; as root: apt-get install {names}");
     }
-    println!("installing: {names}");
+    eprintln!("installing: {names}");
     // The package lists of a fresh machine are empty or old: refresh them only if that shows.
     if apt_get(&install(&missing)).is_err() {
         apt_get(&["update"])?;
@@ -66,6 +69,8 @@ fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())
+        // Standard output is for what a task has to say at its end.
+        .stdout(std::io::stderr())
         .status()
         .context("cannot run apt-get")?;
     if !status.success() {
@@ -78,7 +83,7 @@ fn is_installed(package: &str) -> anyhow::Result<bool> {
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${db:Status-Status}", package])
         .output()
-        .context("cannot run dpkg-query: the tests know how to prepare Debian only")?;
+        .context("cannot run dpkg-query: only Debian is prepared automatically")?;
     Ok(output.stdout == b"installed")
 }
 

@@ -1,5 +1,6 @@
 //! Developer tasks of secure-gre, run as `cargo xtask TASK`.
 
+mod bench;
 mod debian;
 mod man;
 mod test;
@@ -14,6 +15,8 @@ use clap::Parser;
 enum Task {
     /// Installs what the tests need and runs all of them.
     Test(test::Arguments),
+    /// Measures secure-gre beside other tunnels, interleaved, and draws the result.
+    Bench(bench::Arguments),
     /// Writes the manual pages, one per subcommand.
     Man(man::Arguments),
 }
@@ -21,6 +24,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Man(arguments) => man::run(&arguments),
     };
     match result {

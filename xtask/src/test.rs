@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 
 /// Prepares the machine, then builds and tests; every step runs even if one before it failed.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    debian::install_missing()?;
+    debian::install_missing(debian::FOR_TESTS)?;
     install_nextest()?;
     cargo(&["build", "--package", "secure-gre"])?;
 
