@@ -85,9 +85,9 @@ fn set_up(peer: &dyn Peer, programs: &Programs, scene: &Scene) -> anyhow::Result
 
 impl Run {
     fn fail(&mut self, what: &str, error: &anyhow::Error) {
-        let text = format!("{what}: {error:#}");
-        eprintln!("    FAILED {text}");
-        self.failures.push(text);
+        let why = format!("{error:#}");
+        eprintln!("    FAILED {what}: {why}");
+        self.failures.push((what.to_owned(), why));
     }
 }
 

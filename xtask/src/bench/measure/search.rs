@@ -27,6 +27,9 @@ pub(in crate::bench) fn highest_rate(
         .ok_or_else(|| anyhow::anyhow!("more than 1 % is lost even at {LOWEST} packets/s"))
 }
 
+/// A source at its limit that delivers no more than this factor beyond the best will not get further.
+const PROGRESS: f64 = 1.05;
+
 impl Outcome {
     fn delivered(&self) -> f64 {
         self.received / self.seconds
@@ -62,8 +65,9 @@ fn highest(
             outcome = probe(rate)?;
         }
         if outcome.is_carried() {
-            best = Some(best.unwrap_or(0.0).max(outcome.delivered()));
-            if outcome.falls_short_of(rate) {
+            let known = best.unwrap_or(0.0);
+            best = Some(known.max(outcome.delivered()));
+            if outcome.falls_short_of(rate) && outcome.delivered() < known * PROGRESS {
                 break;
             }
             low = rate;

@@ -33,46 +33,53 @@ pub(super) fn start(
     scene: &Scene,
     command: impl Fn(&str) -> anyhow::Result<Command>,
 ) -> anyhow::Result<Tunnel> {
+    let keys = [make_key(&scene.left)?, make_key(&scene.right)?];
     let mut processes = Vec::new();
-    let mut public = Vec::new();
-    for host in scene.hosts() {
-        let key = host.run("wg genkey")?;
-        let file = host.write("private", &key)?;
-        public.push(public_key(host)?);
+    for (host, key) in scene.hosts().into_iter().zip(keys.iter().rev()) {
         let mut process = host.start(command(device(host.side))?)?;
-        configure(
-            host,
-            &mut process,
-            &format!("private-key {}", file.display()),
-        )?;
-        // Up before it has a peer: gotatun ends when it finds the device down by then.
-        host.raise(device(host.side))?;
+        configure(host, &mut process, key)?;
         processes.push(process);
-    }
-    public.reverse();
-    for (host, key) in scene.hosts().into_iter().zip(&public) {
-        let (device, other) = (device(host.side), host.side.other());
-        host.run(&format!(
-            "wg set {device} listen-port {PORT} peer {key} allowed-ips {}/32 endpoint {}:{PORT}",
-            other.inner(),
-            other.outer()
-        ))?;
     }
     Ok(Tunnel { processes })
 }
 
-/// The first setting, repeated until the process listens.
-fn configure(host: &Host, process: &mut Process, setting: &str) -> anyhow::Result<()> {
-    let line = format!("wg set {} {setting}", device(host.side));
+/// First the device, then all settings at once: gotatun ends if it finds its device down when it has
+/// a peer, or is told more while it takes up what it was told.
+fn configure(host: &Host, process: &mut Process, peer_key: &str) -> anyhow::Result<()> {
+    let (device, other) = (device(host.side), host.side.other());
+    until_it_works(process, || host.run(&format!("ip link show dev {device}")))?;
+    host.raise(device)?;
+    let key = host.folder.join("private");
+    let settings = format!(
+        "wg set {device} private-key {} listen-port {PORT} peer {peer_key} allowed-ips {}/32 \
+         endpoint {}:{PORT}",
+        key.display(),
+        other.inner(),
+        other.outer()
+    );
+    until_it_works(process, || host.run(&settings))
+}
+
+/// Until a freshly started process has made its device and listens.
+fn until_it_works(
+    process: &mut Process,
+    attempt: impl Fn() -> anyhow::Result<String>,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + START;
     loop {
         process.check()?;
-        match host.run(&line) {
+        match attempt() {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }
+}
+
+/// Writes a private key; the public one is the answer.
+fn make_key(host: &Host) -> anyhow::Result<String> {
+    host.write("private", &host.run("wg genkey")?)?;
+    public_key(host)
 }
 
 fn public_key(host: &Host) -> anyhow::Result<String> {

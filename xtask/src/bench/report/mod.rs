@@ -76,8 +76,8 @@ pub(super) struct Run {
     pub(super) values: Values,
     /// Calls per full TCP segment, by name.
     pub(super) system_calls: Vec<(String, f64)>,
-    /// What could not be measured, and why.
-    pub(super) failures: Vec<String>,
+    /// What could not be measured, and why, in the words of programs, paths and all.
+    pub(super) failures: Vec<(String, String)>,
 }
 
 impl Report {
@@ -221,9 +221,9 @@ impl Report {
             .map(|(name, why)| format!("- {name}: left out, not installed: {why}"));
         let failed = self.runs.iter().flat_map(|run| {
             let (name, round) = (&run.peer, run.round + 1);
-            run.failures
-                .iter()
-                .map(move |failure| format!("- {name}, round {round}, failed: {failure}"))
+            run.failures.iter().map(move |(what, _)| {
+                format!("- {name}, round {round}: {what} failed; report.json says why")
+            })
         });
         present
             .chain(absent)
@@ -262,7 +262,7 @@ pub(super) mod tests {
             system_calls: vec![("read".into(), 0.5)],
             failures: rate
                 .is_none()
-                .then(|| "TCP: why".to_owned())
+                .then(|| ("TCP".to_owned(), "why".to_owned()))
                 .into_iter()
                 .collect(),
         };
@@ -318,7 +318,7 @@ pub(super) mod tests {
             "| secure-gre-udp |",
             "| secure-gre-udp / wireguard-go |",
             "openvpn: left out, not installed: apt-get install openvpn",
-            "secure-gre-udp, round 2, failed: TCP: why",
+            "secure-gre-udp, round 2: TCP failed; report.json says why",
             "- wireguard-go: read 0.500",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
