@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::algorithm::Group;
 use crate::event::Path;
 use crate::identity::Identity;
 use crate::wire::{ExchangeType, NotifyType, WireError};
@@ -150,6 +151,14 @@ pub enum Failure {
         /// Our list, in the file's syntax.
         offered: String,
     },
+    /// The peer has the pair that our list led to, and refuses another one by the same list: what
+    /// differs is what the first one does not have, the key exchange of its own (D38).
+    RekeyRefused {
+        /// Our list, in the file's syntax.
+        offered: String,
+        /// The group that we would have used.
+        group: Option<Group>,
+    },
     /// We found nothing in the peer's list.
     NothingAcceptable {
         /// Which list.
@@ -238,6 +247,10 @@ impl Failure {
                     what.key()
                 )
             }
+            Self::RekeyRefused { .. } => "give both ends the same group for rekeying in \
+                peer.esp.proposals (strongSwan: esp_proposals), or append -modpnone to ours so that \
+                a rekey without one is acceptable"
+                .to_owned(),
             Self::NothingAcceptable { what, .. } => {
                 format!(
                     "add one of the peer's to {}, or one of ours to the peer",
@@ -293,6 +306,17 @@ impl fmt::Display for Failure {
                 "{}: the peer accepts nothing of what we offered ({offered}): NO_PROPOSAL_CHOSEN",
                 what.key()
             ),
+            Self::RekeyRefused { offered, group } => {
+                write!(
+                    f,
+                    "peer.esp.proposals: the peer has refused to rekey with what we offered "
+                )?;
+                write!(f, "({offered}): NO_PROPOSAL_CHOSEN")?;
+                match group {
+                    Some(group) => write!(f, "; its group is not {group}, or it wants none"),
+                    None => f.write_str("; it wants a group (PFS), and we offer none"),
+                }
+            }
             Self::NothingAcceptable {
                 what,
                 offered,

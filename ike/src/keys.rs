@@ -24,8 +24,8 @@ pub(crate) struct IkeKeys {
 }
 
 impl IkeKeys {
-    /// SKEYSEED = prf(Ni | Nr, g^ir), and prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) cut into keys
-    /// (RFC 7296 §2.14). `ni` and `nr` are the nonces without payload headers.
+    /// Of a first IKE SA: SKEYSEED = prf(Ni | Nr, g^ir) (RFC 7296 §2.14). `ni` and `nr` are the nonces
+    /// without payload headers.
     pub(crate) fn derive(
         suite: IkeSuite,
         g_ir: &Secret,
@@ -36,6 +36,29 @@ impl IkeKeys {
     ) -> Self {
         let nonces = Secret::new([ni, nr].concat());
         let skeyseed = suite.prf.compute(nonces.expose(), &[g_ir.expose()]);
+        Self::expand(suite, &skeyseed, (ni, nr), (spi_i, spi_r))
+    }
+
+    /// Of one that another IKE SA is rekeyed to: SKEYSEED = prf(SK_d (old), g^ir | Ni | Nr), with the
+    /// PRF of the old one (D21, RFC 7296 §2.18).
+    pub(crate) fn derive_from(
+        (old_prf, old_sk_d): (Prf, &Secret),
+        suite: IkeSuite,
+        g_ir: &Secret,
+        (ni, nr): (&[u8], &[u8]),
+        spis: (IkeSpi, IkeSpi),
+    ) -> Self {
+        let skeyseed = old_prf.compute(old_sk_d.expose(), &[g_ir.expose(), ni, nr]);
+        Self::expand(suite, &skeyseed, (ni, nr), spis)
+    }
+
+    /// prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) cut into keys (RFC 7296 §2.14).
+    fn expand(
+        suite: IkeSuite,
+        skeyseed: &Secret,
+        (ni, nr): (&[u8], &[u8]),
+        (spi_i, spi_r): (IkeSpi, IkeSpi),
+    ) -> Self {
         let seed = [ni, nr, &spi_i.0.to_be_bytes(), &spi_r.0.to_be_bytes()];
         let (e, p) = (suite.encryption.key_material_octets(), suite.prf.octets());
         let [sk_d, sk_ei, sk_er, sk_pi, sk_pr] =

@@ -114,3 +114,26 @@ pub const LEARNED_DATAGRAM_OCTETS_MIN: usize = 128;
 /// Transmissions of a request before it is divided into smaller fragments: after this many losses,
 /// its size is a likelier cause than chance. With the default schedule, three seconds.
 pub const TRANSMISSIONS_OF_ONE_SIZE: u32 = 3;
+
+/// From and to how long a rekey waits after TEMPORARY_FAILURE (D37): the peer needs a round trip or a
+/// few for what it is at.
+pub const TEMPORARY_WAIT: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(10));
+
+/// From and to how long a rekey waits after the peer has refused it.
+pub const REFUSED_WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+
+/// As responder of a rekey we send on the new pair after this time, also without a sign that the
+/// peer has it: the first four retransmissions that our lost answer would cause fall into it.
+pub const CONFIRM_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the peer may take to delete what its own exchange has made needless; then we do.
+pub const DELETE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long packets are taken on a pair that both ends have deleted: longer than any packet is on
+/// its way, and than a peer's workers take to change over.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// From this message ID on, in either direction, an IKE SA is rekeyed: they may not wrap (RFC 7296
+/// §2.2).
+pub const MESSAGE_ID: u32 = 3 << 30;

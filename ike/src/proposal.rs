@@ -11,7 +11,7 @@ use std::fmt;
 
 pub use self::keyword::{KeywordError, KeywordFault, Use};
 pub(crate) use self::offer::numbered;
-pub use self::offer::{esp_offer, ike_offer};
+pub use self::offer::{esp_offer, esp_offer_with_groups, ike_offer, ike_rekey_offer};
 use crate::algorithm::{Encryption, Group, Prf};
 
 /// One proposal for an IKE SA: of each list exactly one is agreed on. No list is empty.
@@ -83,6 +83,14 @@ impl EspProposal {
     /// `modpnone` stands beside the groups.
     pub fn pfs_optional(&self) -> bool {
         self.pfs_optional || self.groups.is_empty()
+    }
+
+    /// The same without a fresh key exchange, where that is acceptable.
+    pub fn without_groups(&self) -> Option<Self> {
+        self.pfs_optional().then(|| Self {
+            groups: Vec::new(),
+            ..self.clone()
+        })
     }
 
     /// The sizes of sequence numbers, best first.

@@ -11,7 +11,7 @@
 
 use crate::algorithm::{Encryption, Group, Prf};
 use crate::proposal::{Esn, EspProposal, EspSuite, IkeProposal, IkeSuite, numbered};
-use crate::wire::{EspSpi, Proposal, ProtocolId, Transform, TransformType};
+use crate::wire::{EspSpi, IkeSpi, Proposal, ProtocolId, Transform, TransformType};
 
 /// What a responder answers in IKE_SA_INIT: the chosen proposal, cut down to one transform of each
 /// type, and what it means. `None`: nothing suits both. `ke` is the group number of the KE payload;
@@ -21,9 +21,36 @@ pub(crate) fn choose_ike(
     offered: &[Proposal],
     ke: u16,
 ) -> Option<(Proposal, IkeSuite)> {
+    choose_ike_as(&IKE_OFFERED, ours, offered, ke)
+}
+
+/// The same for the rekeying of an IKE SA: the answer has `spi`, ours of the new one. Also the
+/// peer's (D15, RFC 7296 §1.3.2).
+pub(crate) fn choose_ike_rekey(
+    ours: &[IkeProposal],
+    offered: &[Proposal],
+    ke: u16,
+    spi: IkeSpi,
+) -> Option<(Proposal, IkeSuite, IkeSpi)> {
+    let form = Form {
+        spi_octets: 8,
+        ..IKE_OFFERED
+    };
+    let (mut chosen, suite) = choose_ike_as(&form, ours, offered, ke)?;
+    let peers = ike_spi(&chosen).ok().filter(|spi| *spi != IkeSpi::NONE)?;
+    chosen.spi = spi.0.to_be_bytes().to_vec();
+    Some((chosen, suite, peers))
+}
+
+fn choose_ike_as(
+    form: &Form,
+    ours: &[IkeProposal],
+    offered: &[Proposal],
+    ke: u16,
+) -> Option<(Proposal, IkeSuite)> {
     let ke = Group::from_transform_id(ke);
     pairs(ours, offered).find_map(|(ours, offered)| {
-        let theirs = Menu::read(offered, &IKE_OFFERED).ok()?;
+        let theirs = Menu::read(offered, form).ok()?;
         let suite = IkeSuite {
             encryption: first_common(ours.encryptions(), &theirs.encryptions)?,
             prf: first_common(ours.prfs(), &theirs.prfs)?,
@@ -34,30 +61,79 @@ pub(crate) fn choose_ike(
             Transform::from(suite.prf),
             Transform::from(suite.group),
         ];
-        Some((cut_down(offered, transforms, Vec::new()), suite))
+        Some((cut_down(offered, transforms, offered.spi.clone()), suite))
     })
 }
 
-/// What a responder answers for ESP in IKE_AUTH: the chosen proposal with `inbound`, the SPI that we
-/// receive on; what it means; and the SPI that the peer receives on. KE transforms are passed over
-/// (D38), and a peer that does not say how long its sequence numbers are has short ones (D15).
+/// Whether the exchange that makes a pair can have a key exchange of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pfs {
+    /// IKE_AUTH: no; KE transforms are passed over (D38).
+    Impossible,
+    /// CREATE_CHILD_SA: with this group in the KE payload, if there is one.
+    Possible(Option<u16>),
+}
+
+/// What was chosen for a pair.
+pub(crate) struct EspChoice {
+    pub(crate) suite: EspSuite,
+    /// The SPI that the peer receives on.
+    pub(crate) outbound: EspSpi,
+    /// The group of the exchange's own key exchange.
+    pub(crate) group: Option<Group>,
+}
+
+/// What a responder answers for ESP: the chosen proposal with `inbound`, the SPI that we receive on,
+/// and what it means. A peer that does not say how long its sequence numbers are has short ones
+/// (D15).
 pub(crate) fn choose_esp(
     ours: &[EspProposal],
     offered: &[Proposal],
     inbound: EspSpi,
-) -> Option<(Proposal, EspSuite, EspSpi)> {
+    pfs: Pfs,
+) -> Option<(Proposal, EspChoice)> {
     pairs(ours, offered).find_map(|(ours, offered)| {
         let theirs = Menu::read(offered, &ESP_OFFERED).ok()?;
         let outbound = esp_spi(offered).ok().filter(|spi| !spi.is_reserved())?;
         let encryption = first_common(ours.encryptions(), &theirs.encryptions)?;
         let their_esn = theirs.esn.as_deref().unwrap_or(&[Esn::No]);
         let esn = first_common(ours.esn(), their_esn)?;
+        let (group, group_transform) = choose_pfs(ours, &theirs, pfs)?;
         let mut transforms = vec![Transform::from(encryption)];
+        transforms.extend(group_transform);
         transforms.extend(theirs.esn.as_ref().map(|_| Transform::from(esn)));
         let chosen = cut_down(offered, transforms, inbound.0.to_be_bytes().to_vec());
         let esn = esn == Esn::Yes;
-        Some((chosen, EspSuite { encryption, esn }, outbound))
+        let suite = EspSuite { encryption, esn };
+        let choice = EspChoice {
+            suite,
+            outbound,
+            group,
+        };
+        Some((chosen, choice))
     })
+}
+
+/// A group that both have; else none, where both allow that. `None`: neither. With the transform
+/// that says it, where the peer's proposal has one of that type.
+fn choose_pfs(
+    ours: &EspProposal,
+    theirs: &Menu,
+    pfs: Pfs,
+) -> Option<(Option<Group>, Option<Transform>)> {
+    let Pfs::Possible(ke) = pfs else {
+        return Some((None, None));
+    };
+    let ke = ke.and_then(Group::from_transform_id);
+    if let Some(group) = common_group(ours.groups(), &theirs.groups, ke) {
+        return Some((Some(group), Some(Transform::from(group))));
+    }
+    let without = match theirs.no_group {
+        NoGroup::Unsaid => None,
+        NoGroup::Allowed => Some(NO_GROUP),
+        NoGroup::Excluded => return None,
+    };
+    ours.pfs_optional().then_some((None, without))
 }
 
 /// What is wrong with an answer to our proposals.
@@ -92,8 +168,31 @@ pub(crate) fn verify_ike(
     ours: &[IkeProposal],
     answer: &[Proposal],
 ) -> Result<IkeSuite, AnswerError> {
+    verify_ike_as(&IKE_ANSWERED, ours, answer)
+}
+
+/// The same for the rekeying of an IKE SA, with the peer's SPI of the new one. Whether that is a
+/// usable one is the caller's to check.
+pub(crate) fn verify_ike_rekey(
+    ours: &[IkeProposal],
+    answer: &[Proposal],
+) -> Result<(IkeSuite, IkeSpi), AnswerError> {
+    let form = Form {
+        spi_octets: 8,
+        ..IKE_ANSWERED
+    };
+    let suite = verify_ike_as(&form, ours, answer)?;
+    let (answer, _) = answered(ours, answer)?;
+    Ok((suite, ike_spi(answer)?))
+}
+
+fn verify_ike_as(
+    form: &Form,
+    ours: &[IkeProposal],
+    answer: &[Proposal],
+) -> Result<IkeSuite, AnswerError> {
     let (answer, ours) = answered(ours, answer)?;
-    let theirs = Menu::read(answer, &IKE_ANSWERED)?;
+    let theirs = Menu::read(answer, form)?;
     Ok(IkeSuite {
         encryption: only(
             answer,
@@ -106,14 +205,19 @@ pub(crate) fn verify_ike(
     })
 }
 
-/// The initiator's check of the answer for ESP in IKE_AUTH, as [`verify_ike`]; with the SPI that the
-/// peer receives on. Whether that SPI is a reserved one is the caller's to check.
+/// The initiator's check of the answer for ESP, as [`verify_ike`]. Whether the SPI is a reserved one
+/// is the caller's to check, and whether the group is that of our KE payload.
 pub(crate) fn verify_esp(
     ours: &[EspProposal],
     answer: &[Proposal],
-) -> Result<(EspSuite, EspSpi), AnswerError> {
+    pfs: Pfs,
+) -> Result<EspChoice, AnswerError> {
     let (answer, ours) = answered(ours, answer)?;
-    let theirs = Menu::read(answer, &ESP_ANSWERED)?;
+    let form = match pfs {
+        Pfs::Impossible => &ESP_ANSWERED,
+        Pfs::Possible(_) => &ESP_ANSWERED_WITH_KE,
+    };
+    let theirs = Menu::read(answer, form)?;
     let encryption = only(
         answer,
         TransformType::ENCR,
@@ -122,7 +226,23 @@ pub(crate) fn verify_esp(
     )?;
     let their_esn = theirs.esn.as_deref().unwrap_or_default();
     let esn = only(answer, TransformType::ESN, their_esn, ours.esn())? == Esn::Yes;
-    Ok((EspSuite { encryption, esn }, esp_spi(answer)?))
+    let suite = EspSuite { encryption, esn };
+    let group = match pfs {
+        Pfs::Impossible => None,
+        // A peer without the key exchange may leave the type out, or say that there is none.
+        Pfs::Possible(_) if theirs.no_group != NoGroup::Excluded && ours.pfs_optional() => None,
+        Pfs::Possible(_) => Some(only(
+            answer,
+            TransformType::KE,
+            &theirs.groups,
+            ours.groups(),
+        )?),
+    };
+    Ok(EspChoice {
+        suite,
+        outbound: esp_spi(answer)?,
+        group,
+    })
 }
 
 /// The one proposal of an answer, and ours of the same number.
@@ -210,6 +330,11 @@ const ESP_ANSWERED: Form = Form {
     kinds: &[TransformType::ENCR, TransformType::ESN],
 };
 
+const ESP_ANSWERED_WITH_KE: Form = Form {
+    kinds: &[TransformType::ENCR, TransformType::KE, TransformType::ESN],
+    ..ESP_ANSWERED
+};
+
 /// What we know of the algorithms in a peer's proposal, in its order. Others are left out: unknown
 /// numbers, AES without a Key Length, and transforms with an attribute that we do not know (D15,
 /// D16, RFC 7296 §3.3.6).
@@ -218,8 +343,21 @@ struct Menu {
     encryptions: Vec<Encryption>,
     prfs: Vec<Prf>,
     groups: Vec<Group>,
+    no_group: NoGroup,
     /// `None`: the proposal says nothing of it.
     esn: Option<Vec<Esn>>,
+}
+
+/// Whether a proposal can be taken without a key exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum NoGroup {
+    /// It has no KE transform.
+    #[default]
+    Unsaid,
+    /// NONE is among them.
+    Allowed,
+    /// It is not.
+    Excluded,
 }
 
 impl Menu {
@@ -241,6 +379,12 @@ impl Menu {
                 return Err(AnswerError::NotOffered(*transform));
             }
             menu.add(transform);
+        }
+        let mut groups = proposal.transforms.iter();
+        if proposal.transforms.contains(&NO_GROUP) {
+            menu.no_group = NoGroup::Allowed;
+        } else if groups.any(|transform| transform.kind == TransformType::KE) {
+            menu.no_group = NoGroup::Excluded;
         }
         Ok(menu)
     }
@@ -277,6 +421,9 @@ impl Menu {
 /// "No integrity algorithm", which is the same as no transform of that type.
 const NO_INTEGRITY: Transform = Transform::new(TransformType::INTEG, 0);
 
+/// "No key exchange" (RFC 7296 §3.3.2).
+pub(crate) const NO_GROUP: Transform = Transform::new(TransformType::KE, 0);
+
 /// The offered proposal cut down to these transforms: all that were chosen, and NONE of the
 /// integrity algorithms where there are any, so that there is one of each type.
 fn cut_down(offered: &Proposal, mut transforms: Vec<Transform>, spi: Vec<u8>) -> Proposal {
@@ -309,6 +456,13 @@ fn common_group(ours: &[Group], theirs: &[Group], ke: Option<Group>) -> Option<G
         came.filter(|came| came.strength_bits() >= best.strength_bits())
             .unwrap_or(best),
     )
+}
+
+/// The sender's SPI in a proposal for rekeying an IKE SA.
+fn ike_spi(proposal: &Proposal) -> Result<IkeSpi, AnswerError> {
+    let spi = <[u8; 8]>::try_from(proposal.spi.as_slice());
+    let spi = spi.map_err(|_| AnswerError::SpiLength(proposal.spi.len()))?;
+    Ok(IkeSpi(u64::from_be_bytes(spi)))
 }
 
 /// The sender's SPI in a proposal for ESP.

@@ -4,6 +4,7 @@
 
 mod admit;
 mod half_open;
+mod heirs;
 mod peer;
 mod settle;
 mod snapshot;
@@ -20,10 +21,11 @@ use crate::config::{Config, HalfOpenLimits, PeerConfig, PeerId};
 use crate::cookie::CookieJar;
 use crate::error::Drop;
 use crate::event::{
-    Command, CommandError, Deadline, Event, GoneReason, Output, Path, PeerSnapshot, Timer,
+    ChildId, Command, CommandError, Deadline, Event, GoneReason, Output, Path, PeerSnapshot, Timer,
 };
 use crate::nat::Nat;
 use crate::sa::init::{self, InitSent};
+use crate::sa::live::Live;
 use crate::sa::{Context, Core, IkeSa, News, Numbers, State, Step};
 use crate::wire::{Datagram, HeaderError, IkeSpi, Notify, NotifyType};
 
@@ -187,16 +189,33 @@ impl Endpoint {
             }
             Command::Disconnect { peer } => self.disconnect(now, peer),
             Command::Abandon { peer } => {
-                if !self.peers.contains_key(&peer) {
-                    return Err(CommandError::UnknownPeer(peer));
-                }
+                self.check_known(peer)?;
                 self.abandon(now, peer);
                 Ok(())
             }
-            Command::RekeyChild { .. } | Command::ChildConfirmed { .. } => Ok(()),
-            Command::RekeyIke { peer } | Command::Heard { peer } => {
-                let known = self.peers.contains_key(&peer);
-                known.then_some(()).ok_or(CommandError::UnknownPeer(peer))
+            Command::RekeyChild { child } => {
+                self.with_child(now, child, |live, core, ctx| {
+                    live.rekey_pair(core, ctx, child);
+                });
+                Ok(())
+            }
+            Command::ChildConfirmed { child } => {
+                self.with_child(now, child, |live, core, ctx| live.confirm(core, ctx, child));
+                Ok(())
+            }
+            Command::RekeyIke { peer } => {
+                self.check_known(peer)?;
+                for (spi, _) in self.established(peer) {
+                    self.with_live(now, spi, |live, core, ctx| live.rekey(core, ctx));
+                }
+                Ok(())
+            }
+            Command::Heard { peer } => {
+                self.check_known(peer)?;
+                for (spi, _) in self.established(peer) {
+                    self.with_live(now, spi, |live, _, ctx| live.hear(ctx.now));
+                }
+                Ok(())
             }
         }
     }
@@ -284,12 +303,7 @@ impl Endpoint {
         peer.intent = Intent::Keep;
         peer.reconnect_at = None;
         let config = Arc::clone(&peer.config);
-        let under_way = |sa: &IkeSa| {
-            matches!(
-                sa.state,
-                State::InitSent(_) | State::AuthSent(_) | State::Established(_)
-            )
-        };
+        let under_way = |sa: &IkeSa| !sa.is_ending() && !matches!(sa.state, State::InitReceived(_));
         if self.sas_of(id).any(|(_, sa)| under_way(sa)) {
             return Ok(());
         }
@@ -350,7 +364,8 @@ impl Endpoint {
         let caller = Caller::new(sa.core.path.remote, sa.core.initiator_spi);
         // D39: not even one that is being set up by the peer, which would not survive it.
         let alone = !self.sas_of(peer).any(|(_, other)| {
-            matches!(other.state, State::Established(_) | State::InitReceived(_))
+            let begins = matches!(other.state, State::InitSent(_) | State::AuthSent(_));
+            !begins && !other.is_ending()
         });
         let step = step(sa, &mut self.outside.context(now, alone));
         let still_half_open = step
@@ -366,7 +381,10 @@ impl Endpoint {
     fn apply(&mut self, now: Instant, peer: PeerId, our_spi: IkeSpi, step: Step) {
         if let Some(sa) = step.sa {
             self.sas.insert(our_spi, sa);
-            self.bound_ended(peer);
+            self.bound_ended(now, peer);
+        }
+        if let Some(succession) = step.succession {
+            self.succeed(now, succession);
         }
         match step.news {
             None => {}
@@ -379,7 +397,39 @@ impl Endpoint {
             Some(News::Down(why)) => self.on_down(now, peer, why),
             Some(News::Alive) => self.on_alive(now, peer, our_spi),
         }
+        self.mind_heirs(now, peer);
         self.tell_disconnected(peer);
+    }
+
+    fn check_known(&self, peer: PeerId) -> Result<(), CommandError> {
+        let known = self.peers.contains_key(&peer);
+        known.then_some(()).ok_or(CommandError::UnknownPeer(peer))
+    }
+
+    fn with_live(
+        &mut self,
+        now: Instant,
+        spi: IkeSpi,
+        act: impl FnOnce(&mut Live, &Core, &mut Context<'_>),
+    ) {
+        self.step(now, spi, |sa, ctx| sa.with_live(ctx, act));
+    }
+
+    /// The SA that has this pair does something with it.
+    fn with_child(
+        &mut self,
+        now: Instant,
+        child: ChildId,
+        act: impl FnOnce(&mut Live, &Core, &mut Context<'_>),
+    ) {
+        let has_it = |sa: &IkeSa| {
+            let pairs = sa.serving().map(Live::pairs);
+            pairs.is_some_and(|pairs| pairs.get(child).is_some())
+        };
+        let found = self.sas.iter().find(|(_, sa)| has_it(sa));
+        if let Some(spi) = found.map(|(spi, _)| *spi) {
+            self.with_live(now, spi, act);
+        }
     }
 
     fn sas_of(&self, peer: PeerId) -> impl Iterator<Item = (IkeSpi, &IkeSa)> {
@@ -398,7 +448,7 @@ impl Endpoint {
     fn established(&self, peer: PeerId) -> Vec<(IkeSpi, Instant)> {
         let live = self
             .sas_of(peer)
-            .filter_map(|(spi, sa)| Some((spi, sa.live()?.details().since)));
+            .filter_map(|(spi, sa)| Some((spi, sa.serving()?.agreed().since)));
         let mut live: Vec<_> = live.collect();
         live.sort_by_key(|(_, since)| *since);
         live

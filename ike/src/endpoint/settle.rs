@@ -1,6 +1,6 @@
 //! What follows from the news of one SA for a peer's others, and for whether it is called again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_core::Rng;
 
@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::event::{Event, GoneReason, Output};
 use crate::limits;
 use crate::retransmit::reconnect_wait;
-use crate::sa::{State, Step};
+use crate::sa::{IkeSa, State, Step};
 use crate::wire::IkeSpi;
 
 impl Endpoint {
@@ -37,10 +37,7 @@ impl Endpoint {
         for other in self.spis_of(id) {
             self.step(now, other, |sa, _| match sa.state {
                 State::InitSent(_) => Step::end(None),
-                _ => Step {
-                    sa: Some(sa),
-                    news: None,
-                },
+                _ => Step::stay(sa.core, sa.state),
             });
         }
         self.weigh(now, id);
@@ -51,7 +48,7 @@ impl Endpoint {
     /// SAs that were being set up when this one began are none of those that it has forgotten.
     fn replace_older(&mut self, now: Instant, peer: PeerId, newcomer: IkeSpi) {
         let identities = |spi: &IkeSpi| {
-            let details = self.sas.get(spi)?.live()?.details();
+            let details = self.sas.get(spi)?.serving()?.agreed();
             Some((details.local_id.clone(), details.remote_id.clone()))
         };
         let Some(begun) = self.sas.get(&newcomer).map(|sa| sa.core.begun) else {
@@ -77,15 +74,7 @@ impl Endpoint {
             return;
         }
         for (spi, _) in established {
-            self.step(now, spi, |mut sa, ctx| {
-                if let State::Established(live) = &mut sa.state {
-                    live.probe(&sa.core, ctx);
-                }
-                Step {
-                    sa: Some(sa),
-                    news: None,
-                }
-            });
+            self.with_live(now, spi, |live, core, ctx| live.probe(core, ctx));
         }
     }
 
@@ -96,7 +85,7 @@ impl Endpoint {
     pub(super) fn on_alive(&mut self, now: Instant, peer: PeerId, alive: IkeSpi) {
         let redundant = self
             .sas_of(peer)
-            .filter_map(|(spi, sa)| Some((sa.live()?.lowest_nonce(), spi, sa.core.initiated)))
+            .filter_map(|(spi, sa)| Some((sa.serving()?.lowest_nonce(), spi, sa.core.initiated)))
             .min()
             .filter(|(_, spi, ours)| *ours && *spi != alive)
             .map(|(_, spi, _)| spi);
@@ -118,16 +107,16 @@ impl Endpoint {
     }
 
     /// So are those that have ended and only wait for a repetition.
-    pub(super) fn bound_ended(&mut self, peer: PeerId) {
+    pub(super) fn bound_ended(&mut self, now: Instant, peer: PeerId) {
         let mut ended: Vec<_> = self
             .sas_of(peer)
-            .filter(|(_, sa)| matches!(sa.state, State::Closing(_) | State::Closed(_)))
+            .filter(|(_, sa)| sa.is_ending())
             .map(|(spi, sa)| (sa.core.begun, spi))
             .collect();
         ended.sort();
         let surplus = ended.len().saturating_sub(limits::ENDED_SAS_PER_PEER);
         for (_, spi) in ended.into_iter().take(surplus) {
-            self.sas.remove(&spi);
+            self.step(now, spi, IkeSa::abandon);
         }
     }
 
@@ -178,7 +167,11 @@ impl Endpoint {
             return;
         };
         if last && peer.intent == Intent::Keep {
-            let wait = reconnect_wait(1, self.outside.rng.next_u32());
+            // A lifetime has no fault that a pause would mend.
+            let wait = match why {
+                GoneReason::Expired => Duration::ZERO,
+                _ => reconnect_wait(1, self.outside.rng.next_u32()),
+            };
             peer.reconnect_at = Some(now + wait);
         }
         // The one that has gone may have hidden the verdict on the others: an SA of which the peer

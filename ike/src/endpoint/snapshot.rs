@@ -4,8 +4,7 @@ use super::Endpoint;
 use super::peer::Intent;
 use crate::config::PeerId;
 use crate::event::{PeerSnapshot, PeerState};
-use crate::sa::State;
-use crate::sa::child::Child;
+use crate::sa::{IkeSa, State};
 use crate::wire::IkeSpi;
 
 impl Endpoint {
@@ -13,18 +12,17 @@ impl Endpoint {
         let peer = self.peers.get(&id)?;
         let established = self.established(id);
         let details = |spi: &IkeSpi| {
-            let live = self.sas.get(spi)?.live()?;
-            Some((
-                live.details().clone(),
-                live.children().iter().map(Child::details).collect(),
-            ))
+            let live = self.sas.get(spi)?.serving()?;
+            Some((live.details(), live.pairs().details()))
         };
-        let any = |test: fn(&State) -> bool| self.sas_of(id).any(|(_, sa)| test(&sa.state));
+        let any = |test: fn(&IkeSa) -> bool| self.sas_of(id).any(|(_, sa)| test(sa));
+        let calls = |sa: &IkeSa| matches!(sa.state, State::InitSent(_) | State::AuthSent(_));
+        let closes = |sa: &IkeSa| sa.live().is_some_and(|live| !live.serves());
         let state = if !established.is_empty() {
             PeerState::Established
-        } else if any(|state| matches!(state, State::InitSent(_) | State::AuthSent(_))) {
+        } else if any(calls) {
             PeerState::Connecting
-        } else if any(|state| matches!(state, State::Closing(_))) {
+        } else if any(closes) {
             PeerState::Closing
         } else if peer.intent == Intent::Keep {
             PeerState::Waiting

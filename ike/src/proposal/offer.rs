@@ -2,13 +2,40 @@
 
 use super::{Esn, EspProposal, IkeProposal};
 use crate::algorithm::{Encryption, Group, Prf};
-use crate::wire::{EspSpi, Proposal, ProtocolId, Transform, TransformType};
+use crate::select::NO_GROUP;
+use crate::wire::{EspSpi, IkeSpi, Proposal, ProtocolId, Transform, TransformType};
 
 /// What we offer in IKE_SA_INIT: no SPI (D15, RFC 7296 §3.3.1).
 pub fn ike_offer(proposals: &[IkeProposal]) -> Vec<Proposal> {
     let proposals = numbered(proposals);
     proposals
         .map(|(number, proposal)| proposal.to_wire(number))
+        .collect()
+}
+
+/// What we offer when an IKE SA is rekeyed: `spi` is ours of the new one (RFC 7296 §1.3.2).
+pub fn ike_rekey_offer(proposals: &[IkeProposal], spi: IkeSpi) -> Vec<Proposal> {
+    let with_spi = |proposal| Proposal {
+        spi: spi.0.to_be_bytes().to_vec(),
+        ..proposal
+    };
+    ike_offer(proposals).into_iter().map(with_spi).collect()
+}
+
+/// What we offer for ESP in CREATE_CHILD_SA: as in IKE_AUTH, with the groups for a key exchange of the
+/// pair's own, and NONE where it may go without (RFC 7296 §1.3, §3.3.2).
+pub fn esp_offer_with_groups(proposals: &[EspProposal], inbound: EspSpi) -> Vec<Proposal> {
+    let groups = |proposal: &EspProposal| {
+        let groups = proposal.groups.iter().copied().map(Transform::from);
+        let none = !proposal.groups.is_empty() && proposal.pfs_optional;
+        groups.chain(none.then_some(NO_GROUP)).collect::<Vec<_>>()
+    };
+    numbered(proposals)
+        .map(|(number, proposal)| {
+            let mut offer = proposal.to_wire(number, inbound);
+            offer.transforms.extend(groups(proposal));
+            offer
+        })
         .collect()
 }
 

@@ -3,11 +3,11 @@
 
 use subtle::{Choice, ConstantTimeEq};
 
-use super::child::{self, Fresh};
+use super::child::{self, Agreement, Material};
 use super::exchange::{Exchange, Repeat, Request};
 use super::init::{Agreed, InitReceived};
-use super::lifetime::Lifetime;
 use super::live::Live;
+use super::pairs::{Fresh, Pairs};
 use super::payloads::Payloads;
 use super::protection::{Incoming, Protection, Unopened};
 use super::{Closed, Context, Core, News, State, Step};
@@ -17,7 +17,9 @@ use crate::identity::Identity;
 use crate::keys;
 use crate::limits;
 use crate::nat;
+use crate::proposal;
 use crate::secret::Secret;
+use crate::select::Pfs;
 use crate::wire::{
     AuthMethod, Authentication, Datagram, ExchangeType, Identification, Notify, NotifyType,
     Payload, WireError,
@@ -53,7 +55,8 @@ impl AuthSent {
                 .map(|id| Payload::IdResponder(Identification::new(id))),
         );
         payloads.push(authentication(&agreed.sign(&core.peer.psk, true, &id)));
-        payloads.extend(child::offer(&core, inbound));
+        let offer = proposal::esp_offer(&core.peer.esp_proposals, inbound);
+        payloads.extend(child::offer(&core, offer));
 
         let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, false);
         let message = protection.seal(&core, ctx, &header, payloads);
@@ -150,21 +153,27 @@ impl AuthSent {
         payloads: &Payloads,
         remote_id: Identity,
     ) -> Step {
-        let agreement = match child::check_answer(&core, self.inbound, payloads) {
+        let offer = (&core.peer.esp_proposals[..], Pfs::Impossible);
+        let answer = child::check_answer(&core, EXCHANGE, offer, self.inbound, payloads);
+        let agreement = match answer {
             Ok(agreement) => agreement,
             // D30: the IKE SA stands without its CHILD_SA, and is of no use to us.
             Err(failure) => return self.give_up(core, ctx, None, failure),
         };
+        let fresh = self.agreed.pair(agreement, true);
         let details = details(&core, ctx, &self.agreed, self.local_id, remote_id);
+        let lowest_nonce = self.agreed.lowest_nonce();
+        let sk_d = self.agreed.keys.sk_d;
+        let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce)
+            .after_own_requests(MESSAGE_ID);
         ctx.event(Event::IkeUp {
             peer: core.peer.id,
-            details: details.clone(),
+            details: live.details(),
         });
-        let fresh = Fresh::derive(&core, ctx, &self.agreed, agreement);
-        let child = fresh.install(&core, ctx, None);
-        let live = Live::new(self.protection, details, self.agreed.lowest_nonce())
-            .after_own_requests(MESSAGE_ID)
-            .with_child(child);
+        let mut pairs = Pairs::default();
+        let child = pairs.arrive(&core, ctx, fresh, None);
+        pairs.confirm(&core, ctx, child);
+        live.take_over(pairs);
         let initial_contact = payloads.notify(NotifyType::INITIAL_CONTACT).is_some();
         let news = News::Established { initial_contact };
         Step::with(core, State::Established(Box::new(live)), news)
@@ -181,10 +190,16 @@ impl AuthSent {
         child::withdraw(&core, ctx, self.inbound);
         let remote_id = core.expected_id().unwrap_or_else(|| core.local_id());
         let details = details(&core, ctx, &self.agreed, self.local_id, remote_id);
-        let mut live = Live::new(self.protection, details, self.agreed.lowest_nonce())
+        let lowest_nonce = self.agreed.lowest_nonce();
+        let sk_d = self.agreed.keys.sk_d;
+        let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce)
             .after_own_requests(MESSAGE_ID);
         live.send_delete(&core, ctx, notify);
-        Step::with(core, State::Closing(Box::new(live)), News::Failed(failure))
+        Step::with(
+            core,
+            State::Established(Box::new(live)),
+            News::Failed(failure),
+        )
     }
 
     pub(crate) fn on_timeout(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
@@ -321,33 +336,43 @@ impl Responder {
         ];
         let details = details(&core, ctx, &self.agreed, local_id, remote_id);
         let lowest_nonce = self.agreed.lowest_nonce();
-        match child::answer(&core, ctx, payloads) {
+        let answer = child::answer(&core, ctx, EXCHANGE, payloads, Pfs::Impossible);
+        match answer {
             Ok((child_payloads, agreement)) => {
                 reply.extend(child_payloads);
                 let last = self.seal_reply(&core, ctx, reply);
+                let fresh = self.agreed.pair(agreement, false);
+                let sk_d = self.agreed.keys.sk_d;
+                let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce);
                 ctx.event(Event::IkeUp {
                     peer: core.peer.id,
-                    details: details.clone(),
+                    details: live.details(),
                 });
-                let fresh = Fresh::derive(&core, ctx, &self.agreed, agreement);
-                let child = fresh.install(&core, ctx, Some((&last, self.path)));
-                let live = Live::new(self.protection, details, lowest_nonce)
-                    .after_peer_requests(MESSAGE_ID, last)
-                    .with_child(child);
+                // The peer may send as soon as it has the reply, and can receive only then.
+                let mut pairs = Pairs::default();
+                let child = pairs.arrive(&core, ctx, fresh, None);
+                last.answer(ctx, self.path);
+                pairs.confirm(&core, ctx, child);
+                live.take_over(pairs);
+                let live = live.after_peer_requests(MESSAGE_ID, last);
                 let initial_contact = payloads.notify(NotifyType::INITIAL_CONTACT).is_some();
                 let news = News::Established { initial_contact };
                 Step::with(core, State::Established(Box::new(live)), news)
             }
             Err(refusal) => {
                 // D30: the peer has an IKE SA without a CHILD_SA; of no use, so it is deleted.
-                reply.push(Payload::Notify(Notify::status(refusal.notify)));
+                reply.push(Payload::Notify(refusal.notify));
                 let last = self.seal_reply(&core, ctx, reply);
                 last.answer(ctx, self.path);
-                let mut live = Live::new(self.protection, details, lowest_nonce)
+                let sk_d = self.agreed.keys.sk_d;
+                let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce)
                     .after_peer_requests(MESSAGE_ID, last);
                 live.send_delete(&core, ctx, None);
-                let news = News::Refused(refusal.failure);
-                Step::with(core, State::Closing(Box::new(live)), news)
+                let state = State::Established(Box::new(live));
+                Step {
+                    news: refusal.failure.map(News::Refused),
+                    ..Step::stay(core, state)
+                }
             }
         }
     }
@@ -422,6 +447,19 @@ impl<'a> Proof<'a> {
 }
 
 impl Agreed {
+    /// The keys of the pair inside IKE_AUTH: its nonces are IKE_SA_INIT's (RFC 7296 §2.17).
+    fn pair(&self, agreement: Agreement, initiated: bool) -> Fresh {
+        Material {
+            prf: self.suite.prf,
+            sk_d: &self.keys.sk_d,
+            g_ir: None,
+            initiator_nonce: &self.initiator_nonce,
+            responder_nonce: &self.responder_nonce,
+            initiated,
+        }
+        .derive(agreement)
+    }
+
     /// Our AUTH value.
     fn sign(&self, psk: &Secret, initiated: bool, id: &Identification) -> Secret {
         self.auth_value(psk, initiated, &self.our_message, id)
@@ -494,7 +532,7 @@ fn check_identity(expected: Option<Identity>, received: &Identity) -> Result<(),
 
 fn details(
     core: &Core,
-    ctx: &mut Context<'_>,
+    ctx: &Context<'_>,
     agreed: &Agreed,
     local_id: Identity,
     remote_id: Identity,
@@ -509,6 +547,6 @@ fn details(
         remote_id,
         encapsulation: core.encapsulation(),
         since: ctx.now,
-        rekey_at: Lifetime::draw(core.peer.ike_lifetime, ctx).rekey_at,
+        rekey_at: ctx.now,
     }
 }

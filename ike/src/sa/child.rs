@@ -1,56 +1,60 @@
-//! The CHILD_SA pair: transport-mode ESP for protocol 47 between the two endpoints (RFC 7296 §1.2,
-//! §1.3.1, §2.9, §2.17), as it is offered, answered and checked inside IKE_AUTH.
+//! Negotiating a CHILD_SA pair: transport-mode ESP for protocol 47 between the two endpoints (RFC 7296
+//! §1.2, §1.3, §1.3.1, §2.9, §2.17), as it is offered, answered and checked inside IKE_AUTH and
+//! CREATE_CHILD_SA. What becomes of it afterwards is in `pairs`.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
-use super::exchange::Exchange;
-use super::lifetime::Lifetime;
+use super::pairs::Fresh;
 use super::payloads::Payloads;
 use super::{Context, Core};
+use crate::algorithm::{Group, Prf};
 use crate::error::{Failure, Negotiation, PeerFault};
-use crate::event::{
-    ChildDetails, ChildId, ChildKeys, ChildPhase, EspSpi, Event, GoneReason, Path, WorkerSlot,
-};
+use crate::event::{ChildKeys, EspSpi, Event, Path};
 use crate::keys;
-use crate::proposal::{self, EspSuite};
-use crate::sa::init::Agreed;
-use crate::select;
+use crate::proposal::{self, EspProposal, EspSuite};
+use crate::secret::Secret;
+use crate::select::{self, EspChoice, Pfs};
 use crate::ts;
-use crate::wire::{self, ExchangeType, Notify, NotifyType, Payload, ProtocolId, TrafficSelector};
-
-/// The worker that every pair belongs to until RFC 9611 gives each one its own.
-const ONLY_SLOT: WorkerSlot = WorkerSlot(0);
-
-/// A pair that stands.
-pub(crate) struct Child {
-    id: ChildId,
-    suite: EspSuite,
-    inbound: EspSpi,
-    outbound: EspSpi,
-    since: Instant,
-    lifetime: Lifetime,
-}
+use crate::wire::{self, ExchangeType, Notify, NotifyType, Payload, Proposal, TrafficSelector};
 
 /// What both ends agreed on for a pair.
 #[derive(Clone, Copy)]
 pub(crate) struct Agreement {
-    suite: EspSuite,
-    inbound: EspSpi,
-    outbound: EspSpi,
+    pub(crate) suite: EspSuite,
+    pub(crate) inbound: EspSpi,
+    pub(crate) outbound: EspSpi,
+    /// The group of the exchange's own key exchange (PFS).
+    pub(crate) group: Option<Group>,
 }
 
-/// A pair whose keys exist and have yet to be handed out.
-pub(crate) struct Fresh {
-    child: Child,
-    inbound: ChildKeys,
-    outbound: ChildKeys,
-}
-
-/// Why a CHILD_SA was not made: the notification for the peer, and the cause for a person.
+/// Why a CHILD_SA was not made: the notification for the peer, and the cause for a person; none where
+/// the peer only has to ask otherwise.
 pub(crate) struct Refusal {
-    pub(crate) notify: NotifyType,
-    pub(crate) failure: Failure,
+    pub(crate) notify: Notify,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Refusal {
+    pub(crate) const fn new(notify: NotifyType, failure: Failure) -> Self {
+        Self {
+            notify: Notify::status(notify),
+            failure: Some(failure),
+        }
+    }
+
+    pub(crate) const fn quiet(notify: Notify) -> Self {
+        Self {
+            notify,
+            failure: None,
+        }
+    }
+
+    pub(crate) const fn fault(exchange: ExchangeType, fault: PeerFault) -> Self {
+        Self::new(
+            NotifyType::INVALID_SYNTAX,
+            Failure::Fault { exchange, fault },
+        )
+    }
 }
 
 /// Takes a number for an inbound SA that is about to be offered.
@@ -72,19 +76,22 @@ pub(crate) fn withdraw(core: &Core, ctx: &mut Context<'_>, spi: EspSpi) {
     });
 }
 
-/// `N(USE_TRANSPORT_MODE) SA TSi TSr`, as an initiator sends them.
-pub(crate) fn offer(core: &Core, inbound: EspSpi) -> [Payload; 4] {
+/// `N(USE_TRANSPORT_MODE) SA TSi TSr`, as an initiator sends them (D26).
+pub(crate) fn offer(core: &Core, proposals: Vec<Proposal>) -> [Payload; 4] {
     [
         Payload::Notify(Notify::status(NotifyType::USE_TRANSPORT_MODE)),
-        Payload::SecurityAssociation(proposal::esp_offer(&core.peer.esp_proposals, inbound)),
+        Payload::SecurityAssociation(proposals),
         Payload::TsInitiator(vec![ts::gre(core.path.local.ip())]),
         Payload::TsResponder(vec![ts::gre(core.path.remote.ip())]),
     ]
 }
 
-/// The initiator's check of the answer: a subset of the offer, or no SA at all (D26, D27).
+/// The initiator's check of the answer to an offer of these proposals: a subset of the offer, or no SA
+/// at all (D26, D27).
 pub(crate) fn check_answer(
     core: &Core,
+    exchange: ExchangeType,
+    (proposals, pfs): (&[EspProposal], Pfs),
     inbound: EspSpi,
     payloads: &Payloads,
 ) -> Result<Agreement, Failure> {
@@ -92,32 +99,31 @@ pub(crate) fn check_answer(
         return Err(match notify.kind {
             NotifyType::NO_PROPOSAL_CHOSEN => Failure::NoProposalChosen {
                 what: Negotiation::Esp,
-                offered: proposal::list(&core.peer.esp_proposals),
+                offered: proposal::list(proposals),
             },
             NotifyType::TS_UNACCEPTABLE => Failure::SelectorsRefused,
-            notify => Failure::Notified {
-                exchange: ExchangeType::IKE_AUTH,
-                notify,
-            },
+            notify => Failure::Notified { exchange, notify },
         });
     }
     if payloads.notify(NotifyType::USE_TRANSPORT_MODE).is_none() {
         return Err(Failure::TunnelMode);
     }
     let check = || {
-        let (suite, outbound) = select::verify_esp(&core.peer.esp_proposals, payloads.proposals()?)
+        let EspChoice {
+            suite,
+            outbound,
+            group,
+        } = select::verify_esp(proposals, payloads.proposals()?, pfs)
             .map_err(|error| PeerFault::NotOffered(error.to_string()))?;
         check_selectors(core, payloads)?;
         Ok(Agreement {
             suite,
             inbound,
             outbound: usable(outbound)?,
+            group,
         })
     };
-    check().map_err(|fault| Failure::Fault {
-        exchange: ExchangeType::IKE_AUTH,
-        fault,
-    })
+    check().map_err(|fault| Failure::Fault { exchange, fault })
 }
 
 fn check_selectors(core: &Core, payloads: &Payloads) -> Result<(), PeerFault> {
@@ -162,24 +168,17 @@ fn usable(spi: EspSpi) -> Result<EspSpi, PeerFault> {
 pub(crate) fn answer(
     core: &Core,
     ctx: &mut Context<'_>,
+    exchange: ExchangeType,
     payloads: &Payloads,
+    pfs: Pfs,
 ) -> Result<([Payload; 4], Agreement), Refusal> {
-    let fault = |fault| Refusal {
-        notify: NotifyType::INVALID_SYNTAX,
-        failure: Failure::Fault {
-            exchange: ExchangeType::IKE_AUTH,
-            fault,
-        },
-    };
+    let fault = |fault| Refusal::fault(exchange, fault);
     let offered = payloads.proposals().map_err(fault)?;
     let initiator_ts = payloads.initiator_selectors().map_err(fault)?;
     let responder_ts = payloads.responder_selectors().map_err(fault)?;
     if payloads.notify(NotifyType::USE_TRANSPORT_MODE).is_none() {
         let notify = NotifyType::NO_PROPOSAL_CHOSEN;
-        return Err(Refusal {
-            notify,
-            failure: Failure::TunnelMode,
-        });
+        return Err(Refusal::new(notify, Failure::TunnelMode));
     }
     let (Some(initiator_ts), Some(responder_ts)) = (
         narrow(initiator_ts, core.path.remote.ip(), core.nat.theirs),
@@ -187,23 +186,18 @@ pub(crate) fn answer(
     ) else {
         let offered = wire::display::selectors(initiator_ts, responder_ts);
         let failure = Failure::SelectorsUnacceptable { offered };
-        return Err(Refusal {
-            notify: NotifyType::TS_UNACCEPTABLE,
-            failure,
-        });
+        return Err(Refusal::new(NotifyType::TS_UNACCEPTABLE, failure));
     };
     let inbound = ctx.numbers.esp_spi(ctx.rng);
-    let chosen = select::choose_esp(&core.peer.esp_proposals, offered, inbound);
-    let Some((chosen, suite, outbound)) = chosen else {
+    let chosen = select::choose_esp(&core.peer.esp_proposals, offered, inbound, pfs);
+    let Some((chosen, choice)) = chosen else {
         ctx.numbers.release(inbound);
-        return Err(Refusal {
-            notify: NotifyType::NO_PROPOSAL_CHOSEN,
-            failure: Failure::NothingAcceptable {
-                what: Negotiation::Esp,
-                offered: wire::display::proposals(offered),
-                ours: proposal::list(&core.peer.esp_proposals),
-            },
-        });
+        let failure = Failure::NothingAcceptable {
+            what: Negotiation::Esp,
+            offered: wire::display::proposals(offered),
+            ours: proposal::list(&core.peer.esp_proposals),
+        };
+        return Err(Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, failure));
     };
     let reply = [
         Payload::Notify(Notify::status(NotifyType::USE_TRANSPORT_MODE)),
@@ -211,52 +205,58 @@ pub(crate) fn answer(
         Payload::TsInitiator(vec![initiator_ts]),
         Payload::TsResponder(vec![responder_ts]),
     ];
+    let EspChoice {
+        suite,
+        outbound,
+        group,
+    } = choice;
     Ok((
         reply,
         Agreement {
             suite,
             inbound,
             outbound,
+            group,
         },
     ))
 }
 
-impl Fresh {
-    /// Derives both directions' keys for the pair inside IKE_AUTH (RFC 7296 §2.17): the exchange's
-    /// initiator is the IKE SA's.
-    pub(crate) fn derive(
-        core: &Core,
-        ctx: &mut Context<'_>,
-        agreed: &Agreed,
-        agreement: Agreement,
-    ) -> Self {
+/// What a pair's keys are made of (RFC 7296 §2.17).
+pub(crate) struct Material<'a> {
+    /// Of the IKE SA.
+    pub(crate) prf: Prf,
+    pub(crate) sk_d: &'a Secret,
+    /// The shared secret of the exchange's own key exchange.
+    pub(crate) g_ir: Option<&'a Secret>,
+    pub(crate) initiator_nonce: &'a [u8],
+    pub(crate) responder_nonce: &'a [u8],
+    /// Whether we began the exchange that makes the pair, whoever began the IKE SA (D22).
+    pub(crate) initiated: bool,
+}
+
+impl Material<'_> {
+    /// Both directions' keys.
+    pub(crate) fn derive(&self, agreement: Agreement) -> Fresh {
         let Agreement {
             suite,
             inbound,
             outbound,
+            ..
         } = agreement;
         let (forward, backward) = keys::child_keymat(
             suite,
-            agreed.suite.prf,
-            &agreed.keys.sk_d,
-            None,
-            &agreed.initiator_nonce,
-            &agreed.responder_nonce,
+            self.prf,
+            self.sk_d,
+            self.g_ir,
+            self.initiator_nonce,
+            self.responder_nonce,
         );
-        let (ours, peers) = if core.initiated {
+        let (ours, peers) = if self.initiated {
             (forward, backward)
         } else {
             (backward, forward)
         };
-        Self {
-            child: Child {
-                id: ctx.numbers.child(),
-                suite,
-                inbound,
-                outbound,
-                since: ctx.now,
-                lifetime: Lifetime::draw(core.peer.child_lifetime, ctx),
-            },
+        Fresh {
             inbound: ChildKeys {
                 spi: inbound,
                 suite,
@@ -269,92 +269,4 @@ impl Fresh {
             },
         }
     }
-
-    /// Hands both directions out. A responder's reply goes between them: the peer may send as soon
-    /// as it has the reply, and can receive only then.
-    pub(crate) fn install(
-        self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        reply: Option<(&Exchange, Path)>,
-    ) -> Child {
-        let Self {
-            child,
-            inbound,
-            outbound,
-        } = self;
-        let (peer, id, slot) = (core.peer.id, child.id, ONLY_SLOT);
-        ctx.event(Event::ChildInbound {
-            peer,
-            child: id,
-            slot,
-            keys: inbound,
-        });
-        if let Some((exchange, path)) = reply {
-            exchange.answer(ctx, path);
-        }
-        ctx.event(Event::ChildOutbound {
-            peer,
-            child: id,
-            slot,
-            keys: outbound,
-        });
-        child
-    }
-}
-
-impl Child {
-    pub(crate) const fn inbound(&self) -> EspSpi {
-        self.inbound
-    }
-
-    pub(crate) const fn outbound(&self) -> EspSpi {
-        self.outbound
-    }
-
-    pub(crate) const fn details(&self) -> ChildDetails {
-        let Self {
-            id,
-            suite,
-            inbound,
-            outbound,
-            since,
-            lifetime,
-        } = *self;
-        ChildDetails {
-            child: id,
-            suite,
-            inbound,
-            outbound,
-            since,
-            phase: ChildPhase::Current,
-            rekey_at: Some(lifetime.rekey_at),
-        }
-    }
-
-    /// Takes the pair down.
-    pub(crate) fn remove(self, core: &Core, ctx: &mut Context<'_>, why: GoneReason) {
-        ctx.numbers.release(self.inbound);
-        ctx.event(Event::ChildGone {
-            peer: core.peer.id,
-            child: self.id,
-            why,
-        });
-    }
-}
-
-/// The Delete payload for these inbound SPIs of ours.
-pub(crate) fn delete(spis: Vec<EspSpi>) -> Payload {
-    Payload::Delete(wire::Delete::Esp(spis))
-}
-
-/// CREATE_CHILD_SA is answered as by a minimal implementation (RFC 7296 §4): no further SA, and no
-/// rekeying; the peer sets up a new IKE SA when its lifetime is over.
-pub(crate) fn refuse_another() -> Vec<Payload> {
-    vec![Payload::Notify(Notify {
-        protocol: ProtocolId::NONE,
-        spi: Vec::new(),
-        kind: NotifyType::NO_ADDITIONAL_SAS,
-        data: Vec::new(),
-    })]
 }

@@ -565,7 +565,7 @@ fn refuse_nat(core: &Core, Nat { ours, theirs }: Nat) -> Result<(), Failure> {
 }
 
 /// D11, RFC 7296 §2.10: 16 to 256 octets, and at least half the key size of the PRF.
-fn check_nonce(nonce: &[u8], suite: IkeSuite) -> Result<(), PeerFault> {
+pub(crate) fn check_nonce(nonce: &[u8], suite: IkeSuite) -> Result<(), PeerFault> {
     let least = suite.prf.nonce_octets_min();
     if (least..=256).contains(&nonce.len()) {
         Ok(())

@@ -1,53 +1,151 @@
 //! An SA whose two ends are authenticated ([`Live`]): the message IDs and windows of both directions
-//! (RFC 7296 §2.2, §2.3), its CHILD_SAs, and how it ends. What the exchanges say is in `inform` and
-//! `child`.
+//! (RFC 7296 §2.2, §2.3), what it is for ([`Duty`]), what it asks for next ([`Task`]), and how it
+//! ends. What the exchanges say is in `inform` and `rekey`; its CHILD_SAs are in `pairs`.
 
-use std::collections::VecDeque;
+use std::time::Instant;
 
-use super::child::Child;
 use super::exchange::{Exchange, Repeat, Request};
-use super::inform::{Effect, Reply, Task};
+use super::inform::{self, Said};
+use super::lifetime::Lifetime;
+use super::pairs::{Expired, Pairs};
 use super::payloads::Payloads;
 use super::protection::{Protection, Unopened};
-use super::{Closed, Context, Core, News, State, Step};
-use crate::error::Drop;
-use crate::event::{Deadline, GoneReason, IkeDetails, Path};
+use super::rekey::{Heir, HeirRequest, PairRequest, Refusal, Rival};
+use super::{Closed, Context, Core, IkeSa, News, State, Step, Succession};
+use crate::error::{Drop, Failure};
+use crate::event::{ChildId, Deadline, EspSpi, Event, GoneReason, IkeDetails, Path, Timer};
 use crate::limits;
-use crate::wire::{Datagram, ExchangeType, NotifyType, WireError};
+use crate::secret::Secret;
+use crate::wire::{Datagram, ExchangeType, IkeSpi, Notify, NotifyType, Payload, WireError};
 
 /// An authenticated IKE SA and the CHILD_SAs under it.
 pub(crate) struct Live {
     protection: Protection,
     details: IkeDetails,
-    /// The lowest nonce of its IKE_SA_INIT: decides between crossing SAs (RFC 7296 §2.8.1).
+    /// From which the keys of its CHILD_SAs and of its successor are made.
+    pub(super) sk_d: Secret,
+    /// The lowest nonce of the exchange that made it: decides between SAs that both ends began
+    /// (RFC 7296 §2.8.1, §2.8.2).
     lowest_nonce: Vec<u8>,
-    children: Vec<Child>,
+    pub(super) lifetime: Lifetime,
+    pub(super) duty: Duty,
+    pub(super) pairs: Pairs,
+    /// The successor that an exchange of the peer's has made while our own is under way.
+    pub(super) rival: Option<Rival>,
+    /// A pair is wanted in place of one that the peer has lost.
+    pub(super) wants_pair: bool,
+    wants_probe: bool,
+    /// When the peer has last proven that it is there.
+    heard: Instant,
     /// The message ID of our next request.
     next_id: u32,
     /// Our request in flight (window 1, D3) and what it is for.
-    request: Option<(Task, Request)>,
-    /// Requests that wait for that one's answer.
-    queue: VecDeque<Task>,
+    pub(super) request: Option<(Task, Request)>,
     /// The message ID of the peer's next request.
     expected_id: u32,
     /// The peer's last request and our reply.
     last: Option<Exchange>,
 }
 
+/// What an authenticated IKE SA is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// It has the pairs.
+    Serve,
+    /// It was made by the peer while our own request to rekey the same IKE SA is under way: it takes
+    /// the pairs over or is redundant, as the nonces say (RFC 7296 §2.8.2).
+    StandBy,
+    /// It has a successor or is redundant; the peer has to delete it, and has so long.
+    Retire { until: Instant },
+    /// We delete it as soon as the window allows, with an error if there was one.
+    Close { notify: Option<NotifyType> },
+}
+
+/// What a request of ours is for.
+pub(super) enum Task {
+    /// An empty INFORMATIONAL: does the peer still have this SA (RFC 7296 §2.4)?
+    Probe,
+    /// Delete the pairs with these inbound SPIs.
+    DeletePairs(Vec<EspSpi>),
+    /// Delete the IKE SA.
+    DeleteIke,
+    /// Make a pair.
+    Pair(Box<PairRequest>),
+    /// Make a successor of the IKE SA.
+    Heir(Box<HeirRequest>),
+    /// Something that is not wanted any more.
+    Forgotten,
+}
+
+/// The reply to an authenticated request, and what else it does.
+pub(super) struct Reply {
+    pub(super) payloads: Vec<Payload>,
+    pub(super) effect: Effect,
+}
+
+/// See [`Reply`].
+pub(super) enum Effect {
+    None,
+    /// The peer's wish was refused, for a reason that a person may want to hear.
+    Refused(Failure),
+    /// A pair was made that carries packets at once.
+    Made(ChildId),
+    /// A successor of this SA was made.
+    Heir(Box<Heir>),
+    /// This SA is gone once the reply has left.
+    Over(GoneReason),
+}
+
+impl Reply {
+    pub(super) const fn only(payloads: Vec<Payload>) -> Self {
+        Self {
+            payloads,
+            effect: Effect::None,
+        }
+    }
+
+    pub(super) fn refusal(Refusal { notify, failure }: Refusal) -> Self {
+        Self {
+            payloads: vec![Payload::Notify(notify)],
+            effect: failure.map_or(Effect::None, Effect::Refused),
+        }
+    }
+
+    /// D6: an unknown critical payload costs the exchange, a syntax error the SA (RFC 7296 §2.21.3).
+    fn to_malformed(error: &WireError) -> Self {
+        let payloads = vec![Payload::Notify(Notify::for_wire_error(error))];
+        let effect = match error {
+            WireError::UnsupportedCritical(_) => Effect::None,
+            _ => Effect::Over(GoneReason::PeerFault),
+        };
+        Self { payloads, effect }
+    }
+}
+
 impl Live {
-    pub(crate) const fn new(
+    /// An SA without pairs that serves.
+    pub(crate) fn new(
+        core: &Core,
+        ctx: &mut Context<'_>,
         protection: Protection,
         details: IkeDetails,
+        sk_d: Secret,
         lowest_nonce: Vec<u8>,
     ) -> Self {
         Self {
             protection,
             details,
+            sk_d,
             lowest_nonce,
-            children: Vec::new(),
+            lifetime: Lifetime::draw(core.peer.ike_lifetime, ctx),
+            duty: Duty::Serve,
+            pairs: Pairs::default(),
+            rival: None,
+            wants_pair: false,
+            wants_probe: false,
+            heard: ctx.now,
             next_id: 0,
             request: None,
-            queue: VecDeque::new(),
             expected_id: 0,
             last: None,
         }
@@ -66,21 +164,67 @@ impl Live {
         self
     }
 
-    pub(crate) fn with_child(mut self, child: Child) -> Self {
-        self.children.push(child);
-        self
+    /// It has these pairs from here on.
+    pub(crate) fn take_over(&mut self, pairs: Pairs) {
+        self.pairs = pairs;
+        self.duty = Duty::Serve;
     }
 
-    pub(crate) const fn details(&self) -> &IkeDetails {
+    /// It has the pairs of the IKE SA that it was made to succeed.
+    pub(crate) fn inherit(&mut self, core: &Core, ctx: &mut Context<'_>, pairs: Pairs) {
+        self.take_over(pairs);
+        ctx.event(Event::IkeRekeyed {
+            peer: core.peer.id,
+            details: self.details(),
+        });
+    }
+
+    /// It is needless; the peer has to delete it.
+    pub(crate) fn retire(&mut self, ctx: &Context<'_>) {
+        let until = ctx.now + limits::DELETE_WAIT;
+        self.duty = Duty::Retire { until };
+    }
+
+    pub(crate) fn details(&self) -> IkeDetails {
+        IkeDetails {
+            rekey_at: self.lifetime.rekey_at.unwrap_or(self.lifetime.ends_at),
+            ..self.details.clone()
+        }
+    }
+
+    pub(crate) const fn agreed(&self) -> &IkeDetails {
         &self.details
     }
 
-    pub(crate) fn children(&self) -> &[Child] {
-        &self.children
+    pub(crate) const fn pairs(&self) -> &Pairs {
+        &self.pairs
+    }
+
+    pub(crate) const fn duty(&self) -> Duty {
+        self.duty
     }
 
     pub(crate) fn lowest_nonce(&self) -> &[u8] {
         &self.lowest_nonce
+    }
+
+    pub(crate) fn serves(&self) -> bool {
+        self.duty == Duty::Serve
+    }
+
+    /// The peer has proven by other means that it is there.
+    pub(crate) const fn hear(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// The SA that waits for our own request to rekey this one.
+    pub(crate) fn rival(&self) -> Option<IkeSpi> {
+        self.rival.as_ref().map(|rival| rival.spi)
+    }
+
+    /// That one has ended.
+    pub(crate) fn forget_rival(&mut self) {
+        self.rival = None;
     }
 
     pub(crate) fn on_message(
@@ -91,106 +235,206 @@ impl Live {
         datagram: &Datagram<'_>,
     ) -> Step {
         if datagram.header.response {
-            return match self.take_response(&core, ctx, datagram) {
-                Err(None) => Step::stay(core, State::Established(self)),
+            match self.take_response(&core, ctx, datagram) {
+                Err(None) => self.stay(core),
                 Err(Some(reason)) => self.dropped(core, reason),
-                Ok(Err(_malformed)) => self.fail(core, ctx),
-                Ok(Ok(Task::Probe)) => {
-                    self.send_next(&core, ctx);
-                    Step::with(core, State::Established(self), News::Alive)
-                }
-                Ok(Ok(Task::Delete { .. })) => Step::end(None),
-            };
-        }
-        match self.take_request(&core, ctx, path, datagram) {
-            Err(None) => Step::stay(core, State::Established(self)),
-            Err(Some(reason)) => self.dropped(core, reason),
-            Ok(Effect::None) => Step::stay(core, State::Established(self)),
-            Ok(Effect::Ended(why)) => self.end(core, ctx, why),
-            Ok(Effect::ChildrenDeleted(outbound)) => {
-                self.remove_children(&core, ctx, GoneReason::DeletedByPeer, |child| {
-                    outbound.contains(&child.outbound())
-                });
-                if self.children.is_empty() {
-                    self.close(core, ctx, GoneReason::Childless)
-                } else {
-                    Step::stay(core, State::Established(self))
-                }
+                Ok((task, payloads)) => self.on_response(core, ctx, task, payloads),
+            }
+        } else {
+            match self.take_request(&core, ctx, path, datagram) {
+                Err(None) => self.stay(core),
+                Err(Some(reason)) => self.dropped(core, reason),
+                Ok(effect) => self.on_effect(core, ctx, effect),
             }
         }
     }
 
-    /// Our DELETE is on its way: requests are still answered, nothing else happens.
-    pub(crate) fn on_message_while_closing(
+    fn on_response(
         mut self: Box<Self>,
         core: Core,
         ctx: &mut Context<'_>,
-        path: Path,
-        datagram: &Datagram<'_>,
+        task: Task,
+        payloads: Result<Payloads, WireError>,
     ) -> Step {
-        if datagram.header.response {
-            return match self.take_response(&core, ctx, datagram) {
-                Err(None) => Step::stay(core, State::Closing(self)),
-                Err(Some(reason)) => Step::with(core, State::Closing(self), News::Dropped(reason)),
-                Ok(Ok(Task::Probe)) => {
-                    self.send_next(&core, ctx);
-                    Step::stay(core, State::Closing(self))
-                }
-                Ok(_) => Step::end(None),
+        let Ok(payloads) = payloads else {
+            // Authenticated, and does not parse: the two ends disagree on the protocol.
+            self.let_go_of(&core, ctx, &task);
+            return match self.duty {
+                Duty::Close { .. } => self.vanish(&core, ctx),
+                _ => self.close(core, ctx, GoneReason::PeerFault),
             };
+        };
+        let succession = match task {
+            Task::DeleteIke => return self.vanish(&core, ctx),
+            Task::Probe | Task::Forgotten => None,
+            Task::DeletePairs(inbound) => {
+                self.pairs.deleted(&core, ctx, &inbound);
+                None
+            }
+            Task::Pair(request) => {
+                self.on_pair_answer(&core, ctx, *request, &payloads);
+                None
+            }
+            Task::Heir(request) => match self.on_heir_answer(&core, ctx, *request, &payloads) {
+                Ok(succession) => succession,
+                Err(_fault) => return self.close(core, ctx, GoneReason::PeerFault),
+            },
+        };
+        if self.is_childless() {
+            return self.close(core, ctx, GoneReason::Childless);
         }
-        match self.take_request(&core, ctx, path, datagram) {
-            Err(Some(reason)) => Step::with(core, State::Closing(self), News::Dropped(reason)),
-            // The two DELETEs crossed (RFC 7296 §1.4.1); the peer may still want our reply again.
-            Ok(Effect::Ended(_)) => Step::stay_closed(core, ctx, self.last),
-            _ => Step::stay(core, State::Closing(self)),
+        self.send_next(&core, ctx);
+        Step {
+            news: self.serves().then_some(News::Alive),
+            succession,
+            ..self.stay(core)
         }
+    }
+
+    fn on_effect(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>, effect: Effect) -> Step {
+        let mut news = None;
+        let mut succession = None;
+        match effect {
+            Effect::None => {}
+            Effect::Refused(failure) => news = Some(News::Refused(failure)),
+            Effect::Made(child) => self.pairs.confirm(&core, ctx, child),
+            Effect::Heir(heir) => succession = Some(self.hand_over(ctx, *heir)),
+            Effect::Over(why) => return self.end(core, ctx, why),
+        }
+        if self.is_childless() {
+            return self.close(core, ctx, GoneReason::Childless);
+        }
+        self.send_next(&core, ctx);
+        Step {
+            news,
+            succession,
+            ..self.stay(core)
+        }
+    }
+
+    /// Nothing is left that this SA is for.
+    fn is_childless(&self) -> bool {
+        let making = self.wants_pair || matches!(self.request, Some((Task::Pair(_), _)));
+        self.serves() && !self.pairs.is_usable() && !making
     }
 
     pub(crate) fn on_timeout(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
-        match self.repeat_request(&core, ctx) {
-            Repeat::Waiting => Step::stay(core, State::Established(self)),
-            Repeat::Exhausted => self.forget(&core, ctx, GoneReason::NoAnswer),
+        if matches!(self.duty, Duty::Retire { until } if until <= ctx.now) {
+            self.duty = Duty::Close { notify: None };
         }
-    }
-
-    pub(crate) fn repeat_request(&mut self, core: &Core, ctx: &mut Context<'_>) -> Repeat {
         self.protection.expire(ctx.now);
-        match &mut self.request {
-            Some((_, request)) => request.repeat_sealed(core, ctx, &mut self.protection),
-            None => Repeat::Waiting,
+        if let Some((_, request)) = &mut self.request {
+            let repeat = request.repeat_sealed(&core, ctx, &mut self.protection);
+            if matches!(repeat, Repeat::Exhausted) {
+                return self.give_up(core, ctx);
+            }
+        }
+        if self.serves() {
+            let pairs = self.pairs.on_timeout(&core, ctx);
+            if matches!(pairs, Err(Expired)) || self.lifetime.ends_at <= ctx.now {
+                return self.close(core, ctx, GoneReason::Expired);
+            }
+        }
+        self.send_next(&core, ctx);
+        self.stay(core)
+    }
+
+    /// The peer does not answer. A successor that it has made in the meantime may still stand.
+    fn give_up(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
+        match self.bequeath() {
+            Some(succession) => Step {
+                succession: Some(succession),
+                ..self.vanish(&core, ctx)
+            },
+            None if self.serves() => self.forget(&core, ctx, GoneReason::NoAnswer),
+            None => self.vanish(&core, ctx),
         }
     }
 
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
-        let repetition = self.request.as_ref().map(|(_, request)| request.deadline());
-        repetition
-            .into_iter()
-            .chain(self.protection.deadline())
-            .min()
+    pub(crate) fn deadline(&self, core: &Core) -> Option<Deadline> {
+        let at = |at, why| Some(Deadline { at, why });
+        let in_flight = self.request.as_ref().map(|(_, request)| request.deadline());
+        let on_duty = match self.duty {
+            Duty::Serve => [
+                at(self.lifetime.ends_at, Timer::Lifetime),
+                self.pairs.deadline(),
+                self.next_request_deadline(core),
+            ],
+            Duty::Retire { until } => [at(until, Timer::Lifetime), None, None],
+            Duty::StandBy | Duty::Close { .. } => [None; 3],
+        };
+        let others = in_flight.into_iter().chain(self.protection.deadline());
+        on_duty.into_iter().flatten().chain(others).min()
     }
 
-    /// Takes the CHILD_SAs down at once and the IKE SA by a DELETE exchange.
+    /// When there is something to ask, once the window is free.
+    fn next_request_deadline(&self, core: &Core) -> Option<Deadline> {
+        if self.request.is_some() {
+            return None;
+        }
+        let deadline = |at: Option<Instant>, why| at.map(|at| Deadline { at, why });
+        [
+            deadline(self.lifetime.rekey_at, Timer::Rekey),
+            deadline(self.pairs.rekey_deadline(), Timer::Rekey),
+            deadline(self.check_at(core), Timer::Liveness),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// When the peer has to be asked for a sign of life (D40, RFC 7296 §2.4).
+    fn check_at(&self, core: &Core) -> Option<Instant> {
+        core.peer.dpd.map(|silence| self.heard + silence)
+    }
+
+    /// Takes the CHILD_SAs down at once and the IKE SA by a DELETE exchange. Of one that does not
+    /// serve, nobody hears.
     pub(crate) fn close(
         mut self: Box<Self>,
         core: Core,
         ctx: &mut Context<'_>,
         why: GoneReason,
     ) -> Step {
-        self.remove_children(&core, ctx, why, |_| true);
+        let served = self.serves();
+        self.pairs.clear(&core, ctx, why);
         self.send_delete(&core, ctx, None);
-        Step::with(core, State::Closing(self), News::Down(why))
+        Step {
+            news: served.then_some(News::Down(why)),
+            ..self.stay(core)
+        }
     }
 
     /// Takes everything down without a word to a peer that has nothing of it.
     pub(crate) fn forget(
-        mut self: Box<Self>,
+        self: Box<Self>,
         core: &Core,
         ctx: &mut Context<'_>,
         why: GoneReason,
     ) -> Step {
-        self.remove_children(core, ctx, why, |_| true);
-        Step::end(Some(News::Down(why)))
+        let served = self.serves();
+        self.take_down(core, ctx, why);
+        Step::end(served.then_some(News::Down(why)))
+    }
+
+    /// As [`forget`](Self::forget), of an SA whose end is no news.
+    fn vanish(self: Box<Self>, core: &Core, ctx: &mut Context<'_>) -> Step {
+        self.take_down(core, ctx, GoneReason::Abandoned);
+        Step::end(None)
+    }
+
+    fn take_down(mut self: Box<Self>, core: &Core, ctx: &mut Context<'_>, why: GoneReason) {
+        if let Some((task, _)) = self.request.take() {
+            self.let_go_of(core, ctx, &task);
+        }
+        self.pairs.clear(core, ctx, why);
+    }
+
+    /// Nothing becomes of this task.
+    fn let_go_of(&self, core: &Core, ctx: &mut Context<'_>, task: &Task) {
+        if let Task::Pair(request) = task {
+            request.withdraw(core, ctx);
+        }
     }
 
     /// Sends a DELETE of the IKE SA as soon as the window allows.
@@ -200,45 +444,112 @@ impl Live {
         ctx: &mut Context<'_>,
         notify: Option<NotifyType>,
     ) {
-        self.queue.clear();
-        self.begin(core, ctx, Task::Delete { notify });
-    }
-
-    /// Asks whether the peer still has this SA.
-    pub(crate) fn probe(&mut self, core: &Core, ctx: &mut Context<'_>) {
-        if self.request.is_none() {
-            self.begin(core, ctx, Task::Probe);
+        if matches!(self.duty, Duty::Close { .. }) {
+            return;
         }
-    }
-
-    fn begin(&mut self, core: &Core, ctx: &mut Context<'_>, task: Task) {
-        self.queue.push_back(task);
+        self.duty = Duty::Close { notify };
+        if let Some((task @ Task::Pair(_), request)) = self.request.take_if(|(task, _)| {
+            // What it makes goes with the IKE SA. A successor of that has to be deleted by itself.
+            matches!(task, Task::Pair(_))
+        }) {
+            self.let_go_of(core, ctx, &task);
+            self.request = Some((Task::Forgotten, request));
+        }
         self.send_next(core, ctx);
     }
 
-    fn send_next(&mut self, core: &Core, ctx: &mut Context<'_>) {
-        if self.request.is_some() {
-            return;
+    /// Asks whether the peer still has this SA; the answer to a request in flight says it too.
+    pub(crate) fn probe(&mut self, core: &Core, ctx: &mut Context<'_>) {
+        if self.request.is_none() {
+            self.wants_probe = true;
+            self.send_next(core, ctx);
         }
-        let Some(task) = self.queue.pop_front() else {
-            return;
+    }
+
+    /// Rekeys the IKE SA as soon as the window allows.
+    pub(crate) fn rekey(&mut self, core: &Core, ctx: &mut Context<'_>) {
+        self.lifetime.rekey_at = Some(ctx.now);
+        self.send_next(core, ctx);
+    }
+
+    /// Rekeys a pair as soon as the window allows.
+    pub(crate) fn rekey_pair(&mut self, core: &Core, ctx: &mut Context<'_>, id: ChildId) {
+        self.pairs.set_rekey(id, Some(ctx.now));
+        self.send_next(core, ctx);
+    }
+
+    /// The peer has shown that it has the pair.
+    pub(crate) fn confirm(&mut self, core: &Core, ctx: &mut Context<'_>, id: ChildId) {
+        self.pairs.confirm(core, ctx, id);
+    }
+
+    /// Sends what is to be asked next, if the window is free.
+    pub(super) fn send_next(&mut self, core: &Core, ctx: &mut Context<'_>) {
+        if self.request.is_none()
+            && let Some((task, payloads)) = self.next_task(core, ctx)
+        {
+            self.send(core, ctx, task, payloads);
+        }
+    }
+
+    /// The most urgent thing to ask at this moment.
+    fn next_task(&mut self, core: &Core, ctx: &mut Context<'_>) -> Option<(Task, Vec<Payload>)> {
+        match self.duty {
+            Duty::StandBy | Duty::Retire { .. } => return None,
+            Duty::Close { notify } => return Some((Task::DeleteIke, inform::delete_ike(notify))),
+            Duty::Serve => {}
+        }
+        let to_delete = self.pairs.to_delete();
+        if !to_delete.is_empty() {
+            let payloads = inform::delete_pairs(to_delete.clone());
+            return Some((Task::DeletePairs(to_delete), payloads));
+        }
+        if std::mem::take(&mut self.wants_probe) {
+            return Some((Task::Probe, Vec::new()));
+        }
+        let numbers_end = self.next_id.max(self.expected_id) >= limits::MESSAGE_ID;
+        if numbers_end || self.lifetime.rekey_at.is_some_and(|at| at <= ctx.now) {
+            return self.ask_for_heir(core, ctx);
+        }
+        if std::mem::take(&mut self.wants_pair) {
+            return Some(self.ask_for_pair(core, ctx, None));
+        }
+        if let Some(id) = self.pairs.rekey_due(ctx.now) {
+            return Some(self.ask_for_pair(core, ctx, Some(id)));
+        }
+        let silent = self.check_at(core).is_some_and(|at| at <= ctx.now);
+        silent.then(|| (Task::Probe, Vec::new()))
+    }
+
+    /// Sends a request; the window is free.
+    pub(super) fn send(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        task: Task,
+        payloads: Vec<Payload>,
+    ) {
+        let exchange = match task {
+            Task::Pair(_) | Task::Heir(_) => ExchangeType::CREATE_CHILD_SA,
+            Task::Probe | Task::DeletePairs(_) | Task::DeleteIke | Task::Forgotten => {
+                ExchangeType::INFORMATIONAL
+            }
         };
-        let exchange = ExchangeType::INFORMATIONAL;
         let header = core.header(exchange, self.next_id, false);
-        let message = self.protection.seal(core, ctx, &header, task.payloads());
+        let message = self.protection.seal(core, ctx, &header, payloads);
         let request = Request::send(core, ctx, exchange, self.next_id, message);
         self.next_id = self.next_id.wrapping_add(1);
         self.request = Some((task, request));
     }
 
-    /// The task that this response completes. The outer error is a datagram to drop, or a fragment
-    /// that is kept (`None`), the inner one an authenticated response that does not parse.
+    /// The task that this response completes, and what it says, if that parses. An error is a
+    /// datagram to drop, or a fragment that is kept (`None`).
     fn take_response(
         &mut self,
         core: &Core,
         ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
-    ) -> Result<Result<Task, WireError>, Option<Drop>> {
+    ) -> Result<(Task, Result<Payloads, WireError>), Option<Drop>> {
         let Some((task, request)) = self.request.take() else {
             return Err(Some(Drop::UnexpectedResponse));
         };
@@ -247,7 +558,10 @@ impl Live {
             return Err(Some(reason));
         }
         match self.protection.open(core, ctx, datagram) {
-            Ok(incoming) => Ok(incoming.payloads.map(|_| task)),
+            Ok(incoming) => {
+                self.heard = ctx.now;
+                Ok((task, incoming.payloads.map(Payloads::new)))
+            }
             Err(unopened) => {
                 self.request = Some((task, request));
                 Err(unopened.drop())
@@ -277,9 +591,10 @@ impl Live {
         }
         let incoming = self.protection.open(core, ctx, datagram);
         let incoming = incoming.map_err(Unopened::drop)?;
+        self.heard = ctx.now;
         let Reply { payloads, effect } = match incoming.payloads {
             Err(error) => Reply::to_malformed(&error),
-            Ok(payloads) => Reply::to(header.exchange, &Payloads::new(payloads), &self.children),
+            Ok(payloads) => self.answer(core, ctx, header.exchange, &Payloads::new(payloads)),
         };
         let header = core.header(header.exchange, header.message_id, true);
         let reply = self.protection.seal(core, ctx, &header, payloads);
@@ -290,55 +605,81 @@ impl Live {
         Ok(effect)
     }
 
-    /// Over, but for repeating the last reply.
-    fn end(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>, why: GoneReason) -> Step {
-        self.remove_children(&core, ctx, why, |_| true);
-        let step = Step::stay_closed(core, ctx, self.last);
-        Step {
-            news: Some(News::Down(why)),
-            ..step
-        }
-    }
-
-    /// An authenticated response that does not parse: the two ends disagree on the protocol.
-    fn fail(self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
-        self.close(core, ctx, GoneReason::PeerFault)
-    }
-
-    fn remove_children(
+    /// The reply to a request that parses.
+    fn answer(
         &mut self,
         core: &Core,
         ctx: &mut Context<'_>,
-        why: GoneReason,
-        which: impl Fn(&Child) -> bool,
-    ) {
-        let (gone, kept) = std::mem::take(&mut self.children)
-            .into_iter()
-            .partition(which);
-        self.children = kept;
-        let gone: Vec<Child> = gone;
-        for child in gone {
-            child.remove(core, ctx, why);
+        exchange: ExchangeType,
+        payloads: &Payloads,
+    ) -> Reply {
+        match exchange {
+            ExchangeType::INFORMATIONAL => self.answer_informational(core, ctx, payloads),
+            ExchangeType::CREATE_CHILD_SA => self.answer_create(core, ctx, payloads),
+            // Authenticated, in order, and meaningless: the SA is not worth losing over it.
+            _ => Reply::only(vec![Payload::Notify(Notify::status(
+                NotifyType::INVALID_SYNTAX,
+            ))]),
         }
+    }
+
+    fn answer_informational(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        payloads: &Payloads,
+    ) -> Reply {
+        match Said::read(payloads) {
+            // D32: the reply to what ends the IKE SA is empty.
+            Said::Over(why) => Reply {
+                payloads: Vec::new(),
+                effect: Effect::Over(why),
+            },
+            Said::PairsDeleted(outbound) => {
+                let in_flight = match &self.request {
+                    Some((Task::DeletePairs(inbound), _)) => &inbound[..],
+                    _ => &[],
+                };
+                let inbound = self.pairs.delete_for_peer(core, ctx, &outbound, in_flight);
+                Reply::only(inform::delete_pairs(inbound))
+            }
+        }
+    }
+
+    /// The peer has ended it: over, but for repeating the last reply (D2). A successor that the peer
+    /// has made in the meantime has the pairs from here on (RFC 7296 §2.8.2).
+    fn end(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>, why: GoneReason) -> Step {
+        let succession = self.bequeath();
+        let bereft = self.serves() && succession.is_none();
+        let last = self.last.take();
+        let peer = core.peer.id;
+        debug_assert!(last.is_some(), "{peer:?} was answered");
+        let until = ctx.now + limits::CLOSED;
+        self.take_down(&core, ctx, why);
+        Step {
+            sa: last.map(|last| IkeSa {
+                core,
+                state: State::Closed(Closed { last, until }),
+            }),
+            news: bereft.then_some(News::Down(why)),
+            succession,
+        }
+    }
+
+    /// Leaves the pairs to the successor that the peer has made, if there is one.
+    pub(super) fn bequeath(&mut self) -> Option<Succession> {
+        let rival = self.rival.take()?;
+        Some(Succession::inherited_by(
+            rival.spi,
+            std::mem::take(&mut self.pairs),
+        ))
+    }
+
+    fn stay(self: Box<Self>, core: Core) -> Step {
+        Step::stay(core, State::Established(self))
     }
 
     fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
         Step::with(core, State::Established(self), News::Dropped(reason))
-    }
-}
-
-impl Step {
-    /// Over; what is left of the SA repeats its last reply for a while (D2).
-    fn stay_closed(core: Core, ctx: &Context<'_>, last: Option<Exchange>) -> Self {
-        match last {
-            Some(last) => {
-                let closed = Closed {
-                    last,
-                    until: ctx.now + limits::CLOSED,
-                };
-                Self::stay(core, State::Closed(closed))
-            }
-            None => Self::end(None),
-        }
     }
 }

@@ -5,10 +5,11 @@
 //! value, and a half-open SA has no method for CREATE_CHILD_SA or INFORMATIONAL (SECURITY lesson
 //! 1). The exchange in flight is data beside the state ([`exchange::Request`], window 1).
 //!
-//! One file per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`child`] the
-//! CHILD_SA inside it and CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA
-//! that carries the last two. How messages are encrypted and divided is in [`protection`], with
-//! [`outgoing`] and [`reassembly`] for the two directions of fragments. Which SA of a peer's stays is not decided here but in `endpoint`.
+//! One file per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`rekey`]
+//! CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA that carries the last
+//! two, [`child`] negotiates a CHILD_SA pair and [`pairs`] is what becomes of it. How messages are
+//! encrypted and divided is in [`protection`], with [`outgoing`] and [`reassembly`] for the two
+//! directions of fragments. Which SA of a peer's stays is not decided here but in `endpoint`.
 
 pub(crate) mod auth;
 pub(crate) mod child;
@@ -18,9 +19,11 @@ pub(crate) mod init;
 mod lifetime;
 pub(crate) mod live;
 mod outgoing;
+pub(crate) mod pairs;
 pub(crate) mod payloads;
 mod protection;
 mod reassembly;
+mod rekey;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -42,7 +45,8 @@ use crate::wire::{Datagram, ExchangeType, Header, IkeSpi, Payload};
 use auth::AuthSent;
 use exchange::Exchange;
 use init::{InitReceived, InitSent};
-use live::Live;
+use live::{Duty, Live};
+use pairs::Pairs;
 
 /// The outside of an SA while it takes a step.
 pub(crate) struct Context<'a> {
@@ -173,6 +177,15 @@ impl Core {
         }
     }
 
+    /// Ours of the two SPIs.
+    pub(crate) const fn our_spi(&self) -> IkeSpi {
+        if self.initiated {
+            self.initiator_spi
+        } else {
+            self.responder_spi
+        }
+    }
+
     /// How ESP travels under it.
     pub(crate) fn encapsulation(&self) -> Encapsulation {
         self.nat.encapsulation(self.peer.encapsulation)
@@ -196,7 +209,7 @@ impl Core {
     }
 }
 
-/// Where an IKE SA stands. `Closing` and `Closed` only answer and repeat: their CHILD_SAs are gone.
+/// Where an IKE SA stands.
 pub(crate) enum State {
     /// Our IKE_SA_INIT request waits for its answer.
     InitSent(Box<InitSent>),
@@ -204,10 +217,8 @@ pub(crate) enum State {
     AuthSent(Box<AuthSent>),
     /// We answered IKE_SA_INIT; the peer has proven nothing.
     InitReceived(Box<InitReceived>),
-    /// Both ends are who they say; CHILD_SAs may stand.
+    /// Both ends are who they say; what it is for is its [`Duty`](live::Duty).
     Established(Box<Live>),
-    /// Our DELETE waits for its answer.
-    Closing(Box<Live>),
     /// Over; the last reply is repeated while its request may be (RFC 7296 §2.1).
     Closed(Closed),
 }
@@ -228,6 +239,48 @@ pub(crate) struct IkeSa {
 pub(crate) struct Step {
     pub(crate) sa: Option<IkeSa>,
     pub(crate) news: Option<News>,
+    pub(crate) succession: Option<Succession>,
+}
+
+/// What rekeying an IKE SA means for others: both rekey it at once, or one has an heir.
+pub(crate) struct Succession {
+    /// The heir that this step has made.
+    pub(crate) born: Option<Box<IkeSa>>,
+    /// What becomes of the one that the peer's exchange had made before, by our SPI.
+    pub(crate) rival: Option<(IkeSpi, Verdict)>,
+}
+
+/// What the nonces, or the end of the SA that was rekeyed, say of an heir.
+pub(crate) enum Verdict {
+    /// It has these pairs.
+    Inherits(Pairs),
+    /// The other heir has them; whoever made it deletes it.
+    Redundant,
+}
+
+impl Succession {
+    const fn of(born: Box<IkeSa>) -> Self {
+        Self::of_instead(born, None)
+    }
+
+    /// `born` takes over in place of that rival.
+    const fn of_instead(born: Box<IkeSa>, rival: Option<IkeSpi>) -> Self {
+        let rival = match rival {
+            Some(rival) => Some((rival, Verdict::Redundant)),
+            None => None,
+        };
+        Self {
+            born: Some(born),
+            rival,
+        }
+    }
+
+    const fn inherited_by(rival: IkeSpi, pairs: Pairs) -> Self {
+        Self {
+            born: None,
+            rival: Some((rival, Verdict::Inherits(pairs))),
+        }
+    }
 }
 
 impl Step {
@@ -235,6 +288,7 @@ impl Step {
         Self {
             sa: Some(IkeSa { core, state }),
             news: None,
+            succession: None,
         }
     }
 
@@ -242,11 +296,16 @@ impl Step {
         Self {
             sa: Some(IkeSa { core, state }),
             news: Some(news),
+            succession: None,
         }
     }
 
     pub(crate) const fn end(news: Option<News>) -> Self {
-        Self { sa: None, news }
+        Self {
+            sa: None,
+            news,
+            succession: None,
+        }
     }
 }
 
@@ -283,7 +342,6 @@ impl IkeSa {
             State::AuthSent(state) => state.on_message(core, ctx, datagram),
             State::InitReceived(state) => state.on_message(core, ctx, path, datagram),
             State::Established(live) => live.on_message(core, ctx, path, datagram),
-            State::Closing(live) => live.on_message_while_closing(core, ctx, path, datagram),
             State::Closed(state) => state.on_message(core, ctx, path, datagram),
         }
     }
@@ -295,13 +353,37 @@ impl IkeSa {
             State::InitSent(state) => state.on_timeout(core, ctx),
             State::AuthSent(state) => state.on_timeout(core, ctx),
             State::Established(live) => live.on_timeout(core, ctx),
-            State::Closing(mut live) => match live.repeat_request(&core, ctx) {
-                exchange::Repeat::Waiting => Step::stay(core, State::Closing(live)),
-                exchange::Repeat::Exhausted => Step::end(None),
-            },
             // Neither has an alarm but the one that ends it.
             State::InitReceived(_) | State::Closed(_) => Step::end(None),
         }
+    }
+
+    /// An SA that was made to succeed another hears what it is for.
+    pub(crate) fn judge(self, ctx: &mut Context<'_>, verdict: Verdict) -> Step {
+        let Self { core, mut state } = self;
+        match (&mut state, verdict) {
+            (State::Established(live), Verdict::Inherits(pairs)) => {
+                live.inherit(&core, ctx, pairs);
+                live.send_next(&core, ctx);
+            }
+            (State::Established(live), Verdict::Redundant) => live.retire(ctx),
+            (_, Verdict::Inherits(mut pairs)) => pairs.clear(&core, ctx, GoneReason::Abandoned),
+            (_, Verdict::Redundant) => {}
+        }
+        Step::stay(core, state)
+    }
+
+    /// Lets an established SA do something beside its exchanges.
+    pub(crate) fn with_live(
+        self,
+        ctx: &mut Context<'_>,
+        act: impl FnOnce(&mut Live, &Core, &mut Context<'_>),
+    ) -> Step {
+        let Self { core, mut state } = self;
+        if let State::Established(live) = &mut state {
+            act(live, &core, ctx);
+        }
+        Step::stay(core, state)
     }
 
     /// Ends an established SA with a DELETE; any other state is left as it is.
@@ -320,9 +402,7 @@ impl IkeSa {
             State::AuthSent(state) => state.abandon(&core, ctx),
             State::Established(live) => live.forget(&core, ctx, GoneReason::Abandoned),
             // They hold no number of a CHILD_SA.
-            State::InitSent(_) | State::InitReceived(_) | State::Closing(_) | State::Closed(_) => {
-                Step::end(None)
-            }
+            State::InitSent(_) | State::InitReceived(_) | State::Closed(_) => Step::end(None),
         }
     }
 
@@ -335,7 +415,7 @@ impl IkeSa {
                 at: state.expires,
                 why: Timer::HalfOpen,
             }),
-            State::Established(live) | State::Closing(live) => live.deadline(),
+            State::Established(live) => live.deadline(&self.core),
             State::Closed(state) => Some(Deadline {
                 at: state.until,
                 why: Timer::Closed,
@@ -343,10 +423,26 @@ impl IkeSa {
         }
     }
 
+    /// The SA, if its ends are authenticated and it has the pairs.
+    pub(crate) fn serving(&self) -> Option<&Live> {
+        self.live().filter(|live| live.serves())
+    }
+
     pub(crate) const fn live(&self) -> Option<&Live> {
         match &self.state {
             State::Established(live) => Some(live),
             _ => None,
+        }
+    }
+
+    /// Whether it only waits for its own end.
+    pub(crate) fn is_ending(&self) -> bool {
+        match &self.state {
+            State::Established(live) => {
+                matches!(live.duty(), Duty::Retire { .. } | Duty::Close { .. })
+            }
+            State::Closed(_) => true,
+            State::InitSent(_) | State::AuthSent(_) | State::InitReceived(_) => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The payloads of one message, looked up by what they are: order does not matter (RFC 7296 §2.5),
 //! what an exchange needs is there exactly once, or it is a named fault of the peer's.
 
+use crate::algorithm::Group;
 use crate::error::PeerFault;
 use crate::wire::{
     Authentication, Identification, KeyExchange, Notify, NotifyType, Payload, Proposal,
@@ -40,6 +41,27 @@ impl Payloads {
     single!(authentication, Authentication, Authentication, "AUTH");
     single!(initiator_selectors, TsInitiator, [TrafficSelector], "TSi");
     single!(responder_selectors, TsResponder, [TrafficSelector], "TSr");
+
+    /// The KE payload of an exchange that may do without.
+    pub(crate) fn key_exchange_if_any(&self) -> Result<Option<&KeyExchange>, PeerFault> {
+        match self.key_exchange() {
+            Ok(ke) => Ok(Some(ke)),
+            Err(PeerFault::Missing(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The peer's public value, which has to be of this group (D11, RFC 7296 §3.4).
+    pub(crate) fn key_exchange_of(&self, group: Group) -> Result<&[u8], PeerFault> {
+        let ke = self.key_exchange()?;
+        if ke.group == group.transform_id() {
+            Ok(&ke.data)
+        } else {
+            Err(PeerFault::NotOffered(
+                "another group than that of our KE".to_owned(),
+            ))
+        }
+    }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Payload> {
         self.0.iter()

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::proposal::{EsnPolicy, default_esp, default_ike, esp_offer, ike_offer};
+use crate::proposal::{
+    EsnPolicy, default_esp, default_ike, esp_offer, esp_offer_with_groups, ike_offer,
+};
 
 const ENCR: TransformType = TransformType::ENCR;
 const PRF: TransformType = TransformType::PRF;
@@ -126,7 +128,10 @@ fn answers() {
         for_esp(7, &[AES128, SHORT, LONG]),
     ];
     let ours = default_esp(EsnPolicy::Prefer);
-    let (answer, suite, outbound) = choose_esp(&ours, &offered, INBOUND).unwrap();
+    let (answer, choice) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible).unwrap();
+    let EspChoice {
+        suite, outbound, ..
+    } = choice;
     let spi = INBOUND.0.to_be_bytes().to_vec();
     assert_eq!(
         answer,
@@ -278,7 +283,8 @@ fn integ_none() {
     assert_eq!(answer, for_ike(1, &[AES256, SHA256, X25519, NO_INTEG]));
 
     let offered = for_esp(1, &[AES256, HMAC_SHA256, NO_INTEG, SHORT]);
-    let (answer, ..) = choose_esp(&esp("aes256gcm16"), &[offered], INBOUND).unwrap();
+    let (answer, ..) =
+        choose_esp(&esp("aes256gcm16"), &[offered], INBOUND, Pfs::Impossible).unwrap();
     assert_eq!(answer.transforms, [AES256, SHORT, NO_INTEG]);
 }
 
@@ -295,8 +301,8 @@ fn an_unknown_attribute_spoils_one_transform() {
 #[test]
 fn odd_proposals_for_esp() {
     let choose = |ours, offered: Proposal| {
-        let chosen = choose_esp(&esp(ours), &[offered], INBOUND);
-        chosen.map(|(answer, suite, _)| (answer.transforms, suite.to_string()))
+        let chosen = choose_esp(&esp(ours), &[offered], INBOUND, Pfs::Impossible);
+        chosen.map(|(answer, choice)| (answer.transforms, choice.suite.to_string()))
     };
     let suite = |transforms: &[Transform], text: &str| Some((transforms.to_vec(), text.to_owned()));
 
@@ -438,8 +444,10 @@ fn odd_answers_for_ike() {
 #[test]
 fn odd_answers_for_esp() {
     let ours = esp("aes256gcm16-x25519-esn");
-    let verify =
-        |answer: Proposal| verify_esp(&ours, &[answer]).map(|(suite, spi)| (suite.esn, spi));
+    let verify = |answer: Proposal| {
+        verify_esp(&ours, &[answer], Pfs::Impossible)
+            .map(|choice| (choice.suite.esn, choice.outbound))
+    };
     assert_eq!(verify(for_esp(1, &[AES256, LONG])), Ok((true, OUTBOUND)));
     let not_offered = |transform| Err(AnswerError::NotOffered(transform));
     assert_eq!(verify(for_esp(1, &[AES256, SHORT])), not_offered(SHORT));
@@ -545,17 +553,39 @@ proptest! {
 
     #[test]
     fn esp_choices_are_of_both_sides(ours in any_esp(), theirs in any_esp()) {
-        let Some((answer, suite, outbound)) = choose_esp(&ours, &esp_offer(&theirs, OUTBOUND), INBOUND)
-        else {
+        let offered = esp_offer(&theirs, OUTBOUND);
+        let Some((answer, choice)) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible) else {
             return Ok(());
         };
+        let EspChoice { suite, outbound, .. } = choice;
         prop_assert_eq!(outbound, OUTBOUND);
-        prop_assert_eq!(verify_esp(&theirs, &[answer]), Ok((suite, INBOUND)));
+        let verified = verify_esp(&theirs, &[answer], Pfs::Impossible).unwrap();
+        prop_assert_eq!((verified.suite, verified.outbound), (suite, INBOUND));
         let esn = if suite.esn { Esn::Yes } else { Esn::No };
         let is_ours = ours.iter().any(|proposal| {
             proposal.encryptions().contains(&suite.encryption) && proposal.esn().contains(&esn)
         });
         prop_assert!(is_ours);
+    }
+
+    /// RFC 7296 §1.3: the group of the KE payload that came is the one, or another has to be asked
+    /// for; and whoever offered finds in the answer what the responder chose.
+    #[test]
+    fn choices_with_a_key_exchange_are_of_both_sides(ours in any_esp(), theirs in any_esp()) {
+        let first = theirs.iter().flat_map(EspProposal::groups).next();
+        let pfs = Pfs::Possible(first.map(|group| group.transform_id()));
+        let offered = esp_offer_with_groups(&theirs, OUTBOUND);
+        let chosen = choose_esp(&ours, &offered, INBOUND, pfs);
+        let Some((answer, choice)) = chosen else {
+            return Ok(());
+        };
+        let allows = |list: &[EspProposal]| list.iter().any(|proposal| match choice.group {
+            Some(group) => proposal.groups().contains(&group),
+            None => proposal.pfs_optional(),
+        });
+        prop_assert!(allows(&ours) && allows(&theirs));
+        let verified = verify_esp(&theirs, &[answer], pfs).unwrap();
+        prop_assert_eq!((verified.suite, verified.group), (choice.suite, choice.group));
     }
 
     /// Whatever the transforms are, the answer is made of them.
@@ -576,7 +606,7 @@ proptest! {
         let ours = (default_ike(), default_esp(EsnPolicy::Prefer));
         let answers = [
             choose_ike(&ours.0, &[for_ike(1, &transforms)], 31).map(|(answer, _)| answer),
-            choose_esp(&ours.1, &[for_esp(1, &transforms)], INBOUND).map(|(answer, ..)| answer),
+            choose_esp(&ours.1, &[for_esp(1, &transforms)], INBOUND, Pfs::Impossible).map(|(answer, ..)| answer),
         ];
         for answer in answers.into_iter().flatten() {
             prop_assert!(answer.transforms.iter().all(|chosen| transforms.contains(chosen)));
