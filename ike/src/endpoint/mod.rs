@@ -212,9 +212,9 @@ impl Endpoint {
             }
             Command::Heard { peer } => {
                 self.check_known(peer)?;
-                for (spi, _) in self.established(peer) {
-                    self.with_live(now, spi, |live, _, ctx| live.hear(ctx.now));
-                }
+                let sas = self.sas.values_mut();
+                sas.filter(|sa| sa.core.peer.id == peer)
+                    .for_each(|sa| sa.hear(now));
                 Ok(())
             }
         }

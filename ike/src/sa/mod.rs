@@ -423,6 +423,13 @@ impl IkeSa {
         }
     }
 
+    /// The peer has proven by other means that it is there.
+    pub(crate) const fn hear(&mut self, now: Instant) {
+        if let State::Established(live) = &mut self.state {
+            live.hear(now);
+        }
+    }
+
     /// The SA, if its ends are authenticated and it has the pairs.
     pub(crate) fn serving(&self) -> Option<&Live> {
         self.live().filter(|live| live.serves())

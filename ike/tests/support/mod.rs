@@ -11,6 +11,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod puppet;
+pub(crate) mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,13 +25,15 @@ use secure_gre_ike::config::{
 };
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{
-    ChildId, ChildKeys, Command, EspSpi, Event, GoneReason, IkeDetails, Output, Path, PeerSnapshot,
-    Trace,
+    ChildId, ChildKeys, ChildPhase, Command, EspSpi, Event, GoneReason, IkeDetails, Output, Path,
+    PeerSnapshot, Trace,
 };
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
 use secure_gre_ike::secret::Secret;
 use secure_gre_sim::{Frame, Node, Sim};
+
+use self::traffic::Traffic;
 
 pub(crate) const PEER: PeerId = PeerId(7);
 pub(crate) const A: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -134,6 +137,9 @@ pub(crate) struct Host {
     /// Inbound SPIs that were offered, and of which nothing has become so far.
     pub(crate) offered: BTreeSet<EspSpi>,
     pub(crate) rekey_failures: Vec<Failure>,
+    /// Pairs on which an authenticated packet has come in.
+    confirmed: BTreeSet<ChildId>,
+    pub(crate) traffic: Traffic,
 }
 
 impl Host {
@@ -160,6 +166,8 @@ impl Host {
             traces: Vec::new(),
             offered: BTreeSet::new(),
             rekey_failures: Vec::new(),
+            confirmed: BTreeSet::new(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -173,6 +181,23 @@ impl Host {
             .handle_command(now, Command::Connect { peer: PEER, path })
             .unwrap();
         self.drain(now);
+    }
+
+    pub(crate) fn command(&mut self, now: Instant, command: Command) {
+        self.endpoint.handle_command(now, command).unwrap();
+        self.drain(now);
+    }
+
+    /// Rekeys the pair that packets leave on.
+    pub(crate) fn rekey_child(&mut self, now: Instant) {
+        if let Some((child, _)) = self.outbound.last() {
+            let child = *child;
+            self.command(now, Command::RekeyChild { child });
+        }
+    }
+
+    pub(crate) fn rekey_ike(&mut self, now: Instant) {
+        self.command(now, Command::RekeyIke { peer: PEER });
     }
 
     pub(crate) fn trace(&mut self) {
@@ -239,6 +264,7 @@ impl Host {
             Event::Connecting { .. } => self.attempts += 1,
             Event::ChildInbound { child, keys, .. } => {
                 self.offered.remove(&keys.spi);
+                self.traffic.installed(&keys);
                 assert!(
                     self.inbound.insert(child, keys).is_none(),
                     "{child:?} installed twice"
@@ -270,7 +296,10 @@ impl Host {
                 self.details = Some(details);
             }
             Event::ChildOffered { spi, .. } => assert!(self.offered.insert(spi)),
-            Event::ChildOfferWithdrawn { spi, .. } => assert!(self.offered.remove(&spi)),
+            Event::ChildOfferWithdrawn { spi, .. } => {
+                assert!(self.offered.remove(&spi));
+                self.traffic.withdrawn(spi);
+            }
             Event::RekeyFailed { failure, .. } => self.rekey_failures.push(failure),
         }
         false
@@ -279,6 +308,9 @@ impl Host {
 
 impl Node for Host {
     fn receive(&mut self, now: Instant, frame: Frame) {
+        if frame.destination.port() == traffic::PORT {
+            return self.receive_packet(now, &frame.bytes);
+        }
         let path = Path {
             local: frame.destination,
             remote: frame.source,
@@ -290,6 +322,7 @@ impl Node for Host {
     }
 
     fn timeout(&mut self, now: Instant) {
+        self.send_packet(now);
         self.endpoint.handle_timeout(now);
         self.drain(now);
     }
@@ -299,7 +332,8 @@ impl Node for Host {
     }
 
     fn deadline(&self) -> Option<(Instant, String)> {
-        self.deadline.clone()
+        let packet = self.traffic.next().map(|at| (at, "packet".to_owned()));
+        self.deadline.clone().into_iter().chain(packet).min()
     }
 }
 
@@ -324,6 +358,12 @@ pub(crate) fn pair_seen_at(
 
 pub(crate) fn default_pair(seed: u64) -> Sim<Host> {
     pair(seed, Setup::default(), Setup::default())
+}
+
+/// What one host does at this moment.
+pub(crate) fn with(sim: &mut Sim<Host>, host: IpAddr, act: impl FnOnce(&mut Host, Instant)) {
+    let now = sim.now();
+    act(sim.node_mut(host), now);
 }
 
 pub(crate) fn disconnect(sim: &mut Sim<Host>, host: IpAddr) {
@@ -359,6 +399,20 @@ pub(crate) fn one_working_pair(sim: &Sim<Host>) -> bool {
         host.inbound.len() == 1 && host.outbound.len() == 1 && host.established() == 1
     };
     alone(a) && alone(b) && carries(a, b) && carries(b, a)
+}
+
+/// Packets pass both ways, and beside what they pass on there is at most one pair that drains.
+pub(crate) fn settled(sim: &Sim<Host>) -> bool {
+    let settled = |host: &Host| {
+        let [(_, pairs)] = &host.snapshot().established[..] else {
+            return false;
+        };
+        let (draining, usable): (Vec<_>, Vec<_>) = pairs
+            .iter()
+            .partition(|pair| pair.phase == ChildPhase::Draining);
+        usable.len() == 1 && draining.len() <= 1 && host.inbound.len() == pairs.len()
+    };
+    settled(sim.node(A)) && settled(sim.node(B)) && works(sim)
 }
 
 /// Packets pass both ways on whatever SAs there are.
