@@ -16,7 +16,7 @@ use secure_gre_ike::event::{ChildPhase, GoneReason};
 use secure_gre_sim::{Quality, Sim};
 use support::{
     A, B, Host, MINUTES, Setup, connect, leave_without_a_trace, one_working_pair, pair, settled,
-    with,
+    talk, with,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -27,11 +27,7 @@ fn talking(seed: u64, a: Setup, b: Setup) -> Sim<Host> {
     let mut sim = pair(seed, a, b);
     connect(&mut sim, A);
     sim.run_until(MINUTES, one_working_pair).unwrap();
-    for host in [A, B] {
-        with(&mut sim, host, |host, now| {
-            host.talk(now, Some(MILLISECOND))
-        });
-    }
+    talk(&mut sim, Some(MILLISECOND));
     sim
 }
 
@@ -44,9 +40,7 @@ fn setup(esp: &'static str) -> Setup {
 
 /// Everything that was sent has found its SA, and nothing waited for one.
 fn nothing_lost(sim: &mut Sim<Host>) {
-    for host in [A, B] {
-        with(sim, host, |host, now| host.talk(now, None));
-    }
+    talk(sim, None);
     sim.run_for(Duration::from_secs(1)).unwrap();
     let (a, b) = (&sim.node(A).traffic, &sim.node(B).traffic);
     assert_eq!((a.lost, b.lost), (0, 0));
@@ -135,11 +129,7 @@ fn lifetimes_are_kept_for_ever() {
             ..setup(PFS)
         };
         let mut sim = talking(seed, short.clone(), short);
-        for host in [A, B] {
-            with(&mut sim, host, |host, now| {
-                host.talk(now, Some(MILLISECOND * 20))
-            });
-        }
+        talk(&mut sim, Some(MILLISECOND * 20));
         for _ in 0..300 {
             sim.run_for(Duration::from_secs(1)).unwrap();
             assert!(support::works(&sim));

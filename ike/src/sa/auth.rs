@@ -370,7 +370,7 @@ impl Responder {
                 live.send_delete(&core, ctx, None);
                 let state = State::Established(Box::new(live));
                 Step {
-                    news: refusal.failure.map(News::Refused),
+                    news: refusal.failure.map(|failure| News::Refused(*failure)),
                     ..Step::stay(core, state)
                 }
             }

@@ -31,14 +31,15 @@ pub(crate) struct Agreement {
 /// the peer only has to ask otherwise.
 pub(crate) struct Refusal {
     pub(crate) notify: Notify,
-    pub(crate) failure: Option<Failure>,
+    /// Boxed: it is many times the size of what is answered otherwise.
+    pub(crate) failure: Option<Box<Failure>>,
 }
 
 impl Refusal {
-    pub(crate) const fn new(notify: NotifyType, failure: Failure) -> Self {
+    pub(crate) fn new(notify: NotifyType, failure: Failure) -> Self {
         Self {
             notify: Notify::status(notify),
-            failure: Some(failure),
+            failure: Some(Box::new(failure)),
         }
     }
 
@@ -49,7 +50,7 @@ impl Refusal {
         }
     }
 
-    pub(crate) const fn fault(exchange: ExchangeType, fault: PeerFault) -> Self {
+    pub(crate) fn fault(exchange: ExchangeType, fault: PeerFault) -> Self {
         Self::new(
             NotifyType::INVALID_SYNTAX,
             Failure::Fault { exchange, fault },

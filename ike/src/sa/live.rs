@@ -87,7 +87,7 @@ pub(super) struct Reply {
 pub(super) enum Effect {
     None,
     /// The peer's wish was refused, for a reason that a person may want to hear.
-    Refused(Failure),
+    Refused(Box<Failure>),
     /// A pair was made that carries packets at once.
     Made(ChildId),
     /// A successor of this SA was made.
@@ -296,7 +296,7 @@ impl Live {
         let mut succession = None;
         match effect {
             Effect::None => {}
-            Effect::Refused(failure) => news = Some(News::Refused(failure)),
+            Effect::Refused(failure) => news = Some(News::Refused(*failure)),
             Effect::Made(child) => self.pairs.confirm(&core, ctx, child),
             Effect::Heir(heir) => succession = Some(self.hand_over(ctx, *heir)),
             Effect::Over(why) => return self.end(core, ctx, why),
@@ -326,7 +326,7 @@ impl Live {
         if let Some((_, request)) = &mut self.request {
             let repeat = request.repeat_sealed(&core, ctx, &mut self.protection);
             if matches!(repeat, Repeat::Exhausted) {
-                return self.give_up(core, ctx);
+                return self.give_up(&core, ctx);
             }
         }
         if self.serves() {
@@ -340,14 +340,14 @@ impl Live {
     }
 
     /// The peer does not answer. A successor that it has made in the meantime may still stand.
-    fn give_up(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
+    fn give_up(mut self: Box<Self>, core: &Core, ctx: &mut Context<'_>) -> Step {
         match self.bequeath() {
             Some(succession) => Step {
                 succession: Some(succession),
-                ..self.vanish(&core, ctx)
+                ..self.vanish(core, ctx)
             },
-            None if self.serves() => self.forget(&core, ctx, GoneReason::NoAnswer),
-            None => self.vanish(&core, ctx),
+            None if self.serves() => self.forget(core, ctx, GoneReason::NoAnswer),
+            None => self.vanish(core, ctx),
         }
     }
 

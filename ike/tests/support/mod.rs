@@ -366,6 +366,13 @@ pub(crate) fn with(sim: &mut Sim<Host>, host: IpAddr, act: impl FnOnce(&mut Host
     act(sim.node_mut(host), now);
 }
 
+/// Both send a packet so often; `None`: no more.
+pub(crate) fn talk(sim: &mut Sim<Host>, every: Option<Duration>) {
+    for host in [A, B] {
+        with(sim, host, |host, now| host.talk(now, every));
+    }
+}
+
 pub(crate) fn disconnect(sim: &mut Sim<Host>, host: IpAddr) {
     let now = sim.now();
     sim.node_mut(host).disconnect(now);
