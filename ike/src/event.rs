@@ -424,6 +424,8 @@ pub struct PeerSnapshot {
     pub state: PeerState,
     /// Established IKE SAs with their pairs, newest last; normally one.
     pub established: Vec<(IkeDetails, Vec<ChildDetails>)>,
+    /// When anything authenticated came from it last, while an IKE SA is up.
+    pub heard: Option<Instant>,
     /// The last failed attempt, while nothing is up.
     pub last_failure: Option<Failure>,
 }

@@ -8,6 +8,7 @@ mod demo;
 mod down;
 mod exit;
 mod genpsk;
+mod rekey;
 mod status;
 mod table;
 mod up;
@@ -78,6 +79,8 @@ enum Command {
     Down(down::Arguments),
     /// Show how peers and their tunnels are doing.
     Status(status::Arguments),
+    /// Replace the keys of a peer's CHILD_SA, or of its IKE SA, now.
+    Rekey(rekey::Arguments),
     /// Say what files mean, or what is wrong with them; changes nothing.
     Check(check::Arguments),
     /// Make a pre-shared key; both ends need the same.
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Daemon(arguments) => daemon::run(arguments, runtime_dir, listeners),
         Command::Down(arguments) => down::run(arguments, runtime_dir),
         Command::Status(arguments) => status::run(arguments, runtime_dir),
+        Command::Rekey(arguments) => rekey::run(arguments, runtime_dir),
         Command::Check(arguments) => check::run(arguments),
         Command::Genpsk(arguments) => genpsk::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

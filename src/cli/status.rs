@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::{Exit, client_failure, fail, print, table};
 use crate::control::client::Client;
-use crate::control::protocol::{PeerStatus, StatusReport, StrangeKey, Traffic, TunnelStatus};
+use crate::control::protocol::{
+    ChildStatus, PeerStatus, StatusReport, StrangeKey, Traffic, TunnelStatus,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -36,7 +38,8 @@ fn tables(report: &StatusReport) -> String {
     }
     let mut peers = vec![
         [
-            "PEER", "STATE", "ADDRESS", "IKE", "ESP", "SPI IN", "SPI OUT", "UP",
+            "PEER", "STATE", "HEARD", "ADDRESS", "IKE", "ESP", "SPI IN", "SPI OUT", "PAIR", "UP",
+            "REKEY IN",
         ]
         .map(ToOwned::to_owned),
     ];
@@ -64,41 +67,44 @@ fn tables(report: &StatusReport) -> String {
 }
 
 /// A row for the peer with its newest CHILD_SA pair, and one for each older pair.
-fn peer_rows(peer: &PeerStatus) -> Vec<[String; 8]> {
+fn peer_rows(peer: &PeerStatus) -> Vec<[String; 11]> {
     let address = peer
         .remote_address
         .map_or_else(none, |address| address.to_string());
     let ike = peer.ike.as_ref().map_or_else(none, |ike| ike.suite.clone());
-    let head = [peer.name.clone(), peer.state.to_string(), address, ike];
-    let [name, state, address, suite] = head;
-    let mut children = peer.children.iter().rev();
-    let newest = children.next().map_or_else(
-        || [none(), none(), none(), none()],
-        |child| {
+    let heard = peer.liveness.heard_seconds;
+    let heard = heard.map_or_else(none, |seconds| format!("{} ago", age(seconds)));
+    let mut head = [
+        peer.name.clone(),
+        peer.state.to_string(),
+        heard,
+        address,
+        ike,
+    ];
+    let mut pairs: Vec<_> = peer.children.iter().rev().map(pair).collect();
+    if pairs.is_empty() {
+        pairs.push(std::array::from_fn(|_| none()));
+    }
+    let rows = pairs
+        .into_iter()
+        .map(|[esp, inbound, outbound, phase, up, rekey]| {
+            let [name, state, heard, address, ike] = std::mem::take(&mut head);
             [
-                child.suite.clone(),
-                child.spi_inbound.to_string(),
-                child.spi_outbound.to_string(),
-                age(child.age_seconds),
+                name, state, heard, address, ike, esp, inbound, outbound, phase, up, rekey,
             ]
-        },
-    );
-    let [esp, inbound, outbound, up] = newest;
-    let mut rows = vec![[name, state, address, suite, esp, inbound, outbound, up]];
-    rows.extend(children.map(|child| {
-        let nothing = String::new;
-        [
-            nothing(),
-            nothing(),
-            nothing(),
-            nothing(),
-            child.suite.clone(),
-            child.spi_inbound.to_string(),
-            child.spi_outbound.to_string(),
-            age(child.age_seconds),
-        ]
-    }));
-    rows
+        });
+    rows.collect()
+}
+
+fn pair(child: &ChildStatus) -> [String; 6] {
+    [
+        child.suite.clone(),
+        child.spi_inbound.to_string(),
+        child.spi_outbound.to_string(),
+        child.phase.to_string(),
+        age(child.age_seconds),
+        child.rekey_seconds.map_or_else(none, age),
+    ]
 }
 
 fn tunnel_row(peer: &PeerStatus, tunnel: &TunnelStatus) -> [String; 7] {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::protocol::{
     Daemon, Greeting, Level, MAX_RESPONSE_OCTETS, PROTOCOL_VERSION, Refusal, Request, Response,
-    StatusReport, Until,
+    SaKind, StatusReport, Until,
 };
 use super::socket_path;
 use crate::net::netns::NetworkNamespace;
@@ -20,6 +20,21 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Taking a peer down ends when the peer has answered or its retransmissions are over.
 const DOWN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The same holds for a rekey.
+const REKEY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How a rekey ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rekeyed {
+    /// With fresh keys.
+    Done {
+        /// The algorithms, in the keywords of the file.
+        suite: String,
+    },
+    /// With those of before; the reason.
+    Failed(String),
+}
 
 /// How `up` ended at the daemon's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +193,20 @@ impl Client {
         };
         match self.connection.ask(&request, DOWN_TIMEOUT)? {
             Response::Down { names } => Ok(names),
+            other => Err(self.connection.unexpected(other)),
+        }
+    }
+
+    /// Rekeys an SA of a peer.
+    ///
+    /// # Errors
+    /// No peer has that name or it is not up, or the daemon does not answer.
+    pub fn rekey(&mut self, name: &str, sa: SaKind) -> Result<Rekeyed, ClientError> {
+        let name = name.to_owned();
+        let request = Request::Rekey { name, sa };
+        match self.connection.ask(&request, REKEY_TIMEOUT)? {
+            Response::Rekeyed { suite, .. } => Ok(Rekeyed::Done { suite }),
+            Response::Failed { problem } => Ok(Rekeyed::Failed(problem)),
             other => Err(self.connection.unexpected(other)),
         }
     }

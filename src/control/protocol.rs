@@ -104,6 +104,23 @@ pub enum Request {
         /// Until when the caller stays.
         until: Until,
     },
+    /// Replace the keys of a peer's SA. Answered when that is done, or has failed.
+    Rekey {
+        /// The peer's name.
+        name: String,
+        /// Which SA.
+        sa: SaKind,
+    },
+}
+
+/// Which of a peer's SAs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SaKind {
+    /// The IKE SA (RFC 7296 §1.3.2).
+    Ike,
+    /// The CHILD_SA pair that carries packets (RFC 7296 §1.3.3).
+    Child,
 }
 
 /// What the last answer to [`Request::Up`] waits for.
@@ -145,7 +162,15 @@ pub enum Response {
         /// The peer's name.
         name: String,
     },
-    /// To [`Request::Up`]: the peer was served, that failed, and it is gone again.
+    /// To [`Request::Rekey`]: the SA has fresh keys.
+    Rekeyed {
+        /// The peer's name.
+        name: String,
+        /// The algorithms, in the keywords of the file.
+        suite: String,
+    },
+    /// To [`Request::Up`]: the peer was served, that failed, and it is gone again. To
+    /// [`Request::Rekey`]: the SA stays as it was.
     Failed {
         /// The reason.
         problem: String,
@@ -203,6 +228,12 @@ pub enum Refusal {
         /// The reason.
         problem: String,
     },
+    /// There is no SA with the peer to do that with.
+    #[error("{name} is not up: `secure-gre status {name}` says more")]
+    NotUp {
+        /// The peer's name.
+        name: String,
+    },
     /// The daemon is about to end and takes no more requests.
     #[error("the daemon is shutting down")]
     ShuttingDown,
@@ -246,6 +277,8 @@ pub struct PeerStatus {
     pub local_address: Option<IpAddr>,
     /// The peer's outer address; `None` while its name was not resolved.
     pub remote_address: Option<IpAddr>,
+    /// What is known of its being alive.
+    pub liveness: Liveness,
     /// The IKE SA in use.
     pub ike: Option<IkeStatus>,
     /// Its CHILD_SA pairs, newest last.
@@ -256,6 +289,16 @@ pub struct PeerStatus {
     pub obstacles: Vec<String>,
     /// Its GRE tunnels.
     pub tunnels: Vec<TunnelStatus>,
+}
+
+/// What is known of a peer's being alive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Liveness {
+    /// Since anything authentic came from it, IKE or ESP; `None` while nothing is up.
+    pub heard_seconds: Option<u64>,
+    /// After so long it is asked for a sign of life; `None`: never.
+    pub checked_after_seconds: Option<u64>,
 }
 
 /// What goes on with a peer.
@@ -304,6 +347,8 @@ pub struct IkeStatus {
     pub spi_responder: IkeSpi,
     /// Since it came up.
     pub age_seconds: u64,
+    /// Until we rekey it, unless the peer does before.
+    pub rekey_seconds: u64,
 }
 
 /// One CHILD_SA pair.
@@ -322,6 +367,33 @@ pub struct ChildStatus {
     pub spi_outbound: EspSpi,
     /// Since it came up.
     pub age_seconds: u64,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Until we rekey it, unless the peer does before, or its packets or bytes are used up; `None`: it
+    /// has a successor.
+    pub rekey_seconds: Option<u64>,
+}
+
+/// Where a pair is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Packets are taken on it; ours leave on the one before until the peer has shown that it has it.
+    Arriving,
+    /// Packets are sent and taken on it.
+    Current,
+    /// It has a successor: what is in flight on it is taken.
+    Draining,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Arriving => "arriving",
+            Self::Current => "current",
+            Self::Draining => "draining",
+        })
+    }
 }
 
 /// IPsec mode (RFC 4301 §3.2).

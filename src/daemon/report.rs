@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use secure_gre_ike as ike;
-use secure_gre_ike::event::{ChildDetails, IkeDetails, PeerSnapshot};
+use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 
 use super::tunnel::Tunnel;
 use crate::control::protocol::{
-    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PeerState, PeerStatus, StrangeKey,
-    Traffic, TunnelStatus,
+    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Liveness, Mode, PeerState, PeerStatus,
+    Phase, StrangeKey, Traffic, TunnelStatus,
 };
 use crate::dataplane::LinkCounters;
 use crate::metrics::{Drop, KeyCount, Tally};
@@ -30,12 +30,20 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> Pe
         state: state(snapshot.state),
         local_address: local,
         remote_address: remote,
+        liveness: Liveness {
+            heard_seconds: snapshot.heard.map(|at| seconds_between(at, now)),
+            checked_after_seconds: tunnel.config().dpd.map(|interval| interval.as_secs()),
+        },
         ike: newest.map(|(details, _)| ike_sa(now, details)),
         children: children.collect(),
         last_failure: snapshot.last_failure.as_ref().map(ToString::to_string),
         obstacles: tunnel.obstacles().to_vec(),
         tunnels: vec![tunnel_status(tunnel)],
     }
+}
+
+fn seconds_between(earlier: Instant, later: Instant) -> u64 {
+    later.saturating_duration_since(earlier).as_secs()
 }
 
 const fn state(state: ike::event::PeerState) -> PeerState {
@@ -56,7 +64,16 @@ fn ike_sa(now: Instant, details: &IkeDetails) -> IkeStatus {
         remote_id: details.remote_id.to_string(),
         spi_initiator: IkeSpi(details.spi_initiator),
         spi_responder: IkeSpi(details.spi_responder),
-        age_seconds: now.saturating_duration_since(details.since).as_secs(),
+        age_seconds: seconds_between(details.since, now),
+        rekey_seconds: seconds_between(now, details.rekey_at),
+    }
+}
+
+const fn phase(phase: ChildPhase) -> Phase {
+    match phase {
+        ChildPhase::Arriving => Phase::Arriving,
+        ChildPhase::Current => Phase::Current,
+        ChildPhase::Draining => Phase::Draining,
     }
 }
 
@@ -74,7 +91,9 @@ fn child(now: Instant, encapsulation: Encapsulation, details: &ChildDetails) -> 
         encapsulation,
         spi_inbound: EspSpi(details.inbound.0),
         spi_outbound: EspSpi(details.outbound.0),
-        age_seconds: now.saturating_duration_since(details.since).as_secs(),
+        age_seconds: seconds_between(details.since, now),
+        phase: phase(details.phase),
+        rekey_seconds: details.rekey_at.map(|at| seconds_between(now, at)),
     }
 }
 

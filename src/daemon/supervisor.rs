@@ -1,10 +1,12 @@
 //! The loop: datagrams, time, commands and news from the packet workers go into the endpoint; its
 //! outputs are performed in their order ([`events`]), which is what makes "inbound SA ready" come
-//! before the datagram that lets the peer use it. [`calls`] is what comes over the control socket.
+//! before the datagram that lets the peer use it. [`calls`] is what comes over the control socket,
+//! [`rekey`] one of these.
 
 mod calls;
 mod ends;
 mod events;
+mod rekey;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -27,6 +29,7 @@ use tracing::{Instrument, Level, Span, enabled, info, warn};
 use self::calls::{Farewell, Sponsor};
 use self::ends::EndSignals;
 use self::events::ike_path;
+use self::rekey::AwaitedRekey;
 use super::hooks::Hooks;
 use super::host::shared_guard;
 use super::locate::{self, LocateError};
@@ -89,6 +92,8 @@ pub(super) struct Supervisor {
     ends: EndSignals,
     /// `down`s that are answered when these peers are gone.
     farewells: Vec<Farewell>,
+    /// Callers whose rekeys are under way.
+    awaited: Vec<AwaitedRekey>,
     sponsors: BTreeMap<PeerId, Sponsor>,
     /// Datagrams on the IKE ports that were no IKE messages, by the reason.
     discards: BTreeMap<&'static str, u64>,
@@ -192,6 +197,7 @@ impl Supervisor {
             deadline: None,
             ends: EndSignals::watch().map_err(os("watch for signals"))?,
             farewells: Vec::new(),
+            awaited: Vec::new(),
             sponsors: BTreeMap::new(),
             discards: BTreeMap::new(),
             gave_up: None,
@@ -302,6 +308,7 @@ impl Supervisor {
         }
         self.calls.close();
         self.farewells.clear();
+        self.awaited.clear();
         // Its callers read their answers to the end.
         let _ = (&mut self.control).await;
         // Each has its time, and no more.

@@ -185,6 +185,11 @@ impl Live {
         self.duty = Duty::Retire { until };
     }
 
+    /// When anything authenticated came from the peer last (D40).
+    pub(crate) const fn heard(&self) -> Instant {
+        self.heard
+    }
+
     pub(crate) fn details(&self) -> IkeDetails {
         IkeDetails {
             rekey_at: self.lifetime.rekey_at.unwrap_or(self.lifetime.ends_at),

@@ -2,25 +2,31 @@
 
 use super::*;
 use crate::control::protocol::{
-    ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Mode, PROTOCOL_VERSION,
-    PeerState, StrangeKey,
+    ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Liveness, Mode,
+    PROTOCOL_VERSION, PeerState, Phase, StrangeKey,
 };
 use crate::net::netns::NetworkNamespace;
 
 fn report() -> StatusReport {
-    let child = |spi, age_seconds| ChildStatus {
+    let child = |spi, age_seconds, phase, rekey_seconds| ChildStatus {
         suite: "aes256gcm16-esn".to_owned(),
         mode: Mode::Transport,
         encapsulation: Encapsulation::None,
         spi_inbound: EspSpi(spi),
         spi_outbound: EspSpi(0xfeed_beef),
         age_seconds,
+        phase,
+        rekey_seconds,
     };
     let up = PeerStatus {
         name: "berlin".to_owned(),
         state: PeerState::Established,
         local_address: Some("203.0.113.1".parse().unwrap()),
         remote_address: Some("198.51.100.2".parse().unwrap()),
+        liveness: Liveness {
+            heard_seconds: Some(2),
+            checked_after_seconds: Some(10),
+        },
         ike: Some(IkeStatus {
             suite: "aes256gcm16-prfsha384-x25519".to_owned(),
             initiator: true,
@@ -29,8 +35,12 @@ fn report() -> StatusReport {
             spi_initiator: IkeSpi(1),
             spi_responder: IkeSpi(u64::MAX),
             age_seconds: 7300,
+            rekey_seconds: 18_000,
         }),
-        children: vec![child(0x0102_0304, 7300), child(0xa1b2_c3d4, 59)],
+        children: vec![
+            child(0x0102_0304, 7300, Phase::Draining, None),
+            child(0xa1b2_c3d4, 59, Phase::Current, Some(3125)),
+        ],
         last_failure: None,
         obstacles: vec![],
         tunnels: vec![TunnelStatus {
@@ -64,6 +74,7 @@ fn report() -> StatusReport {
         state: PeerState::Waiting,
         local_address: None,
         remote_address: None,
+        liveness: Liveness::default(),
         ike: None,
         children: vec![],
         last_failure: Some("no answer from 192.0.2.7".to_owned()),
@@ -86,10 +97,10 @@ fn report() -> StatusReport {
 #[test]
 fn columns_align() {
     let expected = "\
-PEER    STATE        ADDRESS       IKE                           ESP              SPI IN      SPI OUT     UP
-berlin  established  198.51.100.2  aes256gcm16-prfsha384-x25519  aes256gcm16-esn  0xa1b2c3d4  0xfeedbeef  59s
-                                                                 aes256gcm16-esn  0x01020304  0xfeedbeef  2h 1m
-paris   waiting      -             -                             -                -           -           -
+PEER    STATE        HEARD   ADDRESS       IKE                           ESP              SPI IN      SPI OUT     PAIR      UP     REKEY IN
+berlin  established  2s ago  198.51.100.2  aes256gcm16-prfsha384-x25519  aes256gcm16-esn  0xa1b2c3d4  0xfeedbeef  current   59s    52m 5s
+                                                                         aes256gcm16-esn  0x01020304  0xfeedbeef  draining  2h 1m  -
+paris   waiting      -       -             -                             -                -           -           -         -      -
 
 TUNNEL  PEER    KEY   MTU   OUT                   IN                    DROPS
 sgre0   berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
@@ -123,6 +134,11 @@ fn programs_find_every_figure_and_the_report_survives_the_way() {
     assert_eq!(peer["children"][1]["mode"], "transport");
     assert_eq!(peer["children"][1]["encapsulation"], "none");
     assert_eq!(peer["children"][1]["age-seconds"], 59);
+    assert_eq!(peer["children"][1]["phase"], "current");
+    assert_eq!(peer["children"][1]["rekey-seconds"], 3125);
+    assert_eq!(peer["liveness"]["heard-seconds"], 2);
+    assert_eq!(peer["liveness"]["checked-after-seconds"], 10);
+    assert_eq!(peer["ike"]["rekey-seconds"], 18_000);
     assert_eq!(peer["tunnels"][0]["key"], 5001);
     assert_eq!(peer["tunnels"][0]["outbound"]["bytes"], 588);
     assert_eq!(peer["tunnels"][0]["drops"]["no-sa"], 2);

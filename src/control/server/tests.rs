@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as StdStream;
 
-use super::super::client::{ClientError, Outcome};
+use super::super::client::{ClientError, Outcome, Rekeyed};
 use super::super::protocol::PeerStatus;
-use super::super::protocol::{Level, PeerState, Until};
+use super::super::protocol::{Level, Liveness, PeerState, SaKind, Until};
 use super::*;
 
 fn private_folder() -> tempfile::TempDir {
@@ -23,6 +23,7 @@ fn peer(name: &str) -> PeerStatus {
         state: PeerState::Connecting,
         local_address: None,
         remote_address: None,
+        liveness: Liveness::default(),
         ike: None,
         children: vec![],
         last_failure: None,
@@ -43,6 +44,15 @@ async fn daemon(mut calls: mpsc::Receiver<Call>) {
                 let known = vec!["berlin".to_owned()];
                 Response::Refused(Refusal::UnknownPeer { name, known })
             }
+            Request::Rekey { name, sa } => match sa {
+                SaKind::Child => Response::Rekeyed {
+                    name,
+                    suite: "aes256gcm16".to_owned(),
+                },
+                SaKind::Ike => Response::Failed {
+                    problem: "no answer".to_owned(),
+                },
+            },
             Request::Down { .. } | Request::Up { .. } => return,
         };
         reply.send(response);
@@ -81,6 +91,11 @@ fn a_request_reaches_the_daemon_and_its_answer_the_client() {
         assert_eq!(report.daemon.pid, std::process::id());
         let said = client.status(Some("paris")).unwrap_err().to_string();
         assert_eq!(said, "no peer is called `paris` here; there is berlin");
+        let suite = "aes256gcm16".to_owned();
+        let rekeyed = client.rekey("berlin", SaKind::Child).unwrap();
+        assert_eq!(rekeyed, Rekeyed::Done { suite });
+        let rekeyed = client.rekey("berlin", SaKind::Ike).unwrap();
+        assert_eq!(rekeyed, Rekeyed::Failed("no answer".to_owned()));
         let said = client.down(None).unwrap_err().to_string();
         assert_eq!(said, "the daemon is shutting down");
     });

@@ -46,6 +46,7 @@ impl Supervisor {
                     reply.send(Response::Refused(refusal));
                 }
             }
+            Request::Rekey { name, sa } => self.rekey(&name, sa, reply).await,
         }
     }
 
@@ -131,6 +132,7 @@ impl Supervisor {
     /// The peer called `name` is gone: whoever brought it hears so, and of the problem if that was
     /// the reason; and so do those whose `down` is done with it.
     pub(super) fn tell_gone(&mut self, peer: PeerId, name: &str, problem: Option<String>) {
+        self.drop_awaited(peer);
         if let Some(sponsor) = self.sponsors.remove(&peer) {
             let names = vec![name.to_owned()];
             sponsor.reply.send(match problem {
@@ -163,7 +165,7 @@ impl Supervisor {
         }
     }
 
-    fn named(&self, name: Option<&str>) -> Result<Vec<PeerId>, Refusal> {
+    pub(super) fn named(&self, name: Option<&str>) -> Result<Vec<PeerId>, Refusal> {
         let Some(name) = name else {
             return Ok(self.tunnels.keys().copied().collect());
         };

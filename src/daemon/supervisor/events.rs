@@ -76,6 +76,7 @@ impl Supervisor {
     }
 
     async fn on_event(&mut self, event: Event) {
+        self.tell_rekeyed(&event);
         let peer = event.peer();
         let waited_for = self.is_waited_for(peer);
         let Some(tunnel) = self.tunnels.get_mut(&peer) else {

@@ -151,7 +151,8 @@ impl Tunnel {
         // Without a link, the pair went with its workers.
         if let Some(outer) = &self.link {
             outer.link.remove_outbound(SaId(child.0));
-            if why == GoneReason::Disconnected {
+            // What was in flight on a pair with a successor has had its time.
+            if matches!(why, GoneReason::Disconnected | GoneReason::Rekeyed) {
                 outer.link.remove_inbound(SaId(child.0));
             } else {
                 self.retiring.insert(child, now + RETIRE_AFTER);
