@@ -2,6 +2,7 @@
 
 mod bench;
 mod debian;
+mod fuzz;
 mod man;
 mod test;
 
@@ -17,6 +18,8 @@ enum Task {
     Test(test::Arguments),
     /// Measures secure-gre beside other tunnels, interleaved, and draws the result.
     Bench(bench::Arguments),
+    /// Runs the fuzz targets.
+    Fuzz(fuzz::Arguments),
     /// Writes the manual pages, one per subcommand.
     Man(man::Arguments),
 }
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Man(arguments) => man::run(&arguments),
     };
     match result {

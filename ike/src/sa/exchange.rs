@@ -210,3 +210,6 @@ impl Exchange {
             && place.total() > request.place().map_or(1, Place::total)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| secure_gre_fuzz::ike_endpoint::run(data));
