@@ -86,7 +86,7 @@ fn act(dice: &mut ChaCha8Rng) -> Act {
 
 fn end(dice: &mut ChaCha8Rng) -> Setup {
     let mut seconds = |from, to| Duration::from_secs(dice.random_range(from..to));
-    let (child_lifetime, ike_lifetime, dpd) = (seconds(15, 90), seconds(20, 200), seconds(5, 30));
+    let (child_lifetime, ike_lifetime, dpd) = (seconds(20, 150), seconds(20, 300), seconds(5, 30));
     let esp = [
         "aes256gcm16",
         "aes256gcm16-x25519-modpnone",
@@ -182,7 +182,7 @@ fn calm_down(sim: &mut Sim<Host>) -> Result<Duration, secure_gre_sim::Stuck> {
     sim.set_quality(Quality::PERFECT);
     connect(sim, A);
     connect(sim, B);
-    sim.run_for(Duration::from_secs(200)).unwrap();
+    sim.run_for(Duration::from_secs(100)).unwrap();
     sim.run_until(LONG, settled)
 }
 

@@ -9,7 +9,9 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::error::{Drop, Failure};
-use secure_gre_ike::event::{ChildKeys, Command, Event, GoneReason, Output, Path};
+use secure_gre_ike::event::{
+    ChildId, ChildKeys, ChildPhase, Command, Event, GoneReason, Output, Path,
+};
 
 use super::{A, B, PEER, Setup};
 
@@ -27,6 +29,9 @@ pub(crate) struct Bench {
     pub(crate) failures: Vec<Failure>,
     pub(crate) refusals: Vec<Failure>,
     pub(crate) disconnected: u32,
+    /// What it has put out since this was looked at last: events by name, and "sent".
+    log: Vec<&'static str>,
+    pub(crate) children: Vec<ChildId>,
 }
 
 pub(crate) fn at(address: std::net::IpAddr, port: u16) -> SocketAddr {
@@ -56,6 +61,8 @@ impl Bench {
             failures: Vec::new(),
             refusals: Vec::new(),
             disconnected: 0,
+            log: Vec::new(),
+            children: Vec::new(),
         }
     }
 
@@ -100,6 +107,41 @@ impl Bench {
         self.drain()
     }
 
+    pub(crate) fn command(&mut self, command: Command) -> Vec<Vec<u8>> {
+        self.endpoint.handle_command(self.now, command).unwrap();
+        self.drain()
+    }
+
+    /// The request with which it rekeys its newest pair.
+    pub(crate) fn rekey_child(&mut self) -> Vec<u8> {
+        let child = *self.children.last().unwrap();
+        let [request] = self
+            .command(Command::RekeyChild { child })
+            .try_into()
+            .unwrap();
+        request
+    }
+
+    /// The request with which it rekeys its IKE SA.
+    pub(crate) fn rekey_ike(&mut self) -> Vec<u8> {
+        let [request] = self
+            .command(Command::RekeyIke { peer: PEER })
+            .try_into()
+            .unwrap();
+        request
+    }
+
+    pub(crate) fn take_log(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.log)
+    }
+
+    /// The pairs of its only IKE SA.
+    pub(crate) fn phases(&self) -> Vec<ChildPhase> {
+        let [peer] = self.endpoint.snapshot().try_into().unwrap();
+        let [(_, pairs)] = peer.established.try_into().unwrap();
+        pairs.iter().map(|pair| pair.phase).collect()
+    }
+
     /// What it sends while so much time passes.
     pub(crate) fn pass(&mut self, time: Duration) -> Vec<Vec<u8>> {
         let end = self.now + time;
@@ -126,7 +168,10 @@ impl Bench {
         let mut sent = Vec::new();
         loop {
             match self.endpoint.poll_output() {
-                Output::Transmit(transmit) => sent.push(transmit.payload),
+                Output::Transmit(transmit) => {
+                    self.log.push("sent");
+                    sent.push(transmit.payload);
+                }
                 Output::Event(event) => self.on_event(event),
                 Output::Trace(_) => {}
                 Output::Idle(deadline) => {
@@ -138,15 +183,20 @@ impl Bench {
     }
 
     fn on_event(&mut self, event: Event) {
+        self.log.extend(name(&event));
         match event {
-            Event::ChildInbound { keys, .. } => self.inbound.push(keys),
+            Event::ChildInbound { keys, child, .. } => {
+                self.children.push(child);
+                self.inbound.push(keys);
+            }
             Event::ChildOutbound { keys, .. } => self.outbound.push(keys),
             Event::ChildGone { why, .. } => self.gone.push(why),
             Event::IkeDown { why, .. } => self.down.push(why),
-            Event::AttemptFailed { failure, .. } => self.failures.push(failure),
+            Event::AttemptFailed { failure, .. } | Event::RekeyFailed { failure, .. } => {
+                self.failures.push(failure);
+            }
             Event::Refused { failure, .. } => self.refusals.push(failure),
             Event::Disconnected { .. } => self.disconnected += 1,
-            Event::RekeyFailed { failure, .. } => self.failures.push(failure),
             Event::Connecting { .. }
             | Event::ChildOffered { .. }
             | Event::ChildOfferWithdrawn { .. }
@@ -155,4 +205,18 @@ impl Bench {
             | Event::Reconnect { .. } => {}
         }
     }
+}
+
+/// Of what the order says something.
+fn name(event: &Event) -> Option<&'static str> {
+    Some(match event {
+        Event::ChildOffered { .. } => "offered",
+        Event::ChildOfferWithdrawn { .. } => "withdrawn",
+        Event::ChildInbound { .. } => "inbound",
+        Event::ChildOutbound { .. } => "outbound",
+        Event::ChildGone { .. } => "gone",
+        Event::IkeRekeyed { .. } => "rekeyed",
+        Event::Reconnect { .. } => "reconnect",
+        _ => return None,
+    })
 }

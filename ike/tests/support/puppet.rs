@@ -15,7 +15,7 @@ use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal, esp_offer, i
 use secure_gre_ike::secret::Secret;
 use secure_gre_ike::wire::{
     self, AuthMethod, Authentication, Datagram, ExchangeType, Header, Identification, IkeSpi,
-    Notify, NotifyType, Payload, PayloadType, Place, Proposal, TrafficSelector,
+    Notify, NotifyType, Payload, PayloadType, Place, Proposal, ProtocolId, TrafficSelector,
 };
 
 use super::{A, B, Setup};
@@ -58,7 +58,7 @@ pub(crate) fn selector(protocol: u8, start: IpAddr, end: IpAddr) -> TrafficSelec
     }
 }
 
-fn nonce_of(payloads: &[Payload]) -> Vec<u8> {
+pub(crate) fn nonce_of(payloads: &[Payload]) -> Vec<u8> {
     payloads
         .iter()
         .find_map(|payload| match payload {
@@ -68,7 +68,7 @@ fn nonce_of(payloads: &[Payload]) -> Vec<u8> {
         .unwrap()
 }
 
-fn public_of(payloads: &[Payload]) -> Vec<u8> {
+pub(crate) fn public_of(payloads: &[Payload]) -> Vec<u8> {
     payloads
         .iter()
         .find_map(|payload| match payload {
@@ -104,6 +104,15 @@ impl Half {
             }),
             Payload::Nonce(self.nonce.clone()),
         ]
+    }
+
+    /// `SA Nonce KE`, to rekey an IKE SA or to answer that.
+    pub(crate) fn heir_payloads(&self) -> Vec<Payload> {
+        let mut payloads = self.payloads();
+        if let Payload::SecurityAssociation(proposals) = &mut payloads[0] {
+            proposals[0].spi = self.spi.0.to_be_bytes().to_vec();
+        }
+        payloads
     }
 
     /// An IKE_SA_INIT request.
@@ -147,6 +156,7 @@ pub(crate) struct Session {
     spis: (IkeSpi, IkeSpi),
     sealing: SealingCipher,
     opening: OpeningCipher,
+    sk_d: Secret,
     sk_p: Secret,
     peer_sk_p: Secret,
     first_message: Vec<u8>,
@@ -166,7 +176,7 @@ impl Session {
         let spis = (header.initiator, header.responder);
         let skeyseed = PRF.compute(&[&ni[..], &nr].concat(), &[shared.expose()]);
         let (spi_i, spi_r) = (spis.0.0.to_be_bytes(), spis.1.0.to_be_bytes());
-        let [_, ei, er, pi, pr] = PRF.expand(
+        let [sk_d, ei, er, pi, pr] = PRF.expand(
             skeyseed.expose(),
             &[&ni, &nr, &spi_i, &spi_r],
             [32, 36, 36, 32, 32],
@@ -187,6 +197,7 @@ impl Session {
             spis,
             sealing: SealingCipher::new(ENCRYPTION, &ours),
             opening: OpeningCipher::new(ENCRYPTION, &theirs),
+            sk_d,
             sk_p,
             peer_sk_p,
             first_message,
@@ -195,6 +206,36 @@ impl Session {
             peer_nonce,
             psk: Setup::default().psk.to_owned(),
             id: Identity::Address(B),
+        }
+    }
+
+    /// The IKE SA that this one was rekeyed to, by an exchange that the puppet began (`initiated`) or
+    /// answered with this half; `payloads` is what the other end has sent (RFC 7296 §2.18).
+    pub(crate) fn heir(self, half: Half, initiated: bool, payloads: &[Payload]) -> Self {
+        let (nonce, peer_nonce) = (half.nonce.clone(), nonce_of(payloads));
+        let shared = half.kex.agree(&public_of(payloads)).unwrap();
+        let theirs = payloads.iter().find_map(|payload| match payload {
+            Payload::SecurityAssociation(proposals) => Some(&proposals[0].spi),
+            _ => None,
+        });
+        let theirs = IkeSpi(u64::from_be_bytes(theirs.unwrap()[..].try_into().unwrap()));
+        let (spis, ni, nr) = if initiated {
+            ((half.spi, theirs), &nonce, &peer_nonce)
+        } else {
+            ((theirs, half.spi), &peer_nonce, &nonce)
+        };
+        let skeyseed = PRF.compute(self.sk_d.expose(), &[shared.expose(), ni, nr]);
+        let (spi_i, spi_r) = (spis.0.0.to_be_bytes(), spis.1.0.to_be_bytes());
+        let seed = [&ni[..], nr, &spi_i, &spi_r];
+        let [sk_d, ei, er, ..] = PRF.expand(skeyseed.expose(), &seed, [32, 36, 36, 32, 32]);
+        let (ours, theirs) = if initiated { (ei, er) } else { (er, ei) };
+        Self {
+            initiated,
+            spis,
+            sealing: SealingCipher::new(ENCRYPTION, &ours),
+            opening: OpeningCipher::new(ENCRYPTION, &theirs),
+            sk_d,
+            ..self
         }
     }
 
@@ -343,6 +384,41 @@ impl Session {
             Payload::TsResponder(vec![selector(47, responder, responder)]),
         ]
     }
+}
+
+/// What either end says to make a pair in CREATE_CHILD_SA, without a key exchange.
+pub(crate) fn pair_payloads(esp: Vec<Proposal>, nonce: u8) -> Vec<Payload> {
+    vec![
+        notify(NotifyType::USE_TRANSPORT_MODE),
+        Payload::SecurityAssociation(esp),
+        Payload::Nonce(vec![nonce; 32]),
+        Payload::TsInitiator(vec![selector(47, B, B)]),
+        Payload::TsResponder(vec![selector(47, A, A)]),
+    ]
+}
+
+/// The same for a pair that the endpoint asks for.
+pub(crate) fn pair_answer(esp: Vec<Proposal>, nonce: u8) -> Vec<Payload> {
+    let mut payloads = pair_payloads(esp, nonce);
+    put(
+        &mut payloads,
+        Payload::TsInitiator(vec![selector(47, A, A)]),
+    );
+    put(
+        &mut payloads,
+        Payload::TsResponder(vec![selector(47, B, B)]),
+    );
+    payloads
+}
+
+/// What names the pair that is rekeyed.
+pub(crate) fn rekeys(spi: EspSpi) -> Payload {
+    Payload::Notify(Notify {
+        protocol: ProtocolId::ESP,
+        spi: spi.0.to_be_bytes().to_vec(),
+        kind: NotifyType::REKEY_SA,
+        data: Vec::new(),
+    })
 }
 
 /// Replaces the payload of the same kind.
