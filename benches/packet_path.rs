@@ -35,6 +35,8 @@ const CONFIG: LinkConfig = LinkConfig {
     mss_clamp: true,
     reply_v4: None,
     reply_v6: None,
+    ends: gre::keepalive::Ends::NONE,
+    asks: false,
 };
 
 fn keys() -> Keys {

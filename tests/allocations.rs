@@ -32,6 +32,8 @@ const CONFIG: LinkConfig = LinkConfig {
     mss_clamp: true,
     reply_v4: Some(Ipv4Addr::new(10, 255, 0, 2)),
     reply_v6: None,
+    ends: gre::keepalive::Ends::NONE,
+    asks: false,
 };
 
 fn keys() -> Keys {

@@ -25,6 +25,7 @@ mod guest_boots;
 mod hand_over;
 mod hooks;
 mod host_filter;
+mod keepalive;
 mod lifecycle;
 mod mtu_edge;
 mod strongswan;

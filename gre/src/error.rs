@@ -43,8 +43,14 @@ drops! {
     KeyUnknown = "gre_key_unknown",
     /// Inbound: as old as the newest packet delivered, or older (RFC 2890 §2.2).
     SequenceOld = "gre_sequence_old",
-    /// Inbound: protocol 0x0000 outside a keepalive's inner header.
+    /// Inbound: protocol 0x0000 with something behind it, which is no keepalive (D60).
     ProtocolZero = "gre_protocol_zero",
+    /// Inbound: the answer to a keepalive, where nobody has asked.
+    KeepaliveUnasked = "gre_keepalive_unasked",
+    /// Inbound: a keepalive that is neither for the peer nor from us (D60).
+    KeepaliveStray = "gre_keepalive_stray",
+    /// Inbound: more keepalives than are answered in so short a time.
+    KeepaliveFlood = "gre_keepalive_flood",
     /// Inbound: a passenger that is neither IPv4 nor IPv6 (RFC 2784 §2.4).
     ProtocolUnknown = "gre_protocol_unknown",
     /// Inbound: the passenger's version is not the one that the protocol type names.

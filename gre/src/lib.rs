@@ -7,15 +7,16 @@
 //! | [`destination`] | a Destination Options header before it |
 //! | [`tunnel`] | one tunnel's two directions: keys, checksums, sequence numbers, and which passengers may leave |
 //! | [`checksum`] | the Internet checksum (RFC 1071) and its incremental update (RFC 1624) |
+//! | [`keepalive`] | GRE keepalives: knowing, writing and counting them |
 //! | [`mtu`] | overhead arithmetic: how large a passenger fits the path |
 //! | [`mss`] | TCP MSS clamping |
 //! | [`icmp`] | "too big" answers to a passenger's sender |
 //! | [`ttl`], [`df`] | TTL and DF of the outer header |
 //! | [`tos`] | DSCP and ECN between the outer and the inner header (RFC 2983, RFC 6040) |
 //!
-//! Passengers are IP packets. Bytes come in as slices and go out in place; nothing here allocates,
-//! reads a clock or panics on what the network sent. What is not carried has a [`Drop`] that names
-//! the rule; the caller counts it.
+//! Passengers are IP packets. Bytes come in as slices and go out in place; nothing here allocates
+//! for a packet, reads a clock or panics on what the network sent. What is not carried has a [`Drop`]
+//! that names the rule; the caller counts it.
 //!
 //! Not here: ESP and outer IP headers, whose sizes [`mtu::Envelope`] takes as plain numbers, and the
 //! TTL of the passenger, which the kernel behind the TUN device decrements (RFC 2784 §3.1).
@@ -25,6 +26,7 @@ pub mod destination;
 pub mod df;
 pub mod header;
 pub mod icmp;
+pub mod keepalive;
 pub mod mss;
 pub mod mtu;
 pub mod tos;

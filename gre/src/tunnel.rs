@@ -156,6 +156,7 @@ impl Decapsulator {
     ///
     /// # Errors
     /// The [`Drop`] that names the first rule broken; the last sequence number is as before then.
+    /// [`Drop::KeepaliveUnasked`] is the answer that whoever has asked waits for.
     pub fn decapsulate<'b>(&mut self, packet: &'b mut [u8]) -> Result<Delivery<'b>, Drop> {
         let (header, passenger) = Header::parse(packet)?;
         if header.checksum.is_some() && checksum(&[packet]) != 0 {
@@ -229,6 +230,7 @@ const fn is_newer(sequence: u32, last: u32) -> bool {
 
 fn check_protocol(protocol: Protocol, passenger: &[u8]) -> Result<(), Drop> {
     match protocol {
+        Protocol(0) if passenger.is_empty() => Err(Drop::KeepaliveUnasked),
         Protocol(0) => Err(Drop::ProtocolZero),
         Protocol::IPV4 | Protocol::IPV6 if passenger.is_empty() => Err(Drop::PassengerTruncated),
         Protocol::IPV4 | Protocol::IPV6 if ip::protocol(passenger) == Some(protocol) => Ok(()),

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Exit, client_failure, fail, print, table};
 use crate::control::client::Client;
 use crate::control::protocol::{
-    ChildStatus, PeerStatus, StatusReport, StrangeKey, Traffic, TunnelStatus,
+    ChildStatus, Keepalive, PeerStatus, StatusReport, StrangeKey, Traffic, TunnelStatus,
 };
 
 #[derive(Debug, clap::Args)]
@@ -129,18 +129,25 @@ fn remarks(peer: &PeerStatus) -> Vec<String> {
     let mut lines: Vec<String> = causes
         .map(|cause| format!("{}: {cause}\n", peer.name))
         .collect();
-    for tunnel in peer
-        .tunnels
-        .iter()
-        .filter(|tunnel| !tunnel.drops.is_empty())
-    {
-        let reasons = reasons(&tunnel.drops);
-        lines.push(format!("{} dropped {reasons}\n", tunnel.device));
-        lines.extend(tunnel.strange_keys.iter().map(|strange| {
-            let what = strange_key(*strange);
-            format!("{}: {what} (packets: {})\n", tunnel.device, strange.packets)
-        }));
+    lines.extend(peer.tunnels.iter().flat_map(tunnel_remarks));
+    lines
+}
+
+fn tunnel_remarks(tunnel: &TunnelStatus) -> Vec<String> {
+    let device = &tunnel.device;
+    let mut lines = Vec::new();
+    if tunnel.keepalive == Some(Keepalive::Dead) {
+        lines.push(format!(
+            "{device}: the peer does not answer GRE keepalives, so that its routes are unreachable\n"
+        ));
     }
+    if !tunnel.drops.is_empty() {
+        lines.push(format!("{device} dropped {}\n", reasons(&tunnel.drops)));
+    }
+    lines.extend(tunnel.strange_keys.iter().map(|strange| {
+        let what = strange_key(*strange);
+        format!("{device}: {what} (packets: {})\n", strange.packets)
+    }));
     lines
 }
 

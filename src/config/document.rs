@@ -166,6 +166,21 @@ impl<'t, 'i> Section<'t, 'i> {
         Section::inside(path, value, findings)
     }
 
+    /// As [`Section::section`], of a key that may also be a word, which stands for no table.
+    pub(super) fn section_unless(
+        &mut self,
+        word: &str,
+        key: &'static str,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Section<'_, 'i> {
+        let value = self.table.get(key);
+        if value.is_some_and(|value| value.get_ref().as_str() == Some(word)) {
+            self.known.push(key);
+            return Section::absent(self.name_of(key));
+        }
+        self.section(key, findings)
+    }
+
     /// As [`Section::section`], of a key that may also be written `[[key]]` once.
     pub(super) fn only_section(
         &mut self,

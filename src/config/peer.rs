@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secure_gre_gre::{df, tos, ttl};
+use secure_gre_gre::{df, keepalive, tos, ttl};
 use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EspProposal, IkeProposal};
@@ -124,4 +124,6 @@ pub struct Tunnel {
     pub mtu: Option<u16>,
     /// Whether the MSS of TCP connections through the tunnel is lowered to what fits.
     pub mss_clamp: bool,
+    /// How often the peer is asked by GRE keepalives; `None`: never. Its own are answered.
+    pub keepalive: Option<keepalive::Interval>,
 }

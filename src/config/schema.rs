@@ -87,6 +87,15 @@ pub(super) struct TunnelKeys {
     pub(super) df: Option<Text>,
     pub(super) mtu: Option<Spanned<WordOrNumber>>,
     pub(super) mss_clamp: Option<Spanned<bool>>,
+    pub(super) keepalive: KeepaliveKeys,
+}
+
+/// `tunnel.keepalive`.
+pub(super) struct KeepaliveKeys {
+    /// Where it is a table.
+    pub(super) span: Option<Range<usize>>,
+    pub(super) every: Option<Text>,
+    pub(super) tries: Option<Spanned<i128>>,
 }
 
 /// `[hooks]`.
@@ -124,10 +133,6 @@ const TUNNEL_LATER: &[Later] = &[
     Later {
         key: "netns",
         does: &["\"none\""],
-    },
-    Later {
-        key: "keepalive",
-        does: &["\"off\""],
     },
     Later {
         key: "liveness",
@@ -261,8 +266,22 @@ impl TunnelKeys {
             df: section.take("df", findings),
             mtu: section.take("mtu", findings),
             mss_clamp: section.take("mss-clamp", findings),
+            keepalive: KeepaliveKeys::read(&mut section, findings),
         };
         section.refuse_later(TUNNEL_LATER, findings);
+        section.finish(findings);
+        keys
+    }
+}
+
+impl KeepaliveKeys {
+    fn read(tunnel: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = tunnel.section_unless("off", "keepalive", findings);
+        let keys = Self {
+            span: section.span(),
+            every: section.take("every", findings),
+            tries: section.take("tries", findings),
+        };
         section.finish(findings);
         keys
     }

@@ -101,6 +101,7 @@ fn five_lines_are_enough() {
     assert_eq!(tunnel.gre, secure_gre_gre::Config::default());
     assert_eq!(tunnel.tos, tos::Policy::Inherit);
     assert!(tunnel.mss_clamp);
+    assert_eq!(tunnel.keepalive, None);
 }
 
 #[test]
@@ -148,6 +149,7 @@ fn every_key_takes_effect() {
         tos = 0x10
         mtu = 1_380
         mss-clamp = false
+        keepalive = { every = "5s" }
         [hooks]
         up = ["notify/on", "a b"]
         down = []
@@ -211,6 +213,8 @@ fn every_key_takes_effect() {
     assert_eq!(tunnel.df, df::Policy::Copy);
     assert_eq!(tunnel.tos, tos::Policy::Fixed(0x10));
     assert!(!tunnel.mss_clamp);
+    let asked = tunnel.keepalive.map(|asked| (asked.every, asked.tries));
+    assert_eq!(asked, Some((Duration::from_secs(5), 3)));
 }
 
 /// Of every key in the reference, alone in a file that is otherwise right: it is either taken, or

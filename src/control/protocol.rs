@@ -449,8 +449,20 @@ pub struct TunnelStatus {
     pub inbound: Traffic,
     /// Packets that did not get through, by the reason; reasons that never happened are absent.
     pub drops: BTreeMap<String, u64>,
+    /// What the peer makes of our GRE keepalives; `None`: it is not asked.
+    pub keepalive: Option<Keepalive>,
     /// GRE keys that the peer sends and no tunnel has: the first few of them.
     pub strange_keys: Vec<StrangeKey>,
+}
+
+/// What a peer makes of our GRE keepalives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keepalive {
+    /// It answers.
+    Alive,
+    /// It has not answered so many in a row that nothing is routed to it.
+    Dead,
 }
 
 /// A GRE key that the peer sends and no tunnel has.

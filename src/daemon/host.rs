@@ -248,14 +248,17 @@ impl Host {
         Ok(())
     }
 
-    /// The tunnel carries packets: its routes are usable.
+    /// The tunnel carries packets: its device has a carrier, its routes are usable.
     pub(super) async fn open(&mut self) -> Result<(), HostError> {
+        self.netlink.set_carrier(self.device.link, true).await?;
         Ok(self.device.add_usable(&self.netlink).await?)
     }
 
-    /// The tunnel carries nothing: its prefixes are unreachable.
+    /// The tunnel carries nothing: its prefixes are unreachable, and routing daemons see it at once.
     pub(super) async fn close(&mut self) -> Result<(), HostError> {
-        Ok(self.device.delete_usable(&self.netlink).await?)
+        let deleted = self.device.delete_usable(&self.netlink).await;
+        let carrier = self.netlink.set_carrier(self.device.link, false).await;
+        Ok(deleted.and(carrier)?)
     }
 
     /// Puts back what others have taken from the host, such as the addresses of a device that was set
@@ -359,6 +362,7 @@ impl Device {
         // the device carries nothing yet.
         device.add_usable(netlink).await?;
         device.delete_usable(netlink).await?;
+        netlink.set_carrier(link, false).await?;
         Ok((device, queue))
     }
 

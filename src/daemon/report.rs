@@ -113,6 +113,7 @@ fn tunnel_status(tunnel: &Tunnel) -> TunnelStatus {
         outbound: traffic(&outbound),
         inbound: traffic(&inbound),
         drops: sum_by_name(drops),
+        keepalive: tunnel.keepalive(),
         strange_keys: strange_keys.collect(),
     }
 }

@@ -363,6 +363,7 @@ impl Supervisor {
         for (id, tunnel) in &mut self.tunnels {
             tunnel.retire_due(now);
             tunnel.repair_due(now).await;
+            tunnel.ask_due(now).await;
             if tunnel.heard_since(now) {
                 heard.push(*id);
             }

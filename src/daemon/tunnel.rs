@@ -1,6 +1,7 @@
 //! One peer as the daemon serves it: its device on the host, its link in the data plane, its SAs. The
 //! outer side is in [`way`], the SAs are in [`sas`].
 
+mod keepalive;
 mod sas;
 mod way;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secure_gre_gre::keepalive::Prober;
 use secure_gre_ike::config::PeerId;
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::ChildId;
@@ -87,6 +89,8 @@ pub(super) struct Tunnel {
     tried: Vec<IpAddr>,
     /// Pairs that carry packets, newest last.
     outbound: Vec<ChildId>,
+    /// Asks the peer for signs of life, while SAs stand.
+    prober: Option<Prober>,
     /// The pair whose outbound SA may protect nothing more.
     exhausted: Option<ChildId>,
     /// The next pair is the first of an IKE SA that was not rekeyed: the peer may have started anew.
@@ -188,6 +192,7 @@ impl Tunnel {
             path_mtu: LINK_MTU,
             tried: Vec::new(),
             outbound: Vec::new(),
+            prober: None,
             exhausted: None,
             begun_anew: false,
             pulse: Pulse::default(),
@@ -358,7 +363,7 @@ impl Tunnel {
             return;
         }
         self.repair_at = now + REPAIR_EVERY;
-        let carries = !self.outbound.is_empty();
+        let carries = self.is_usable();
         match self.host.repair(&self.config.tunnel, carries).await {
             Ok(repaired) if repaired.is_empty() => {}
             Ok(repaired) => warn!(
@@ -385,6 +390,14 @@ impl Tunnel {
             }
             Note::Exhausted { sa } => self.used_up(ChildId(sa.0), true),
             Note::SoftLimit { sa } => self.used_up(ChildId(sa.0), false),
+            Note::KeepaliveRequest(answer) => {
+                self.answer(answer);
+                Reaction::None
+            }
+            Note::KeepaliveAnswer => {
+                self.on_answer().await;
+                Reaction::None
+            }
             Note::FirstInbound { sa } => {
                 debug!("{}: the peer sends on SA {}", self.name(), sa.0);
                 Reaction::Confirm(ChildId(sa.0))
@@ -456,6 +469,7 @@ impl Tunnel {
         alarms
             .into_iter()
             .flatten()
+            .chain(self.prober.as_ref().map(Prober::next))
             .chain(self.retiring.values().copied())
             .min()
     }

@@ -2,18 +2,21 @@
 //!
 //! Owns: the lookup of the SA by its SPI (RFC 4303 §2.1), the order of what is done to a packet
 //! (replay, ICV, replay again, GRE, ECN, MSS) and which payloads are believed: GRE only, as the
-//! selectors have it; dummies are taken without a word (RFC 4303 §2.6).
+//! selectors have it; dummies are taken without a word (RFC 4303 §2.6),
+//! and the daemon is told of GRE keepalives.
 //!
 //! Not here: receiving, writing to the device, when an SA is to be removed, and how packets are held
 //! for an SA that is still on its way (`held`).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use secure_gre_esp as esp;
 use secure_gre_esp::{InboundSa, Spi, peek_spi};
 use secure_gre_gre as gre;
 use secure_gre_gre::destination::DESTINATION_OPTIONS;
+use secure_gre_gre::keepalive::Kind;
 
+use super::bucket::Bucket;
 use super::held::{Held, Offers};
 use super::{LinkConfig, Note, SaId};
 use crate::metrics::{Drop, LinkDrop, Tally};
@@ -64,6 +67,10 @@ pub struct Inbound<N> {
     offers: Offers,
     /// Held packets whose SA has come.
     due: Vec<Held>,
+    ends: gre::keepalive::Ends,
+    asks: bool,
+    /// Keepalives that the daemon may be told of.
+    keepalives: Bucket,
     tally: Tally,
     notify: N,
 }
@@ -87,6 +94,9 @@ impl<N: FnMut(Note)> Inbound<N> {
             sas: Vec::new(),
             offers: Offers::default(),
             due: Vec::new(),
+            ends: config.ends.clone(),
+            asks: config.asks,
+            keepalives: Bucket::new(KEEPALIVE_BURST, KEEPALIVE_INTERVAL),
             tally: Tally::default(),
             notify,
         }
@@ -163,7 +173,7 @@ impl<N: FnMut(Note)> Inbound<N> {
                     self.tally.drop(LinkDrop::TunRefused, 1);
                 }
             }
-            Ok(Accepted::Dummy) => self.tally.consumed += 1,
+            Ok(Accepted::Consumed) => self.tally.consumed += 1,
             Err(reason) => self.refuse(reason),
         }
     }
@@ -196,15 +206,35 @@ impl<N: FnMut(Note)> Inbound<N> {
         let packet = match payload.next_header {
             GRE => payload.bytes,
             DESTINATION_OPTIONS => gre::destination::skip_options(payload.bytes)?,
-            NO_NEXT_HEADER => return Ok(Accepted::Dummy),
+            NO_NEXT_HEADER => return Ok(Accepted::Consumed),
             _ => return Err(LinkDrop::NotGre.into()),
         };
-        let gre::Delivery { passenger, .. } = self.decapsulator.decapsulate(packet)?;
+        let gre::Delivery { passenger, .. } = match self.decapsulator.decapsulate(packet) {
+            Err(gre::Drop::KeepaliveUnasked) if self.asks => {
+                return self.tell(Note::KeepaliveAnswer);
+            }
+            decapsulated => decapsulated?,
+        };
+        match self.ends.classify(passenger)? {
+            Kind::Passenger => {}
+            Kind::Request(answer) => return self.tell(Note::KeepaliveRequest(answer)),
+            Kind::Answer if self.asks => return self.tell(Note::KeepaliveAnswer),
+            Kind::Answer => return Err(gre::Drop::KeepaliveUnasked.into()),
+        }
         gre::tos::merge_ecn(tos, passenger)?;
         if self.mss_clamp {
             gre::mss::clamp(passenger, self.mtu);
         }
         Ok(Accepted::Passenger(passenger))
+    }
+
+    /// Tells the daemon of a keepalive, unless that happens too often.
+    fn tell<'b>(&mut self, note: Note) -> Result<Accepted<'b>, Drop> {
+        if !self.keepalives.take(Instant::now()) {
+            return Err(gre::Drop::KeepaliveFlood.into());
+        }
+        (self.notify)(note);
+        Ok(Accepted::Consumed)
     }
 
     fn unprotect<'b>(&mut self, packet: &'b mut [u8]) -> Result<esp::Payload<'b>, esp::Drop> {
@@ -240,5 +270,11 @@ impl<N: FnMut(Note)> Inbound<N> {
 /// What an authentic packet was.
 enum Accepted<'b> {
     Passenger(&'b mut [u8]),
-    Dummy,
+    /// It has done its work: a dummy, or a keepalive.
+    Consumed,
 }
+
+/// Keepalives at once, and then one more each: twenty a second, where peers that are in their right
+/// mind send one a second at most.
+const KEEPALIVE_BURST: u32 = 20;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(50);

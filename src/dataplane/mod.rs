@@ -7,6 +7,7 @@
 //! | [`batch`] | the buffer of outbound packets |
 //! | [`note`] | what the workers tell the daemon |
 //! | `held` | packets that come before their SA |
+//! | `bucket` | how often something may be done that others ask for |
 //! | `too_big` | answers to passengers that do not fit, and how often they are given |
 //! | `worker` | the two threads: reading, writing, waiting, commands |
 //!
@@ -24,6 +25,7 @@
 //! Not here: IKE, devices and sockets (`net`), and when an SA is to be replaced or removed.
 
 pub mod batch;
+mod bucket;
 mod held;
 pub mod inbound;
 pub mod note;
@@ -70,6 +72,10 @@ pub struct LinkConfig {
     pub reply_v4: Option<Ipv4Addr>,
     /// The same for IPv6.
     pub reply_v6: Option<Ipv6Addr>,
+    /// Who asks and who is asked in GRE keepalives.
+    pub ends: gre::keepalive::Ends,
+    /// Whether we ask, and so want to hear of answers.
+    pub asks: bool,
 }
 
 /// An IKE message that came on a wire in UDP.
@@ -175,6 +181,11 @@ impl Link {
     pub fn set_mtu(&self, mtu: u16) {
         self.outbound.send(outbound::Command::SetMtu(mtu));
         self.inbound.send(inbound::Command::SetMtu(mtu));
+    }
+
+    /// Sends a packet of our own, if there is an SA for it.
+    pub fn send(&self, own: outbound::Own) {
+        self.outbound.send(outbound::Command::Send(own));
     }
 
     /// Packets travel on this wire from here on, both ways. The SAs stay.

@@ -1,8 +1,11 @@
 //! What the workers tell the daemon.
 //!
-//! Notes are rare: each is given once per SA, or when something has changed, and never per packet.
+//! Notes are rare: each is given once per SA, when something has changed, or at a limited rate, and
+//! never per packet.
 
 use std::io;
+
+use secure_gre_gre as gre;
 
 use super::SaId;
 
@@ -25,6 +28,10 @@ pub enum Note {
         /// Which pair.
         sa: SaId,
     },
+    /// The peer asks by a GRE keepalive; this under a header of ESP is the answer. At a limited rate.
+    KeepaliveRequest(gre::keepalive::Packet),
+    /// The peer has answered a GRE keepalive of ours. At a limited rate.
+    KeepaliveAnswer,
     /// The largest outer packet that the path takes has changed to so many octets.
     PathMtu(u16),
     /// One direction has ended and carries nothing until the link is started again.

@@ -33,6 +33,25 @@ pub enum Command {
     Remove(SaId),
     /// The largest passenger, in octets.
     SetMtu(u16),
+    /// A packet of our own is to be sent.
+    Send(Own),
+}
+
+/// A packet that comes from no device.
+#[derive(Debug, Clone, Copy)]
+pub enum Own {
+    /// An IP packet, which gets the tunnel's GRE header.
+    Passenger(gre::keepalive::Packet),
+    /// What ESP is put around as it is.
+    Gre(gre::keepalive::Packet),
+}
+
+impl Own {
+    /// The octets.
+    pub fn octets(&self) -> &[u8] {
+        let (Self::Passenger(packet) | Self::Gre(packet)) = self;
+        packet.octets()
+    }
 }
 
 /// The outbound half of a link. `N` takes its notes.
@@ -47,6 +66,8 @@ pub struct Outbound<N> {
     answers: Answers,
     /// Oldest first; the last one carries the packets.
     sas: Vec<Installed>,
+    /// Packets of our own that wait for their turn.
+    own: Vec<Own>,
     tally: Tally,
     notify: N,
 }
@@ -71,6 +92,7 @@ impl<N: FnMut(Note)> Outbound<N> {
             mss_clamp: config.mss_clamp,
             answers: Answers::new(config),
             sas: Vec::new(),
+            own: Vec::new(),
             tally: Tally::default(),
             notify,
         }
@@ -87,6 +109,7 @@ impl<N: FnMut(Note)> Outbound<N> {
             }),
             Command::Remove(id) => self.sas.retain(|installed| installed.id != id),
             Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::Send(own) => self.own.push(own),
         }
     }
 
@@ -105,6 +128,33 @@ impl<N: FnMut(Note)> Outbound<N> {
                 .inspect_err(|&reason| self.tally.drop(reason, 1))
                 .is_ok()
         });
+        self.protect(batch);
+    }
+
+    /// The packets of our own that wait to be sealed and sent.
+    pub fn take_own(&mut self) -> Vec<Own> {
+        std::mem::take(&mut self.own)
+    }
+
+    /// Turns the one packet of `batch`, which holds the octets of `own`, into an ESP packet, or removes
+    /// it, counted.
+    pub fn seal_own(&mut self, batch: &mut Batch, own: &Own) {
+        self.tally.received += batch.len() as u64;
+        if self.sas.is_empty() {
+            self.tally.drop(LinkDrop::NoSa, batch.len());
+            batch.clear();
+            return;
+        }
+        if let Own::Passenger(packet) = own {
+            batch.retain(|buffer, frame| {
+                frame.tos = gre::tos::outer_tos(self.tos, packet.octets());
+                let encapsulated = self.encapsulator.encapsulate(buffer, frame.range.clone());
+                encapsulated
+                    .map(|range| frame.range = range)
+                    .inspect_err(|&reason| self.tally.drop(reason, 1))
+                    .is_ok()
+            });
+        }
         self.protect(batch);
     }
 

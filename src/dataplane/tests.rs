@@ -12,7 +12,7 @@ use secure_gre_gre as gre;
 
 use super::batch::{Batch, MAX_PACKETS, MAX_PASSENGER};
 use super::inbound::{Arrival, Inbound};
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Own};
 use super::{LinkConfig, Note, SaId, inbound, outbound};
 use crate::metrics::{Drop, LinkDrop};
 
@@ -29,14 +29,18 @@ const CONFIG: LinkConfig = LinkConfig {
     mss_clamp: true,
     reply_v4: Some(Ipv4Addr::new(10, 255, 0, 2)),
     reply_v6: Some(Ipv6Addr::new(0xfd00, 0x255, 0, 0, 0, 0, 0, 2)),
+    ends: gre::keepalive::Ends::NONE,
+    asks: false,
 };
-const WITH_SEQUENCE: LinkConfig = LinkConfig {
-    gre: gre::Config {
-        sequence: true,
-        ..CONFIG.gre
-    },
-    ..CONFIG
-};
+fn with_sequence() -> LinkConfig {
+    LinkConfig {
+        gre: gre::Config {
+            sequence: true,
+            ..CONFIG.gre
+        },
+        ..CONFIG
+    }
+}
 
 /// Notes as they print.
 type Notes = Rc<RefCell<Vec<String>>>;
@@ -87,6 +91,18 @@ impl Sender {
             tally.deliver(bytes);
         }
         assert!(tally.is_conserved(), "{tally:?}");
+        let packets = self.batch.packets();
+        packets.map(|out| (out.esp.to_vec(), out.tos)).collect()
+    }
+
+    /// What leaves for a packet of our own.
+    fn send_own(&mut self, own: Own) -> Vec<Packet> {
+        self.batch.clear();
+        let octets = own.octets();
+        let room = self.batch.vacant().unwrap();
+        room[..octets.len()].copy_from_slice(octets);
+        self.batch.push(octets.len());
+        self.path.seal_own(&mut self.batch, &own);
         let packets = self.batch.packets();
         packets.map(|out| (out.esp.to_vec(), out.tos)).collect()
     }
@@ -253,7 +269,7 @@ fn the_newest_outbound_sa_carries_and_the_older_one_after_it() {
 
 #[test]
 fn packets_of_both_sas_arrive_during_a_rekey_each_once() {
-    let (mut sender, mut receiver) = pair(&WITH_SEQUENCE);
+    let (mut sender, mut receiver) = pair(&with_sequence());
     let old = sender.send(&numbered(2));
     install_inbound(&mut receiver, 2, false);
     install_outbound(&mut sender, 2);
@@ -318,12 +334,12 @@ fn packets_for_an_sa_that_does_not_come_are_counted() {
 #[test]
 fn a_peer_that_starts_anew_may_count_gre_sequence_numbers_from_0() {
     for fresh in [true, false] {
-        let (mut sender, mut receiver) = pair(&WITH_SEQUENCE);
+        let (mut sender, mut receiver) = pair(&with_sequence());
         let packets = sender.send(&numbered(9));
         assert_eq!(receiver.receive(packets).len(), 9);
         let late = sender.send(&numbered(1));
 
-        let mut restarted = Sender::new(&WITH_SEQUENCE);
+        let mut restarted = Sender::new(&with_sequence());
         install_outbound(&mut restarted, 2);
         install_inbound(&mut receiver, 2, fresh);
         assert_eq!(receiver.receive(late).len(), 1);
@@ -430,6 +446,74 @@ fn packets_with_a_key_that_no_tunnel_has_are_counted_under_it() {
     assert_eq!(receiver.dropped(gre::Drop::KeyUnknown), 2);
     assert_eq!(receiver.dropped(gre::Drop::KeyMissing), 1);
     assert_eq!(receiver.path.tally().delivered.packets, 1);
+}
+
+/// D60: asked by one end and answered by the other, inside the SA; nothing of it reaches a device.
+#[test]
+fn keepalives_are_asked_and_answered_and_are_no_passengers() {
+    let [us, peer] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
+    let config = |asks| LinkConfig {
+        gre: gre::Config {
+            key: Some(7),
+            ..CONFIG.gre
+        },
+        ends: gre::keepalive::Ends {
+            ours: vec![peer],
+            theirs: vec![us],
+        },
+        asks,
+        ..CONFIG
+    };
+    let (mut asking, mut asked) = pair(&config(false));
+    let request = gre::keepalive::request(us, peer, Some(7)).unwrap();
+    let packets = asking.send_own(Own::Passenger(request));
+    assert_eq!(asked.receive(packets), [[0; 0]; 0]);
+    assert_eq!(asked.path.tally().consumed, 1);
+    let told = asked.notes.borrow().last().cloned().unwrap();
+    assert!(told.starts_with("KeepaliveRequest"), "{told}");
+
+    let gre::keepalive::Kind::Request(answer) =
+        config(false).ends.classify(request.octets()).unwrap()
+    else {
+        panic!("no request");
+    };
+    for (asks, consumed, unasked) in [(true, 1, 0), (false, 0, 1)] {
+        let (mut answering, mut asker) = pair(&config(asks));
+        let packets = answering.send_own(Own::Gre(answer));
+        assert_eq!(asker.receive(packets), [[0; 0]; 0]);
+        assert_eq!(asker.path.tally().consumed, consumed);
+        assert_eq!(asker.dropped(gre::Drop::KeepaliveUnasked), unasked);
+    }
+}
+
+/// A peer that floods us with keepalives floods neither the daemon nor itself.
+#[test]
+fn a_flood_of_keepalives_is_dropped() {
+    let (mut sender, mut receiver) = pair(&CONFIG);
+    let [us, peer] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+    let request = gre::keepalive::request(us, peer, None).unwrap();
+    for _ in 0..200 {
+        let packets = sender.send_own(Own::Passenger(request));
+        receiver.receive(packets);
+    }
+    let told = receiver.path.tally().consumed;
+    assert!(told >= 20, "{told}");
+    assert_eq!(receiver.dropped(gre::Drop::KeepaliveFlood), 200 - told);
+    assert_eq!(
+        receiver.notes.borrow().len() as u64,
+        1 + told,
+        "and the first packet"
+    );
+}
+
+/// Without an SA nothing leaves, not even what is ours.
+#[test]
+fn nothing_of_our_own_leaves_in_clear() {
+    let mut sender = Sender::new(&CONFIG);
+    let [us, peer] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+    let request = gre::keepalive::request(us, peer, None).unwrap();
+    assert_eq!(sender.send_own(Own::Gre(request)), []);
+    assert_eq!(sender.dropped(LinkDrop::NoSa), 1);
 }
 
 /// D45, RFC 4303 §3.3.3

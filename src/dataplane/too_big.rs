@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use secure_gre_gre::icmp::{self, REPLY_MAX};
 
 use super::LinkConfig;
+use super::bucket::Bucket;
 
 /// Writes the answers of one link, within a token bucket.
 #[derive(Debug)]
@@ -16,10 +17,7 @@ pub(super) struct Answers {
     source_v4: Option<Ipv4Addr>,
     source_v6: Option<Ipv6Addr>,
     buffer: Box<[u8; REPLY_MAX]>,
-    /// The answers that may be given at once.
-    tokens: u32,
-    /// When the last token came in.
-    refilled: Option<Instant>,
+    allowed: Bucket,
 }
 
 impl Answers {
@@ -28,19 +26,19 @@ impl Answers {
             source_v4: config.reply_v4,
             source_v6: config.reply_v6,
             buffer: Box::new([0; REPLY_MAX]),
-            tokens: BURST,
-            refilled: None,
+            allowed: Bucket::new(BURST, INTERVAL),
         }
     }
 
     /// The answer to the sender of `passenger`, if there is to be one.
     pub(super) fn answer(&mut self, passenger: &[u8], mtu: u16, now: Instant) -> Option<&[u8]> {
-        self.refill(now);
-        let tokens = self.tokens.checked_sub(1)?;
+        if !self.allowed.has_token(now) {
+            return None;
+        }
         let out = self.buffer.as_mut_slice();
         match icmp::too_big(passenger, mtu, self.source_v4, self.source_v6, out) {
             icmp::TooBig::Reply(length) => {
-                self.tokens = tokens;
+                self.allowed.take(now);
                 self.buffer.get(..length)
             }
             // The kernel has cut what may be cut at the device's MTU, which is never below 1280 where
@@ -48,15 +46,6 @@ impl Answers {
             icmp::TooBig::FragmentPassenger
             | icmp::TooBig::FragmentDelivery
             | icmp::TooBig::Silent => None,
-        }
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let since = *self.refilled.get_or_insert(now);
-        let due = now.saturating_duration_since(since).as_nanos() / INTERVAL.as_nanos();
-        if let Ok(due @ 1..) = u32::try_from(due.min(BURST.into())) {
-            self.tokens = self.tokens.saturating_add(due).min(BURST);
-            self.refilled = Some(now);
         }
     }
 }
@@ -82,6 +71,8 @@ mod tests {
             mss_clamp: true,
             reply_v4: Some(Ipv4Addr::new(10, 255, 0, 2)),
             reply_v6: None,
+            ends: secure_gre_gre::keepalive::Ends::NONE,
+            asks: false,
         };
         let mut answers = Answers::new(&config);
         let mut passenger = [0; 28];

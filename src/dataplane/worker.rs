@@ -214,13 +214,17 @@ impl<N: Fn(Note)> OutboundWorker<N> {
                 if mailbox.drain(|order| self.obey(order)).is_break() {
                     return Ok(());
                 }
-                if self.batch.is_empty() {
+                let idle = self.batch.is_empty();
+                let sent = match idle {
+                    true => self.send_own(),
+                    false => self.forward().and_then(|()| self.send_own()),
+                };
+                mailbox.counters.publish(self.path.tally());
+                sent.map_err(WorkerError::Wire)?;
+                if idle {
                     read.map_err(WorkerError::Tun)?;
                     break;
                 }
-                let sent = self.forward();
-                mailbox.counters.publish(self.path.tally());
-                sent.map_err(WorkerError::Wire)?;
             }
             self.keep_alive().map_err(WorkerError::Wire)?;
         }
@@ -298,19 +302,49 @@ impl<N: Fn(Note)> OutboundWorker<N> {
         Ok(())
     }
 
+    /// Sends what comes from no device.
+    fn send_own(&mut self) -> io::Result<()> {
+        for own in self.path.take_own() {
+            self.batch.clear();
+            let octets = own.octets();
+            if let Some(room) = self
+                .batch
+                .vacant()
+                .and_then(|room| room.get_mut(..octets.len()))
+            {
+                room.copy_from_slice(octets);
+                self.batch.push(octets.len());
+            }
+            self.path.seal_own(&mut self.batch, &own);
+            let sent = self.wire.send(self.batch.packets());
+            let packets = self.batch.len();
+            let outcome =
+                sent.inspect_err(|_| self.path.tally().drop(LinkDrop::WireFailed, packets))?;
+            self.path.tally().consumed += outcome.sent as u64;
+            self.account_refusals(outcome);
+            self.last_sent = Instant::now();
+        }
+        Ok(())
+    }
+
     fn account(&mut self, outcome: SendOutcome) {
-        let SendOutcome {
-            sent,
-            too_big,
-            unreachable,
-            blocked,
-            no_room,
-        } = outcome;
+        let sent = outcome.sent;
         let tally = self.path.tally();
         tally.delivered.packets += sent as u64;
         // The outcome doesn't say which packets were refused: they count with the batch's mean size.
         let bytes = self.batch.passenger_bytes() * sent / self.batch.len().max(1);
         tally.delivered.bytes += bytes as u64;
+        self.account_refusals(outcome);
+    }
+
+    fn account_refusals(&mut self, outcome: SendOutcome) {
+        let SendOutcome {
+            sent: _,
+            too_big,
+            unreachable,
+            blocked,
+            no_room,
+        } = outcome;
         let refused = [
             (LinkDrop::WireTooBig, too_big),
             (LinkDrop::WireUnreachable, unreachable),
@@ -318,7 +352,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
             (LinkDrop::WireFull, no_room),
         ];
         for (reason, packets) in refused {
-            tally.drop(reason, packets);
+            self.path.tally().drop(reason, packets);
         }
     }
 

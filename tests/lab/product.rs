@@ -297,6 +297,16 @@ impl<'n> Product<'n> {
         });
     }
 
+    /// Stops its process: it neither sends nor answers.
+    pub(crate) fn pause(&self) {
+        self.up.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.up.signal(Signal::SIGCONT);
+    }
+
     /// Presses Ctrl-C and waits for the end.
     #[track_caller]
     pub(crate) fn interrupt(self) -> Output {

@@ -4,8 +4,11 @@
 //! One boot for all of it. That an option is there is seen in the length of the ESP packets; Linux
 //! drops what lacks an option of its device, and checks the value of the others.
 
+use std::time::Duration;
+
 use crate::lab::{
-    self, Guest, Outer, Peer, Product, Strongswan, Topology, product, strongswan, traffic,
+    self, Guest, Outer, Peer, Product, Strongswan, Topology, eventually, product, strongswan,
+    traffic,
 };
 
 /// One configuration on both sides.
@@ -66,6 +69,7 @@ fn options_alone_and_together() {
     }
     starts_anew(&topology, &guest);
     keys_differ(&topology, &guest);
+    keepalives(&topology, &guest);
 
     Strongswan::over(Outer::NATIVE_V6, false).reload(&guest);
     let all = CELLS.last().unwrap();
@@ -142,6 +146,33 @@ fn keys_differ(topology: &Topology, guest: &Guest) {
         shown.contains("the peer sends key 1001, no tunnel has it"),
         "{shown}"
     );
+    assert_eq!(product.interrupt().code, Some(0));
+}
+
+/// D60: Linux sends keepalives back, as any router would, once it forwards what comes from an address
+/// of its own. They come under ESP, since they go between the ends of the SA.
+#[track_caller]
+fn keepalives(topology: &Topology, guest: &Guest) {
+    strongswan::replace_gre_device(guest, Outer::NATIVE_V4, "key 7");
+    let asking = "key = 7\nkeepalive = { every = \"1s\", tries = 2 }";
+    let product = established(topology, Outer::NATIVE_V4, asking);
+    let capture = topology.capture();
+    let wait_for = |state: &str| {
+        eventually(state, Duration::from_secs(30), || {
+            (product.status()["tunnels"][0]["keepalive"] == state).then_some(())
+        });
+    };
+    wait_for("dead");
+    for (key, value) in [
+        ("ip_forward", 1),
+        ("conf/all/rp_filter", 0),
+        ("conf/gre1/rp_filter", 0),
+        ("conf/gre1/accept_local", 1),
+    ] {
+        guest.expect(&format!("echo {value} >/proc/sys/net/ipv4/{key}"));
+    }
+    wait_for("alive");
+    assert_eq!(capture.stop().in_clear(), None);
     assert_eq!(product.interrupt().code, Some(0));
 }
 

@@ -46,7 +46,7 @@ fn vectors() {
         };
         let expected = match what {
             "TEB" => Err(Drop::ProtocolUnknown),
-            "bare header, protocol 0, no payload" => Err(Drop::ProtocolZero),
+            "bare header, protocol 0, no payload" => Err(Drop::KeepaliveUnasked),
             "version 1" => Err(Drop::Version),
             "routing present" => Err(Drop::ReservedBits),
             "checksum wrong" => Err(Drop::Checksum),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::protocol::{
-    ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Liveness, Mode,
+    ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Liveness, Mode,
     PROTOCOL_VERSION, PeerState, Phase, StrangeKey,
 };
 use crate::net::netns::NetworkNamespace;
@@ -57,6 +57,7 @@ fn report() -> StatusReport {
                 bytes: 420,
             },
             drops: BTreeMap::from([("no-sa".to_owned(), 2), ("replay".to_owned(), 1)]),
+            keepalive: Some(Keepalive::Dead),
             strange_keys: vec![
                 StrangeKey {
                     key: Some(1001),
@@ -104,6 +105,8 @@ paris   waiting      -       -             -                             -      
 
 TUNNEL  PEER    KEY   MTU   OUT                   IN                    DROPS
 sgre0   berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
+
+sgre0: the peer does not answer GRE keepalives, so that its routes are unreachable
 
 sgre0 dropped 2 no-sa, 1 replay
 

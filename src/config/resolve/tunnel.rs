@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU8;
+use std::time::Duration;
 
-use secure_gre_gre::{df, tos, ttl};
+use secure_gre_gre::{df, keepalive, tos, ttl};
 use toml::Spanned;
 
 use super::super::diagnostic::Diagnostic;
 use super::super::document::{Required, Text, WordOrNumber};
-use super::super::schema::TunnelKeys;
+use super::super::schema::{KeepaliveKeys, TunnelKeys};
 use super::super::{PeerAddress, Tunnel, value};
 use super::{bounded, choice, given, number, unless_word};
 use crate::net::netlink::MAIN_TABLE;
@@ -27,6 +28,10 @@ const MAX_MTU: u16 = 65_000;
 const MAX_METRIC: u32 = u32::MAX - 1;
 
 const DEFAULT_METRIC: u32 = 100;
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_TRIES: u8 = 3;
+const MAX_KEEPALIVE_TRIES: u8 = 100;
+
 /// The kernel's own, of its addresses; no routes of others go there.
 const LOCAL_TABLE: u32 = 255;
 
@@ -88,6 +93,7 @@ pub(super) fn resolve(
         tos: tos(keys.tos.as_ref(), findings),
         mtu: mtu(keys.mtu.as_ref(), has_ipv6, findings),
         mss_clamp: given(keys.mss_clamp.as_ref()).unwrap_or(true),
+        keepalive: keepalive(&keys.keepalive, findings),
         addresses,
         routes,
     }
@@ -330,6 +336,36 @@ fn key(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) ->
             bounded("tunnel.key", *number, typed.span(), (0, u32::MAX), findings)
         }
     }
+}
+
+/// Cisco's bounds and defaults.
+fn keepalive(keys: &KeepaliveKeys, findings: &mut Vec<Diagnostic>) -> Option<keepalive::Interval> {
+    keys.span.as_ref()?;
+    let every = keys.every.as_ref().map(|typed| {
+        let every = value::duration(typed.get_ref());
+        let bounds = Duration::from_secs(1)..=Duration::from_secs(32_767);
+        every.filter(|every| bounds.contains(every)).ok_or(typed)
+    });
+    let every = match every {
+        Some(Ok(every)) => every,
+        None => KEEPALIVE_EVERY,
+        Some(Err(typed)) => {
+            findings.push(
+                Diagnostic::error("`tunnel.keepalive.every` must be a duration from 1s to 32767s")
+                    .at(typed.span())
+                    .help("write a whole number and s, m or h, as in \"10s\""),
+            );
+            KEEPALIVE_EVERY
+        }
+    };
+    let tries = number(
+        "tunnel.keepalive.tries",
+        keys.tries.as_ref(),
+        (1, MAX_KEEPALIVE_TRIES),
+        KEEPALIVE_TRIES,
+        findings,
+    );
+    Some(keepalive::Interval { every, tries })
 }
 
 fn table(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> u32 {

@@ -19,6 +19,7 @@ fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
         tos: secure_gre_gre::tos::Policy::Inherit,
         mtu: None,
         mss_clamp: true,
+        keepalive: None,
     }
 }
 

@@ -106,9 +106,8 @@ impl Tunnel {
 
     /// The first pair stands: routes lead into the tunnel.
     async fn carries(&mut self, keys: &ChildKeys) {
-        if let Err(problem) = self.host.open().await {
-            error!("{}: the routes are not all usable: {problem}", self.name());
-        }
+        self.begin_to_ask(Instant::now());
+        self.open().await;
         let routes: Vec<_> = self
             .config
             .tunnel
@@ -129,7 +128,6 @@ impl Tunnel {
             self.in_udp(),
             self.host.mtu(),
         );
-        self.tell_hooks(true);
     }
 
     /// What there is to say of the wire.
@@ -162,11 +160,9 @@ impl Tunnel {
         self.outbound.retain(|id| *id != child);
         self.exhausted.take_if(|id| *id == child);
         if carried && self.outbound.is_empty() {
-            if let Err(problem) = self.host.close().await {
-                error!("{}: the routes are not all closed: {problem}", self.name());
-            }
+            self.prober = None;
+            self.close().await;
             info!("{}: tunnel down: its routes are unreachable", self.name());
-            self.tell_hooks(false);
         }
     }
 

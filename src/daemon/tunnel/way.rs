@@ -125,7 +125,7 @@ impl Tunnel {
             let _ = notes.send(TunnelNote { peer, note });
         };
         let messages = self.channels.messages.clone();
-        let config = self.link_config();
+        let config = self.link_config(path);
         let link = Link::start(&config, queue, Arc::clone(&wire), tell, messages)?;
         self.link = Some(Outer { wire, link });
         Ok(self.follow_path_mtu().await?)
@@ -292,7 +292,7 @@ impl Tunnel {
         Ok(queue)
     }
 
-    fn link_config(&self) -> LinkConfig {
+    fn link_config(&self, path: OuterPath) -> LinkConfig {
         let tunnel = &self.config.tunnel;
         let (reply_v4, reply_v6) = match tunnel.peer_address {
             Some(IpAddr::V4(address)) => (Some(address), None),
@@ -308,6 +308,8 @@ impl Tunnel {
             mss_clamp: tunnel.mss_clamp,
             reply_v4,
             reply_v6,
+            ends: self.keepalive_ends(path),
+            asks: tunnel.keepalive.is_some(),
         }
     }
 

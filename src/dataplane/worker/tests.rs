@@ -27,6 +27,8 @@ const CONFIG: LinkConfig = LinkConfig {
     mss_clamp: true,
     reply_v4: None,
     reply_v6: None,
+    ends: gre::keepalive::Ends::NONE,
+    asks: false,
 };
 const EAST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const WEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

@@ -98,6 +98,20 @@ impl Netlink {
         })
     }
 
+    /// Tells whether a device has a carrier: whether anything that is sent by it arrives anywhere.
+    pub async fn set_carrier(&self, link: u32, carrier: bool) -> Result<(), NetlinkError> {
+        let carrier = LinkAttribute::Carrier(carrier.into());
+        let message = LinkUnspec::new_with_index(link)
+            .append_extra_attribute(carrier)
+            .build();
+        let outcome = self.handle.link().set(message).execute().await;
+        // A kernel that knows no carrier of such a device has it on for ever.
+        unless(outcome, &[Errno::ENODEV, Errno::EOPNOTSUPP]).map_err(|error| {
+            let action = format!("set the carrier of the device with index {link}");
+            refused(action, error)
+        })
+    }
+
     /// Gives a device an address, and the connected route that comes with it. IPv6 addresses are
     /// usable at once (no duplicate address detection: there is one neighbour, and it is far away).
     pub async fn add_address(&self, link: u32, address: Prefix) -> Result<(), NetlinkError> {
