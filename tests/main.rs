@@ -28,6 +28,7 @@ mod host_filter;
 mod keepalive;
 mod lifecycle;
 mod mtu_edge;
+mod rekeying;
 mod strongswan;
 mod surviving;
 mod two_daemons;

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) mod capture;
 pub(crate) mod guest;
+pub(crate) mod half_open;
 pub(crate) mod netns;
+pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod product;
 pub(crate) mod require;
@@ -23,10 +25,16 @@ pub(crate) mod traffic;
 
 pub(crate) use guest::Guest;
 pub(crate) use netns::Netns;
+pub(crate) use probes::Probes;
 pub(crate) use product::{Folder, Peer, Product};
 pub(crate) use require::require;
 pub(crate) use strongswan::Strongswan;
 pub(crate) use topology::{Outer, Topology};
+
+/// Whether there is time for tests that take minutes: `cargo xtask test --full`.
+pub(crate) fn is_full_run() -> bool {
+    std::env::var_os("SECURE_GRE_FULL").is_some()
+}
 
 /// Polls `probe` until it yields a value; panics with `what` after `timeout`.
 #[track_caller]

@@ -36,6 +36,13 @@ pub(crate) struct Strongswan {
     pub(crate) fragment_octets: Option<u16>,
     /// As charon writes durations, for example `5s`; `0s` is off.
     pub(crate) dpd_delay: &'static str,
+    /// When charon rekeys the CHILD_SA, and the IKE SA.
+    pub(crate) child_rekey: &'static str,
+    pub(crate) ike_rekey: &'static str,
+    /// More lines of `charon-systemd` in `strongswan.conf`.
+    pub(crate) charon: &'static str,
+    /// Another connection, in full.
+    pub(crate) another: &'static str,
 }
 
 impl Default for Strongswan {
@@ -54,6 +61,10 @@ impl Default for Strongswan {
             mobike: false,
             fragment_octets: None,
             dpd_delay: "0s",
+            child_rekey: "1h",
+            ike_rekey: "4h",
+            charon: "",
+            another: "",
         }
     }
 }
@@ -75,11 +86,11 @@ impl Strongswan {
     #[track_caller]
     pub(crate) fn start(&self, guest: &Guest) {
         let fragment_size = self.fragment_octets.map_or(String::new(), |octets| {
-            format!("  fragment_size = {octets}\n")
+            format!("fragment_size = {octets}\n  ")
         });
-        let charon = CHARON.replacen('{', &format!("{{\n{fragment_size}"), 1);
-        fs::write(guest.shared().join("strongswan.conf"), charon).unwrap();
-        start_charon(guest, &gre_device(self.local, self.remote), &self.render());
+        let device = gre_device(self.local, self.remote);
+        let charon = charon(&(fragment_size + self.charon));
+        start_charon(guest, &device, &charon, &self.render());
     }
 
     /// Puts this configuration in place of the one that charon runs with.
@@ -105,6 +116,9 @@ impl Strongswan {
             start_action,
             mobike,
             dpd_delay,
+            child_rekey,
+            ike_rekey,
+            another,
             ..
         } = self;
         let mobike = if *mobike { "yes" } else { "no" };
@@ -126,6 +140,9 @@ impl Strongswan {
     mobike = {mobike}
     fragmentation = {fragmentation}
     dpd_delay = {dpd_delay}
+    rekey_time = {ike_rekey}
+    over_time = 4h
+    rand_time = 1s
     local {{
       auth = psk
       id = {local_id}
@@ -142,9 +159,13 @@ impl Strongswan {
         esp_proposals = {esp_proposals}
         start_action = {start_action}
         dpd_action = clear
+        rekey_time = {child_rekey}
+        life_time = 4h
+        rand_time = 1s
       }}
     }}
   }}
+  {another}
 }}
 secrets {{
   ike-lab {{
@@ -161,12 +182,12 @@ secrets {{
 /// Makes the GRE device by a script, starts charon and loads a `swanctl.conf`.
 #[track_caller]
 pub(crate) fn start_with(guest: &Guest, gre_device: &str, swanctl_conf: &str) {
-    fs::write(guest.shared().join("strongswan.conf"), CHARON).unwrap();
-    start_charon(guest, gre_device, swanctl_conf);
+    start_charon(guest, gre_device, &charon(""), swanctl_conf);
 }
 
 #[track_caller]
-fn start_charon(guest: &Guest, gre_device: &str, swanctl_conf: &str) {
+fn start_charon(guest: &Guest, gre_device: &str, strongswan_conf: &str, swanctl_conf: &str) {
+    fs::write(guest.shared().join("strongswan.conf"), strongswan_conf).unwrap();
     fs::write(guest.shared().join("swanctl.conf"), swanctl_conf).unwrap();
     guest.expect(gre_device);
     guest.expect(
@@ -179,20 +200,25 @@ fn start_charon(guest: &Guest, gre_device: &str, swanctl_conf: &str) {
 const LOAD: &str = "swanctl --load-all --noprompt --file /run/lab/swanctl.conf";
 
 /// One setting per line: charon reads more on one line as a single value.
-const CHARON: &str = "charon-systemd {
+fn charon(more: &str) -> String {
+    format!(
+        "charon-systemd {{
   load = random nonce openssl curve25519 hmac kdf kernel-netlink socket-default vici
-  filelog {
-    lab {
+  filelog {{
+    lab {{
       path = /run/lab/charon.log
       default = 1
       flush_line = yes
-    }
-  }
-}
-swanctl {
+    }}
+  }}
+  {more}
+}}
+swanctl {{
   load = random openssl
+}}
+"
+    )
 }
-";
 
 /// The GRE device `gre1`, and a policy that holds back its packets while there is no SA. The
 /// policy's selector differs from charon's, which would otherwise take it for its own.
@@ -255,6 +281,69 @@ pub(crate) fn initiate(guest: &Guest) -> Output {
         "swanctl --initiate --child gre --timeout 20",
         Duration::from_secs(30),
     )
+}
+
+/// `swanctl --rekey` of the CHILD_SA or the IKE SA. It ends when charon has begun.
+#[track_caller]
+pub(crate) fn rekey(guest: &Guest, what: Rekey) {
+    let selector = match what {
+        Rekey::Child => "--child",
+        Rekey::Ike => "--ike",
+    };
+    guest.expect(&format!("swanctl --rekey {selector} gre"));
+}
+
+/// What is rekeyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rekey {
+    Child,
+    Ike,
+}
+
+/// Rekeys in charon's log: which end asked for them, and of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rekeys {
+    pub(crate) ours: Counts,
+    pub(crate) its: Counts,
+}
+
+/// How many there were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) children: usize,
+    pub(crate) ikes: usize,
+}
+
+impl Counts {
+    /// Whether there are as many as in `other`, of each.
+    pub(crate) fn reach(self, other: Self) -> bool {
+        self.children >= other.children && self.ikes >= other.ikes
+    }
+}
+
+/// What charon says of rekeys so far.
+pub(crate) fn rekeys(guest: &Guest) -> Rekeys {
+    let log = log(guest);
+    let count = |verb: &str| {
+        let requests = format!("{verb} CREATE_CHILD_SA request");
+        let requests = log.lines().filter(|line| line.contains(&requests));
+        let (children, ikes): (Vec<_>, _) = requests.partition(|line| line.contains("REKEY_SA"));
+        Counts {
+            children: children.len(),
+            ikes: ikes.len(),
+        }
+    };
+    Rekeys {
+        ours: count("parsed"),
+        its: count("generating"),
+    }
+}
+
+/// How many states the guest's kernel has: two per pair.
+#[track_caller]
+pub(crate) fn states(guest: &Guest) -> usize {
+    let listed = guest.expect("ip -oneline xfrm state");
+    listed.matches("proto esp spi").count()
 }
 
 /// `swanctl --terminate`: ends when the IKE SA is gone.

@@ -105,6 +105,12 @@ impl Topology {
     pub(crate) fn boot_guest(&self) -> Guest {
         self.mid.ip(&format!("tuntap add {GUEST_TAP} mode tap"));
         self.mid.ip(&format!("link set {GUEST_TAP} master br0 up"));
+        self.switch_on_guest()
+    }
+
+    /// Boots a guest where one was that has lost its power.
+    #[track_caller]
+    pub(crate) fn switch_on_guest(&self) -> Guest {
         let guest = Guest::boot(&self.mid, GUEST_TAP, &format!("{RIGHT}/24"));
         guest.expect(&format!("ip addr add {RIGHT_V6}/64 dev vec0 nodad"));
         guest

@@ -154,14 +154,19 @@ pub(crate) fn ipv4(source: &str, destination: &str, protocol: u8, payload: &[u8]
     packet.extend(octets(destination));
     let length = u16::try_from(HEADER + payload.len()).unwrap();
     packet[2..4].copy_from_slice(&length.to_be_bytes());
-    let words = packet
+    let sum = checksum(&packet);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// The Internet checksum (RFC 1071) of an even number of octets.
+pub(crate) fn checksum(octets: &[u8]) -> u16 {
+    let words = octets
         .chunks_exact(2)
         .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
     let sum: u32 = words.sum();
-    let folded = u16::try_from(sum % 0xffff).unwrap();
-    packet[10..12].copy_from_slice(&(!folded).to_be_bytes());
-    packet.extend_from_slice(payload);
-    packet
+    !u16::try_from(sum % 0xffff).unwrap()
 }
 
 /// A marked UDP datagram to [`PORT`], without a checksum (RFC 768).

@@ -8,6 +8,7 @@ mod failures;
 mod fragments;
 mod gre_options;
 mod initiator;
+mod life;
 mod responder;
 
 /// Sends every kind of passenger both ways and checks that both ends agree on what carries them.
