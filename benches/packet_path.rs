@@ -70,9 +70,8 @@ fn fill(batch: &mut Batch, len: u16) {
         0x45, 0, l0, l1, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 1, 0, 1, 10, 2, 0, 1,
     ];
     batch.clear();
-    while let Some(room) = batch.vacant() {
+    while let Some(room) = batch.push(len.into()) {
         *room.first_chunk_mut().unwrap() = header;
-        batch.push(len.into());
     }
 }
 
@@ -112,7 +111,9 @@ fn seal_and_open(bencher: Bencher<'_, '_>, len: u16) {
                 tos: packet.tos,
             }
         });
-        receiver.open(arrivals, |passenger| !black_box(passenger).is_empty());
+        receiver.open(arrivals, |passenger| {
+            black_box(passenger);
+        });
     });
     assert!(receiver.tally().drops().next().is_none(), "all delivered");
 }
@@ -132,7 +133,9 @@ fn open(bencher: Bencher<'_, '_>, len: u16) {
         .with_inputs(sealed)
         .bench_local_refs(|packets| {
             let arrivals = packets.iter_mut().map(|esp| Arrival { esp, tos: 0 });
-            receiver.open(arrivals, |passenger| !black_box(passenger).is_empty());
+            receiver.open(arrivals, |passenger| {
+                black_box(passenger);
+            });
         });
     assert!(receiver.tally().drops().next().is_none(), "all delivered");
 }

@@ -41,6 +41,8 @@ macro_rules! link_drops {
 }
 
 link_drops! {
+    /// Outbound: the device wants of the packet what does not fit it.
+    TunMalformed = "tun_malformed",
     /// Outbound: no SA is up, and nothing leaves without one.
     NoSa = "no_sa",
     /// Outbound: the passenger exceeds the tunnel's MTU.

@@ -9,15 +9,20 @@
 )]
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::time::Instant;
 
 use secure_gre::dataplane::batch::{Batch, MAX_PACKETS};
-use secure_gre::dataplane::inbound::{self, Arrival, Inbound};
+use secure_gre::dataplane::coalesce::{Coalesced, Coalescer};
+use secure_gre::dataplane::inbound::{self, Arrival, Delivery, Inbound};
 use secure_gre::dataplane::outbound::{self, Outbound};
+use secure_gre::dataplane::segment::Source;
 use secure_gre::dataplane::{LinkConfig, SaId};
 use secure_gre::metrics::{Counters, LinkDrop};
+use secure_gre::net::tun::{Offload, Offloads, PartialChecksum, SegmentKind, Segmentation};
 use secure_gre_esp::{InboundSa, Keys, OutboundSa, Spi, Suite};
 use secure_gre_gre as gre;
+use secure_gre_gre::checksum::checksum;
 
 const CONFIG: LinkConfig = LinkConfig {
     gre: gre::Config {
@@ -41,13 +46,34 @@ fn keys() -> Keys {
     Keys::new(Suite::Aes256Gcm16, spi, true, &[1; 36]).unwrap()
 }
 
-/// An IPv4 datagram with DF.
-fn passenger(len: u16) -> Vec<u8> {
-    let [l0, l1] = len.to_be_bytes();
-    let mut packet = vec![0x45, 0, l0, l1, 0, 1, 0x40, 0, 64, 17, 0, 0];
+/// A segment of TCP with DF and `payload` octets, whose checksum is to be completed.
+fn segment(payload: u16) -> Vec<u8> {
+    let [l0, l1] = (40 + payload).to_be_bytes();
+    let mut packet = vec![0x45, 0, l0, l1, 0, 1, 0x40, 0, 64, 6, 0, 0];
     packet.extend([10, 1, 0, 1, 10, 2, 0, 1]);
-    packet.resize(len.into(), 0x55);
+    let sum = checksum(&[&packet]).to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+    let [l0, l1] = (20 + payload).to_be_bytes();
+    let pseudo = !checksum(&[&packet[12..20], &[0, 6, l0, l1]]);
+    packet.extend([0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0]);
+    packet.extend(pseudo.to_be_bytes());
+    packet.resize(40 + usize::from(payload), 0x55);
     packet
+}
+
+/// What the kernel says of a super-packet that is to be cut at `size` octets of payload.
+fn cut_at(size: u16) -> Offload {
+    Offload {
+        checksum: Some(PartialChecksum {
+            start: 20,
+            offset: 16,
+        }),
+        segmentation: Some(Segmentation {
+            kind: SegmentKind::TcpV4,
+            size: NonZeroU16::new(size).unwrap(),
+            header_len: 40,
+        }),
+    }
 }
 
 #[test]
@@ -63,18 +89,23 @@ fn nothing_is_allocated_per_packet() {
         sa: Box::new(InboundSa::new(keys(), 4096)),
         fresh: true,
     });
-    // Every other passenger is too big, so that dropping and answering count as well.
-    let passengers = [passenger(1400), passenger(1401)];
+    // 40 segments that fit the MTU, and 2 that are too big, so that dropping and answering count too.
+    let fitting = segment(40 * 1360);
+    let too_big = segment(2 * 1361);
+    let mut source = Source::new(0);
     let mut batch = Batch::default();
     let mut wire = vec![0; 2048 * MAX_PACKETS];
+    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, 0);
+    let mut written = 0;
     let counters = [Counters::default(), Counters::default()];
 
     let allocations = allocation_counter::measure(|| {
         for _ in 0..10 {
             batch.clear();
-            for passenger in passengers.iter().cycle().take(MAX_PACKETS) {
-                batch.vacant().unwrap()[..passenger.len()].copy_from_slice(passenger);
-                batch.push(passenger.len());
+            for (packet, size) in [(&fitting, 1360), (&too_big, 1361)] {
+                source.vacant()[..packet.len()].copy_from_slice(packet);
+                source.accept(packet.len(), cut_at(size)).unwrap();
+                assert!(!source.fill(&mut batch));
             }
             outbound.seal(&mut batch, Instant::now(), |_| {});
             let mut slots = wire.chunks_exact_mut(2048);
@@ -86,15 +117,23 @@ fn nothing_is_allocated_per_packet() {
                     tos: packet.tos,
                 }
             });
-            inbound.open(arrivals, |_| true);
+            let mut delivery = Delivery::default();
+            let mut write = |joined: Coalesced<'_>| {
+                written += 1;
+                delivery.add(joined.passengers, joined.octets, true);
+            };
+            inbound.open(arrivals, |passenger| coalescer.take(passenger, &mut write));
+            coalescer.flush(&mut write);
+            inbound.account(delivery);
             counters[0].publish(outbound.tally());
             counters[1].publish(inbound.tally());
         }
     });
 
     let [outbound, inbound] = counters.map(|counters| counters.read());
-    assert_eq!(outbound.dropped(LinkDrop::TooBig), 320);
-    assert_eq!(inbound.delivered.packets, 320);
+    assert_eq!(outbound.dropped(LinkDrop::TooBig), 20);
+    assert_eq!(inbound.delivered.packets, 400);
+    assert_eq!(written, 10, "all of a batch in one piece");
     assert_eq!(allocations.count_total, 0);
     let control = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
     assert_eq!(control.count_total, 1, "the counter counts");

@@ -126,4 +126,6 @@ pub struct Tunnel {
     pub mss_clamp: bool,
     /// How often the peer is asked by GRE keepalives; `None`: never. Its own are answered.
     pub keepalive: Option<keepalive::Interval>,
+    /// Whether packets pass the kernel many at a time, where it can: the device's and the wire's.
+    pub offload: bool,
 }

@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) peer: PeerKeys,
     pub(super) tunnel: TunnelKeys,
     pub(super) hooks: HooksKeys,
+    pub(super) daemon: DaemonKeys,
 }
 
 /// `[peer]`, with `[peer.ike]` and `[peer.esp]`.
@@ -104,16 +105,20 @@ pub(super) struct HooksKeys {
     pub(super) down: Option<Spanned<Vec<Text>>>,
 }
 
-const LATER: &[Later] = &[
-    Later {
-        key: "spoke",
-        does: &[],
-    },
-    Later {
-        key: "daemon",
-        does: &[],
-    },
-];
+/// `[daemon]`.
+pub(super) struct DaemonKeys {
+    pub(super) offload: Option<Spanned<bool>>,
+}
+
+const LATER: &[Later] = &[Later {
+    key: "spoke",
+    does: &[],
+}];
+
+const DAEMON_LATER: &[Later] = &[Later {
+    key: "workers",
+    does: &["\"auto\"", "1"],
+}];
 
 const PEER_LATER: &[Later] = &[Later {
     key: "ports",
@@ -152,6 +157,7 @@ impl File {
         let peer = PeerKeys::read(&mut root, findings);
         let tunnel = TunnelKeys::read(&mut root, findings);
         let hooks = HooksKeys::read(&mut root, findings);
+        let daemon = DaemonKeys::read(&mut root, findings);
         root.refuse_later(LATER, findings);
         root.finish(findings);
         Self {
@@ -159,7 +165,20 @@ impl File {
             peer,
             tunnel,
             hooks,
+            daemon,
         }
+    }
+}
+
+impl DaemonKeys {
+    fn read(root: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = root.section("daemon", findings);
+        let keys = Self {
+            offload: section.take("offload", findings),
+        };
+        section.refuse_later(DAEMON_LATER, findings);
+        section.finish(findings);
+        keys
     }
 }
 

@@ -102,6 +102,7 @@ fn five_lines_are_enough() {
     assert_eq!(tunnel.tos, tos::Policy::Inherit);
     assert!(tunnel.mss_clamp);
     assert_eq!(tunnel.keepalive, None);
+    assert!(tunnel.offload);
 }
 
 #[test]
@@ -153,6 +154,9 @@ fn every_key_takes_effect() {
         [hooks]
         up = ["notify/on", "a b"]
         down = []
+        [daemon]
+        offload = false
+        workers = 1
         "#,
     )
     .unwrap();
@@ -215,6 +219,7 @@ fn every_key_takes_effect() {
     assert!(!tunnel.mss_clamp);
     let asked = tunnel.keepalive.map(|asked| (asked.every, asked.tries));
     assert_eq!(asked, Some((Duration::from_secs(5), 3)));
+    assert!(!tunnel.offload);
 }
 
 /// Of every key in the reference, alone in a file that is otherwise right: it is either taken, or
@@ -282,8 +287,6 @@ fn is_key(word: &str) -> bool {
 const LATER: &[&str] = &[
     "peer.ike.proposals",
     "peer.esp.proposals",
-    "daemon.offload",
-    "daemon.workers",
     "spoke.remote-id",
     "spoke.psk-file",
     "spoke.address",

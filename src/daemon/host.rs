@@ -15,7 +15,7 @@ use crate::config::Tunnel;
 use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
-use crate::net::tun::{ANY_NAME, Queue, Tun, TunError};
+use crate::net::tun::{ANY_NAME, Offloads, Queue, Tun, TunError};
 
 /// The host's side of one tunnel.
 #[derive(Debug)]
@@ -338,7 +338,12 @@ impl Device {
     ) -> Result<(Self, Queue), HostError> {
         refuse_taken_subnets(netlink, tunnel).await?;
         let asked = tunnel.device.as_deref().unwrap_or(ANY_NAME);
-        let tun = Tun::create(asked, NonZeroUsize::MIN)?;
+        let offloads = if tunnel.offload {
+            Offloads::TcpAndUdp
+        } else {
+            Offloads::None
+        };
+        let tun = Tun::create(asked, NonZeroUsize::MIN, offloads)?;
         let name = tun.name().to_owned();
         let link = netlink.link_by_name(&name).await?.index;
         for address in &tunnel.addresses {

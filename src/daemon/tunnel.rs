@@ -398,6 +398,14 @@ impl Tunnel {
                 self.on_answer().await;
                 Reaction::None
             }
+            Note::SegmentationLost => {
+                info!(
+                    "{}: the kernel does not cut large messages on this way to the peer, so that \
+                     packets are sent one by one",
+                    self.name()
+                );
+                Reaction::None
+            }
             Note::FirstInbound { sa } => {
                 debug!("{}: the peer sends on SA {}", self.name(), sa.0);
                 Reaction::Confirm(ChildId(sa.0))

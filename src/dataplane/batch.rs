@@ -1,10 +1,10 @@
 //! Outbound packets on their way from the device to the wire, in one buffer that is allocated once.
 //!
 //! Packets lie one behind the other, each with room around it for its headers and its trailer, so
-//! that nothing is ever copied and a batch of small packets touches little memory. Each reading of
-//! the device finds room for the largest packet that IP knows.
+//! that a passenger is copied here once and nothing is moved afterwards, and a batch of small packets
+//! touches little memory.
 //!
-//! Not here: what is written around the passengers (`outbound`).
+//! Not here: what the passengers are cut from (`segment`), what is written around them (`outbound`).
 
 use std::num::NonZeroU8;
 use std::ops::Range;
@@ -13,8 +13,9 @@ use secure_gre_esp::OutboundSa;
 
 use crate::net::esp::Outgoing;
 
-/// The most packets of one batch.
-pub const MAX_PACKETS: usize = 64;
+/// The most packets of one batch: two super-packets of TCP with the usual MTU, and the message
+/// headers for them fit a thread's stack.
+pub const MAX_PACKETS: usize = 128;
 
 /// The longest passenger, in octets: what IP's length field can say.
 pub const MAX_PASSENGER: usize = u16::MAX as usize;
@@ -60,35 +61,26 @@ impl Batch {
         self.frames.clear();
     }
 
-    /// [`MAX_PASSENGER`] octets for the next passenger, or `None` when the batch is full.
-    pub fn vacant(&mut self) -> Option<&mut [u8]> {
-        if self.frames.len() == MAX_PACKETS {
+    /// Takes a passenger of `length` octets: these. `None` when the batch is full, or the passenger
+    /// longer than [`MAX_PASSENGER`], for which an empty batch always has room.
+    pub fn push(&mut self, length: usize) -> Option<&mut [u8]> {
+        if self.frames.len() == MAX_PACKETS || length > MAX_PASSENGER {
             return None;
         }
         let start = self.end + HEADROOM;
-        if start + MAX_PASSENGER + TAILROOM > self.buffer.len() {
-            return None;
-        }
-        self.buffer.get_mut(start..start + MAX_PASSENGER)
-    }
-
-    /// Takes the first `length` octets of [`vacant`](Self::vacant) as a passenger. Without a vacancy
-    /// nothing happens.
-    pub fn push(&mut self, length: usize) {
-        let start = self.end + HEADROOM;
-        let length = length.min(MAX_PASSENGER);
-        if self.vacant().is_none() {
-            return;
-        }
         let range = start..start + length;
+        if range.end + TAILROOM > self.buffer.len() {
+            return None;
+        }
         self.end = (range.end + TAILROOM).next_multiple_of(ALIGNMENT);
         self.frames.push(Frame {
-            range,
+            range: range.clone(),
             passenger_len: length,
             tos: 0,
             ttl: None,
             may_fragment: false,
         });
+        self.buffer.get_mut(range)
     }
 
     /// How many packets there are.
@@ -123,6 +115,13 @@ impl Batch {
                 may_fragment: frame.may_fragment,
             })
         })
+    }
+
+    /// The passengers, as long as nothing is written around them.
+    #[cfg(test)]
+    pub(super) fn passengers(&self) -> impl Iterator<Item = &[u8]> {
+        let frames = self.frames.iter();
+        frames.filter_map(|frame| self.buffer.get(frame.range.clone()))
     }
 
     /// Hands each packet to `keep` with the whole buffer, and forgets those that it does not want.

@@ -19,7 +19,7 @@ use secure_gre_gre::keepalive::Kind;
 use super::bucket::Bucket;
 use super::held::{Held, Offers};
 use super::{LinkConfig, Note, SaId};
-use crate::metrics::{Drop, LinkDrop, Tally};
+use crate::metrics::{Drop, LinkDrop, Tally, Traffic};
 
 /// The Next Header values that a peer may send (RFC 2784 §2, RFC 4303 §2.6).
 const GRE: u8 = 47;
@@ -54,6 +54,26 @@ pub struct Arrival<'a> {
     pub esp: &'a mut [u8],
     /// The outer TOS octet.
     pub tos: u8,
+}
+
+/// What became of passengers that were handed to the device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delivery {
+    taken: Traffic,
+    /// Passengers that it did not want.
+    refused: usize,
+}
+
+impl Delivery {
+    /// Adds so many passengers of so many octets together, which the device took or not.
+    pub const fn add(&mut self, passengers: usize, octets: usize, taken: bool) {
+        if taken {
+            self.taken.packets += passengers as u64;
+            self.taken.bytes += octets as u64;
+        } else {
+            self.refused += passengers;
+        }
+    }
 }
 
 /// The inbound half of a link. `N` takes its notes.
@@ -126,12 +146,12 @@ impl<N: FnMut(Note)> Inbound<N> {
     }
 
     /// Opens packets in their order, first those that were held for an SA that has come since, and
-    /// hands each passenger to `deliver`, which says whether the device took it. What is not delivered
-    /// is counted; a packet that is held, when it is clear what becomes of it.
+    /// hands each passenger to `deliver`; what became of it is for [`account`](Self::account). What
+    /// does not get so far is counted; a packet that is held, when it is clear what becomes of it.
     pub fn open<'a>(
         &mut self,
         arrivals: impl IntoIterator<Item = Arrival<'a>>,
-        mut deliver: impl FnMut(&mut [u8]) -> bool,
+        mut deliver: impl FnMut(&mut [u8]),
     ) {
         for mut held in std::mem::take(&mut self.due) {
             let expired = held.expire(Instant::now());
@@ -163,16 +183,10 @@ impl<N: FnMut(Note)> Inbound<N> {
         self.tally.drop(reason, 1);
     }
 
-    fn open_one(&mut self, arrival: Arrival<'_>, deliver: &mut impl FnMut(&mut [u8]) -> bool) {
+    fn open_one(&mut self, arrival: Arrival<'_>, deliver: &mut impl FnMut(&mut [u8])) {
         self.tally.received += 1;
         match self.accept(arrival) {
-            Ok(Accepted::Passenger(passenger)) => {
-                if deliver(passenger) {
-                    self.tally.deliver(passenger.len());
-                } else {
-                    self.tally.drop(LinkDrop::TunRefused, 1);
-                }
-            }
+            Ok(Accepted::Passenger(passenger)) => deliver(passenger),
             Ok(Accepted::Consumed) => self.tally.consumed += 1,
             Err(reason) => self.refuse(reason),
         }
@@ -192,6 +206,14 @@ impl<N: FnMut(Note)> Inbound<N> {
     fn lose(&mut self, reason: LinkDrop, packets: usize) {
         self.tally.received += packets as u64;
         self.tally.drop(reason, packets);
+    }
+
+    /// Counts what became of passengers that were handed out.
+    pub fn account(&mut self, delivery: Delivery) {
+        let Delivery { taken, refused } = delivery;
+        self.tally.delivered.packets += taken.packets;
+        self.tally.delivered.bytes += taken.bytes;
+        self.tally.drop(LinkDrop::TunRefused, refused);
     }
 
     /// What has been counted since the last publication. Who receives the packets adds those that

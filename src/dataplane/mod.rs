@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`outbound`] | passengers → MSS, MTU, TOS → GRE → ESP, without descriptors |
 //! | [`inbound`] | ESP → GRE → ECN, MSS → passengers, without descriptors |
+//! | [`segment`], [`coalesce`] | super-packets of the device → passengers, and back |
 //! | [`batch`] | the buffer of outbound packets |
 //! | [`note`] | what the workers tell the daemon |
 //! | `held` | packets that come before their SA |
 //! | `bucket` | how often something may be done that others ask for |
+//! | `headers` | the fields of passengers' headers that are changed on the way |
 //! | `too_big` | answers to passengers that do not fit, and how often they are given |
 //! | `worker` | the two threads: reading, writing, waiting, commands |
 //!
@@ -26,10 +28,13 @@
 
 pub mod batch;
 mod bucket;
+pub mod coalesce;
+mod headers;
 mod held;
 pub mod inbound;
 pub mod note;
 pub mod outbound;
+pub mod segment;
 mod too_big;
 mod worker;
 
@@ -226,5 +231,7 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+#[cfg(test)]
+mod flow;
 #[cfg(test)]
 mod tests;

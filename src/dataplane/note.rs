@@ -34,6 +34,8 @@ pub enum Note {
     KeepaliveAnswer,
     /// The largest outer packet that the path takes has changed to so many octets.
     PathMtu(u16),
+    /// The kernel does not cut messages on this wire: each packet costs a passage through its stack.
+    SegmentationLost,
     /// One direction has ended and carries nothing until the link is started again.
     WorkerFailed {
         /// Which direction.

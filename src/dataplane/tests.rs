@@ -11,7 +11,7 @@ use secure_gre_esp::{InboundSa, Keys, OutboundSa, Spi, Suite};
 use secure_gre_gre as gre;
 
 use super::batch::{Batch, MAX_PACKETS, MAX_PASSENGER};
-use super::inbound::{Arrival, Inbound};
+use super::inbound::{Arrival, Delivery, Inbound};
 use super::outbound::{Outbound, Own};
 use super::{LinkConfig, Note, SaId, inbound, outbound};
 use crate::metrics::{Drop, LinkDrop};
@@ -78,9 +78,8 @@ impl Sender {
     fn send(&mut self, passengers: &[Vec<u8>]) -> Vec<Packet> {
         self.batch.clear();
         for passenger in passengers {
-            let room = self.batch.vacant().unwrap();
-            room[..passenger.len()].copy_from_slice(passenger);
-            self.batch.push(passenger.len());
+            let room = self.batch.push(passenger.len()).unwrap();
+            room.copy_from_slice(passenger);
         }
         let replies = &mut self.replies;
         self.path.seal(&mut self.batch, Instant::now(), |reply| {
@@ -98,10 +97,8 @@ impl Sender {
     /// What leaves for a packet of our own.
     fn send_own(&mut self, own: Own) -> Vec<Packet> {
         self.batch.clear();
-        let octets = own.octets();
-        let room = self.batch.vacant().unwrap();
-        room[..octets.len()].copy_from_slice(octets);
-        self.batch.push(octets.len());
+        let room = self.batch.push(own.octets().len()).unwrap();
+        room.copy_from_slice(own.octets());
         self.path.seal_own(&mut self.batch, &own);
         let packets = self.batch.packets();
         packets.map(|out| (out.esp.to_vec(), out.tos)).collect()
@@ -133,10 +130,12 @@ impl Receiver {
             esp: esp.as_mut_slice(),
             tos: *tos,
         });
+        let mut delivery = Delivery::default();
         self.path.open(arrivals, |passenger| {
             delivered.push(passenger.to_vec());
-            true
+            delivery.add(1, passenger.len(), true);
         });
+        self.path.account(delivery);
         let tally = self.path.tally();
         assert!(tally.is_conserved(), "{tally:?}");
         delivered
@@ -630,30 +629,29 @@ fn what_the_device_refuses_is_counted() {
         esp: esp.as_mut_slice(),
         tos: *tos,
     });
-    receiver
-        .path
-        .open(arrivals, |passenger| passenger.len() > 28);
+    let mut delivery = Delivery::default();
+    receiver.path.open(arrivals, |passenger| {
+        delivery.add(1, passenger.len(), passenger.len() > 28);
+    });
+    receiver.path.account(delivery);
     assert_eq!(receiver.dropped(LinkDrop::TunRefused), 1);
     assert_eq!(receiver.path.tally().delivered.packets, 1);
     assert!(receiver.path.tally().is_conserved());
 }
 
 #[test]
-fn a_batch_has_room_for_64_usual_packets_or_few_of_the_largest() {
+fn a_batch_has_room_for_many_usual_packets_or_few_of_the_largest() {
     let fill = |len: usize| {
         let mut batch = Batch::default();
-        while let Some(room) = batch.vacant() {
-            assert_eq!(room.len(), MAX_PASSENGER);
-            batch.push(len);
+        while let Some(room) = batch.push(len) {
+            assert_eq!(room.len(), len);
         }
-        let full = batch.len();
-        batch.push(len);
-        assert_eq!(batch.len(), full);
-        full
+        batch.len()
     };
     assert_eq!(fill(0), MAX_PACKETS);
     assert_eq!(fill(1500), MAX_PACKETS);
-    assert_eq!(fill(MAX_PASSENGER), 2);
+    assert_eq!(fill(MAX_PASSENGER), 4);
+    assert_eq!(fill(MAX_PASSENGER + 1), 0);
 }
 
 /// The largest passenger with every GRE option still has room for its trailer.

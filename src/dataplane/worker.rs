@@ -20,14 +20,16 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use tokio::sync::mpsc;
 
 use super::batch::Batch;
-use super::inbound::{self, Arrival, Inbound};
+use super::coalesce::{Coalesced, Coalescer};
+use super::inbound::{self, Arrival, Delivery, Inbound};
 use super::outbound::{self, Outbound};
+use super::segment::{Source, Unfit};
 use super::{Direction, LinkConfig, Message, Note, StartError, WorkerError};
 use crate::metrics::{Counters, LinkDrop};
-use crate::net::esp::{Incoming, MAX_BATCH, ReceiveBatch, ReceiveOutcome, SendOutcome, Wire};
+use crate::net::esp::{Incoming, ReceiveBatch, ReceiveOutcome, SendOutcome, Wire};
 use crate::net::outer::Path;
 use crate::net::poll::{Waker, wait_readable};
-use crate::net::tun::Queue;
+use crate::net::tun::{Offload, Queue, Reading};
 
 /// What the daemon wants of a worker.
 #[derive(Debug)]
@@ -129,6 +131,7 @@ where
 {
     let mut worker = OutboundWorker {
         path: Outbound::new(config, notify.clone()),
+        source: Source::new(LINK_HEADER),
         batch: Batch::default(),
         path_mtu: None,
         last_sent: Instant::now(),
@@ -153,6 +156,7 @@ where
     let mut worker = InboundWorker {
         path: Inbound::new(config, notify.clone()),
         batch: ReceiveBatch::new(RECEIVE_SLOTS, RECEIVE_SLOT_SIZE),
+        coalescer: Coalescer::new(queue.offloads(), LINK_HEADER),
         messages,
         queue,
         wire,
@@ -196,6 +200,7 @@ fn start<C: Send + 'static>(
 
 struct OutboundWorker<N> {
     path: Outbound<N>,
+    source: Source,
     batch: Batch,
     /// What was last told of it.
     path_mtu: Option<u16>,
@@ -264,17 +269,24 @@ impl<N: Fn(Note)> OutboundWorker<N> {
         Some(interval.saturating_sub(self.last_sent.elapsed()))
     }
 
-    /// As many packets as there are and the batch takes. With an error, what was read before it is
-    /// in the batch, and the next reading gives the error again.
+    /// As many packets as there are and the batch takes; what is left of the last one waits in the
+    /// source. With an error, what was read before it is in the batch, and the next reading gives the
+    /// error again.
     fn fill(&mut self) -> io::Result<()> {
         self.batch.clear();
-        while let Some(buffer) = self.batch.vacant() {
-            let Some(length) = self.queue.read(buffer)? else {
-                break;
+        loop {
+            if self.source.fill(&mut self.batch) {
+                return Ok(());
+            }
+            let Some(Reading { length, offload }) = self.queue.read(self.source.vacant())? else {
+                return Ok(());
             };
-            self.batch.push(length);
+            if let Err(Unfit) = self.source.accept(length, offload) {
+                let tally = self.path.tally();
+                tally.received += 1;
+                tally.drop(LinkDrop::TunMalformed, 1);
+            }
         }
-        Ok(())
     }
 
     fn forward(&mut self) -> io::Result<()> {
@@ -282,7 +294,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
         self.path.seal(&mut self.batch, now, |reply| {
             // A lost answer is asked for again by the next packet that is too big; a device that is
             // gone shows when it is read.
-            let _ = queue.write(reply);
+            let _ = queue.write(reply, Offload::default());
         });
         let outcome = match self.wire.send(self.batch.packets()) {
             Ok(outcome) => outcome,
@@ -306,14 +318,8 @@ impl<N: Fn(Note)> OutboundWorker<N> {
     fn send_own(&mut self) -> io::Result<()> {
         for own in self.path.take_own() {
             self.batch.clear();
-            let octets = own.octets();
-            if let Some(room) = self
-                .batch
-                .vacant()
-                .and_then(|room| room.get_mut(..octets.len()))
-            {
-                room.copy_from_slice(octets);
-                self.batch.push(octets.len());
+            if let Some(place) = self.batch.push(own.octets().len()) {
+                place.copy_from_slice(own.octets());
             }
             self.path.seal_own(&mut self.batch, &own);
             let sent = self.wire.send(self.batch.packets());
@@ -344,6 +350,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
             unreachable,
             blocked,
             no_room,
+            segmentation_lost,
         } = outcome;
         let refused = [
             (LinkDrop::WireTooBig, too_big),
@@ -353,6 +360,9 @@ impl<N: Fn(Note)> OutboundWorker<N> {
         ];
         for (reason, packets) in refused {
             self.path.tally().drop(reason, packets);
+        }
+        if segmentation_lost {
+            self.path.notify()(Note::SegmentationLost);
         }
     }
 
@@ -371,6 +381,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
 struct InboundWorker<N> {
     path: Inbound<N>,
     batch: ReceiveBatch,
+    coalescer: Coalescer,
     messages: mpsc::Sender<Message>,
     queue: Arc<Queue>,
     wire: Arc<Wire>,
@@ -438,22 +449,32 @@ impl<N: Fn(Note)> InboundWorker<N> {
 
     /// An error says that the device is gone.
     fn forward(&mut self) -> io::Result<()> {
-        let mut written = Ok(());
         let packets = self.batch.packets();
         let arrivals = packets.map(|Incoming { esp, tos }| Arrival { esp, tos });
-        let queue = &self.queue;
-        self.path.open(arrivals, |passenger| {
-            queue.write(passenger).unwrap_or_else(|error| {
+        let (queue, coalescer) = (&self.queue, &mut self.coalescer);
+        let mut written = Ok(());
+        let mut delivery = Delivery::default();
+        let mut write = |joined: Coalesced<'_>| {
+            let taken = queue.write(joined.packet, joined.offload);
+            let taken = taken.unwrap_or_else(|error| {
                 written = Err(error);
                 false
-            })
-        });
+            });
+            delivery.add(joined.passengers, joined.octets, taken);
+        };
+        self.path
+            .open(arrivals, |passenger| coalescer.take(passenger, &mut write));
+        coalescer.flush(&mut write);
+        self.path.account(delivery);
         written
     }
 }
 
-const RECEIVE_SLOTS: NonZeroUsize = NonZeroUsize::new(MAX_BATCH).expect("64 is not 0");
-/// The longest packet there can be. Not a power of two, so that the slots' first lines don't compete
+/// Passengers are IP packets: there is nothing before them.
+const LINK_HEADER: usize = 0;
+/// Beyond some tens a system call's own share is unmeasurable.
+const RECEIVE_SLOTS: NonZeroUsize = NonZeroUsize::new(64).expect("not 0");
+/// The longest packet there can be, or many that came together. Not a power of two, so that the slots' first lines don't compete
 /// for the same lines of the cache; memory that no packet reaches is never touched.
 const RECEIVE_SLOT_SIZE: NonZeroUsize = NonZeroUsize::new((1 << 16) + 192).expect("not 0");
 

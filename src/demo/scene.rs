@@ -16,7 +16,7 @@ use crate::config;
 use crate::net::capture::{Capture, Frames};
 use crate::net::netlink::{Netlink, NetlinkError};
 use crate::net::prefix::Prefix;
-use crate::net::tun::{self, Tun};
+use crate::net::tun::{self, Offloads, Tun};
 
 /// Where one of the hosts is.
 #[derive(Debug)]
@@ -83,7 +83,11 @@ impl Scene {
     pub(super) fn build() -> Result<Self, DemoError> {
         let folder = stage::enter()?;
         // Best told before a daemon stumbles over it.
-        drop(Tun::create(tun::ANY_NAME, NonZeroUsize::MIN)?);
+        drop(Tun::create(
+            tun::ANY_NAME,
+            NonZeroUsize::MIN,
+            Offloads::None,
+        )?);
         let psk = config::generate_psk().map_err(DemoError::os("get random numbers"))?;
         let (sender, lines) = mpsc::channel();
         let berlin = Host::new(&BERLIN, &PARIS, &folder, &psk, sender.clone())?;

@@ -12,12 +12,13 @@
 
 mod batch;
 mod kind;
+mod run;
 
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -25,13 +26,10 @@ use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, getsockopt, rec
 
 use self::kind::{Kind, bind_via, enlarge_buffers};
 use super::outer::{Encapsulation, NAT_KEEPALIVE, Path, Via};
-use super::sys::{self, Family};
+use super::sys::{self, Family, Refused};
 
 pub use self::batch::{Incoming, ReceiveBatch, ReceiveOutcome};
 pub use self::kind::Overhead;
-
-/// The most packets that one call takes from the kernel.
-pub const MAX_BATCH: usize = sys::BATCH;
 
 /// RFC 3948 §4: how long a wire may be idle before a NAT may forget us.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -48,6 +46,8 @@ pub struct Wire {
     ttl: NonZeroU8,
     /// The [`OuterFields`] that the socket writes. One thread at a time sends.
     current: AtomicU16,
+    /// Whether the kernel makes several datagrams of one message.
+    segmentation: AtomicBool,
 }
 
 /// What a socket option, rather than a control message, says of the outer header: cheap where it
@@ -66,7 +66,8 @@ impl OuterFields {
 
 impl Wire {
     /// Lays a wire. Outer packets go `via` a device or with a mark, carry `ttl`, and are not
-    /// fragmented, but for those that say otherwise.
+    /// fragmented, but for those that say otherwise. With `offload`, those in UDP pass the kernel many
+    /// at a time, where it can.
     ///
     /// # Errors
     /// [`WireError`], which says what to do about it.
@@ -75,6 +76,7 @@ impl Wire {
         via: Via,
         encapsulation: Encapsulation,
         ttl: NonZeroU8,
+        offload: bool,
     ) -> Result<Self, WireError> {
         let kind = Kind::new(path, encapsulation)?;
         let socket = kind.open()?;
@@ -85,6 +87,7 @@ impl Wire {
         kind.configure(&socket)
             .and_then(|()| kind.set_fields(&socket, fields))
             .map_err(|errno| WireError::os("set up a socket", errno))?;
+        let segmentation = offload && kind.enable_offloads(&socket);
         bind_via(&socket, via)?;
         enlarge_buffers(&socket);
         let wire = Self {
@@ -94,6 +97,7 @@ impl Wire {
             via,
             ttl,
             current: AtomicU16::new(fields.bits()),
+            segmentation: AtomicBool::new(segmentation),
         };
         wire.bind()?;
         wire.connect().map_err(|errno| match errno {
@@ -181,7 +185,9 @@ impl Wire {
             };
             for alike in batch.chunk_by(|a, b| self.fields(a) == self.fields(b)) {
                 self.put_into_headers(alike)?;
-                self.send_batch(alike, &mut outcome)?;
+                let cut = self.segmentation.load(Ordering::Relaxed);
+                let run = if cut { run::length } else { singly };
+                self.send_runs(alike, run, &mut outcome)?;
             }
         }
     }
@@ -206,8 +212,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Takes up to [`MAX_BATCH`] packets, as many as there are and `batch` has slots for. An ICMP error
-    /// comes alone, so 0 packets does not mean that none is left: that is for `poll` to say.
+    /// Takes as many packets as there are and `batch` has slots for. An ICMP error comes alone, so 0
+    /// packets does not mean that none is left: that is for `poll` to say.
     pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<ReceiveOutcome> {
         let mut outcome = ReceiveOutcome::default();
         let mut arrivals = [sys::Arrival::default(); sys::BATCH];
@@ -225,7 +231,8 @@ impl Wire {
             }
             Err(errno) => return Err(errno.into()),
         };
-        batch.fill(self.kind, arrivals.iter().take(received), &mut outcome);
+        let arrivals = arrivals.get(..received).unwrap_or(&arrivals);
+        batch.fill(self.kind, arrivals, &mut outcome);
         Ok(outcome)
     }
 
@@ -249,21 +256,62 @@ impl Wire {
         while recv(self.socket.as_raw_fd(), &mut octet, MsgFlags::MSG_DONTWAIT).is_ok() {}
     }
 
-    fn send_batch(&self, mut batch: &[Outgoing<'_>], outcome: &mut SendOutcome) -> io::Result<()> {
-        while let [_, rest @ ..] = batch {
-            match sys::send_batch(self.socket.as_fd(), self.kind.family, batch) {
+    /// Sends `batch` as messages of as many packets as `run` says.
+    fn send_runs(
+        &self,
+        mut batch: &[Outgoing<'_>],
+        run: Run,
+        outcome: &mut SendOutcome,
+    ) -> io::Result<()> {
+        while !batch.is_empty() {
+            match sys::send_messages(self.socket.as_fd(), self.kind.family, batch, run) {
                 Ok(sent) => {
                     outcome.sent += sent;
                     batch = batch.get(sent..).unwrap_or_default();
                 }
-                Err(errno) => {
-                    *outcome.refusal(errno).ok_or(errno)? += 1;
-                    batch = rest;
+                Err(Refused { errno, packets }) => {
+                    let (message, later) = batch.split_at(packets.min(batch.len()));
+                    self.refused(errno, message, outcome)?;
+                    batch = later;
                 }
             }
         }
         Ok(())
     }
+
+    /// Deals with a message that the kernel refused.
+    fn refused(
+        &self,
+        errno: Errno,
+        message: &[Outgoing<'_>],
+        outcome: &mut SendOutcome,
+    ) -> io::Result<()> {
+        let cut = message.len() > 1;
+        match errno {
+            // The device at the end of this route can't sum, or IPsec of the kernel's is in between.
+            Errno::EIO if cut => {
+                self.segmentation.store(false, Ordering::Relaxed);
+                outcome.segmentation_lost = true;
+                self.send_runs(message, singly, outcome)
+            }
+            // News of the path's MTU, which kernels before 6.14 call EINVAL like other things, or of
+            // what an earlier packet met. Each packet by itself gets its own verdict.
+            errno if cut && (errno == Errno::EINVAL || is_network_error(errno)) => {
+                self.send_runs(message, singly, outcome)
+            }
+            errno => {
+                *outcome.refusal(errno).ok_or(errno)? += message.len();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How many of the next packets go to the kernel as one message.
+type Run = fn(&[Outgoing<'_>]) -> usize;
+
+fn singly(_: &[Outgoing<'_>]) -> usize {
+    1
 }
 
 impl AsFd for Wire {
@@ -298,6 +346,9 @@ pub struct SendOutcome {
     pub blocked: usize,
     /// The socket's buffer is full, or memory is short.
     pub no_room: usize,
+    /// The kernel cannot cut messages on this wire, as it has just said: from here on packets go
+    /// singly.
+    pub segmentation_lost: bool,
 }
 
 impl SendOutcome {

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use nix::sched::{CloneFlags, unshare};
 
 use super::netlink::{Link, Netlink};
-use super::tun::{Queue, Tun};
+use super::tun::{Offloads, Queue, Tun};
 
 /// Runs `test` on a thread of its own in a fresh network namespace with the loopback up, on a
 /// current-thread runtime; both end with it. Without the privilege it fails where `CI` is set, and
@@ -40,9 +40,19 @@ pub(crate) fn run(test: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// A TUN device that is up, with these addresses. It goes with the queue.
+/// A TUN device that is up, with these addresses and without offloads. It goes with the queue.
 pub(crate) async fn device(netlink: &Netlink, name: &str, addresses: &[&str]) -> (Queue, Link) {
-    let tun = Tun::create(name, NonZeroUsize::MIN).unwrap();
+    device_with(netlink, name, addresses, Offloads::None).await
+}
+
+/// The same with `offloads`.
+pub(crate) async fn device_with(
+    netlink: &Netlink,
+    name: &str,
+    addresses: &[&str],
+    offloads: Offloads,
+) -> (Queue, Link) {
+    let tun = Tun::create(name, NonZeroUsize::MIN, offloads).unwrap();
     let link = netlink.link_by_name(tun.name()).await.unwrap();
     netlink.bring_up(link.index, 1400).await.unwrap();
     for address in addresses {

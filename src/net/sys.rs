@@ -1,9 +1,7 @@
 //! The system calls that no crate wraps the way we need them; all `unsafe` of the package.
 //!
-//! `nix` has `sendmmsg` and `recvmmsg`, but with one set of control messages for a whole batch, where
-//! each of our packets has its own TOS, and its preallocated headers are neither `Send` nor reset
-//! between receptions. So the two calls are here, over plain slices.
-#![allow(unsafe_code, reason = "the one file that speaks to the kernel itself")]
+//! `sendmmsg` and `recvmmsg` have a file of their own, `sys/messages.rs`.
+#![allow(unsafe_code, reason = "the one room that speaks to the kernel itself")]
 
 use std::ffi::CStr;
 use std::mem;
@@ -14,11 +12,9 @@ use nix::errno::Errno;
 use nix::sys::socket::AddressFamily;
 use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 
-use super::esp::Outgoing;
+mod messages;
 
-/// Messages per system call. Beyond some tens the call's own share is unmeasurable (the stack's work
-/// per packet is what costs), and the headers of one batch must fit on a thread's stack.
-pub(super) const BATCH: usize = 64;
+pub(super) use self::messages::{Arrival, BATCH, Refused, receive_batch, send_messages};
 
 sockopt_impl!(
     /// `IP_MTU_DISCOVER`, one of the `IP_PMTUDISC_…` values.
@@ -82,6 +78,18 @@ nix::ioctl_readwrite_bad!(
     libc::ifreq
 );
 
+nix::ioctl_write_int_bad!(
+    /// `TUNSETOFFLOAD`: the `TUN_F_…` flags of what the reader of a device takes over.
+    tun_set_offload,
+    libc::TUNSETOFFLOAD
+);
+
+/// `TUNSETOFFLOAD` on a queue; fails with `EINVAL` where the kernel does not know one of the flags.
+pub(super) fn set_tun_offload(file: BorrowedFd<'_>, flags: libc::c_uint) -> Result<(), Errno> {
+    // SAFETY: no pointers are passed.
+    unsafe { tun_set_offload(file.as_raw_fd(), flags.cast_signed()) }.map(drop)
+}
+
 /// `TUNSETIFF` on a fresh descriptor of `/dev/net/tun`; returns the name that the device got. `name`
 /// is shorter than `IFNAMSIZ` octets.
 pub(super) fn attach_tun(
@@ -105,153 +113,6 @@ pub(super) fn attach_tun(
         .map(|octet| u8::from_ne_bytes(octet.to_ne_bytes()));
     let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::ENAMETOOLONG)?;
     Ok(name.to_string_lossy().into_owned())
-}
-
-/// `sendmmsg` of the first [`BATCH`] of `messages` without waiting: how many, from the first on, the
-/// kernel took, or what it said to the first. Never 0 for a batch that isn't empty.
-pub(super) fn send_batch(
-    socket: BorrowedFd<'_>,
-    family: Family,
-    messages: &[Outgoing<'_>],
-) -> Result<usize, Errno> {
-    // SAFETY: these are C structures of integers and pointers, for which all zero is valid.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-    let mut controls = [TosControl::new(family, 0); BATCH];
-    let parts = headers.iter_mut().zip(&mut vectors).zip(&mut controls);
-    let mut count = 0;
-    for (message, ((header, vector), control)) in messages.iter().zip(parts) {
-        vector.iov_base = message.esp.as_ptr().cast_mut().cast();
-        vector.iov_len = message.esp.len();
-        header.msg_hdr.msg_iov = &raw mut *vector;
-        header.msg_hdr.msg_iovlen = 1;
-        if message.tos != 0 {
-            *control = TosControl::new(family, message.tos);
-            header.msg_hdr.msg_control = (&raw mut *control).cast();
-            header.msg_hdr.msg_controllen = size_of::<TosControl>() as _;
-        }
-        count += 1;
-    }
-    // SAFETY: the first `count` headers point at `vectors` and `controls`, which outlive the call, and
-    // those at `messages`, which the kernel only reads.
-    let sent = unsafe {
-        libc::sendmmsg(
-            socket.as_raw_fd(),
-            headers.as_mut_ptr(),
-            count,
-            libc::MSG_DONTWAIT as _,
-        )
-    };
-    Errno::result(sent)
-        .map(i32::cast_unsigned)
-        .map(|sent| sent as usize)
-}
-
-/// The `IP_TOS` or `IPV6_TCLASS` control message, laid out as `CMSG_FIRSTHDR` and `CMSG_DATA` lay it
-/// out.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct TosControl {
-    header: libc::cmsghdr,
-    tos: libc::c_int,
-}
-
-const TOS_OCTETS: u32 = libc::c_int::BITS / 8;
-
-impl TosControl {
-    fn new(family: Family, tos: u8) -> Self {
-        // SAFETY: a `cmsghdr` is integers, for which zero is valid.
-        let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
-        // SAFETY: arithmetic on a constant; nothing is dereferenced.
-        header.cmsg_len = unsafe { libc::CMSG_LEN(TOS_OCTETS) } as _;
-        (header.cmsg_level, header.cmsg_type) = family.tos_control();
-        Self {
-            header,
-            tos: libc::c_int::from(tos),
-        }
-    }
-
-    /// The octet, if the kernel has filled this one in. It writes one octet for IPv4, and an integer
-    /// for IPv6.
-    fn read(&self, family: Family) -> Option<u8> {
-        let Self { header, tos } = self;
-        if (header.cmsg_level, header.cmsg_type) != family.tos_control() {
-            return None;
-        }
-        match family {
-            Family::V4 => tos.to_ne_bytes().first().copied(),
-            Family::V6 => u8::try_from(*tos).ok(),
-        }
-    }
-}
-
-const _: () = {
-    // SAFETY: arithmetic on a constant; nothing is dereferenced.
-    let space = unsafe { libc::CMSG_SPACE(TOS_OCTETS) };
-    assert!(
-        size_of::<TosControl>() == space as usize,
-        "the kernel's layout"
-    );
-};
-
-/// What `recvmmsg` says of one datagram.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Arrival {
-    /// Octets in the slot.
-    pub(super) length: usize,
-    /// The datagram was longer than the slot.
-    pub(super) truncated: bool,
-    /// The outer TOS octet, of a socket that asks for it.
-    pub(super) tos: u8,
-}
-
-/// `recvmmsg` into the first [`BATCH`] of `slots` without waiting: how many datagrams came. Fails
-/// with `EAGAIN` when there is none.
-pub(super) fn receive_batch<'a>(
-    socket: BorrowedFd<'_>,
-    family: Family,
-    slots: impl Iterator<Item = &'a mut [u8]>,
-    arrivals: &mut [Arrival; BATCH],
-) -> Result<usize, Errno> {
-    // SAFETY: these are C structures of integers and pointers, for which all zero is valid.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut controls: [TosControl; BATCH] = unsafe { mem::zeroed() };
-    let parts = headers.iter_mut().zip(&mut vectors).zip(&mut controls);
-    let mut count = 0;
-    for (slot, ((header, vector), control)) in slots.zip(parts) {
-        vector.iov_base = slot.as_mut_ptr().cast();
-        vector.iov_len = slot.len();
-        header.msg_hdr.msg_iov = &raw mut *vector;
-        header.msg_hdr.msg_iovlen = 1;
-        header.msg_hdr.msg_control = (&raw mut *control).cast();
-        header.msg_hdr.msg_controllen = size_of::<TosControl>() as _;
-        count += 1;
-    }
-    // SAFETY: the first `count` headers point at `vectors` and `controls`, which outlive the call,
-    // and the vectors at distinct slots that are mutably borrowed for longer than it.
-    let received = unsafe {
-        libc::recvmmsg(
-            socket.as_raw_fd(),
-            headers.as_mut_ptr(),
-            count,
-            libc::MSG_DONTWAIT as _,
-            std::ptr::null_mut(),
-        )
-    };
-    let received = Errno::result(received).map(i32::cast_unsigned)? as usize;
-    let filled = headers.iter().zip(&controls).take(received);
-    for (arrival, (header, control)) in arrivals.iter_mut().zip(filled) {
-        *arrival = Arrival {
-            length: header.msg_len as usize,
-            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-            tos: control.read(family).unwrap_or(0),
-        };
-    }
-    Ok(received)
 }
 
 /// The IP version of a socket.

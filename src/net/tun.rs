@@ -1,10 +1,14 @@
-//! TUN devices: IP packets to and from the kernel, one packet per read and write.
+//! TUN devices: IP packets to and from the kernel, one per read and write.
+//!
+//! With [`Offloads`] such a packet may be a super-packet of up to 64 KiB, many segments of one flow,
+//! and what is to be done with it stands in the header before it (`vnet`). Every device has that
+//! header, so that one without offloads differs only in what it says.
 //!
 //! A device lives as long as one of its queues is open, and so never outlives the process. Its
 //! addresses, routes and MTU are [`netlink`](super::netlink)'s.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,8 +17,23 @@ use nix::errno::Errno;
 
 use super::sys;
 
+mod vnet;
+
+pub use self::vnet::{Offload, PartialChecksum, SegmentKind, Segmentation};
+
 /// The name to ask for when any will do: the kernel puts the first free number.
 pub const ANY_NAME: &str = "sgre%d";
+
+/// Which super-packets pass between the kernel and us, both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Offloads {
+    /// None: each packet is whole, and its checksums are complete.
+    None,
+    /// Those of TCP.
+    Tcp,
+    /// Those of UDP too (Linux 6.2).
+    TcpAndUdp,
+}
 
 const CLONE_DEVICE: &str = "/dev/net/tun";
 
@@ -28,16 +47,17 @@ pub struct Tun {
 
 impl Tun {
     /// Makes the device `name` (at most 15 octets; a `%d` in it becomes the first free number, see
-    /// [`ANY_NAME`]), which must not exist, with as many queues. It is down and has no address.
-    pub fn create(name: &str, queues: NonZeroUsize) -> Result<Self, TunError> {
+    /// [`ANY_NAME`]), which must not exist, with as many queues, and with `offloads` as far as the
+    /// kernel has them. It is down and has no address.
+    pub fn create(name: &str, queues: NonZeroUsize, offloads: Offloads) -> Result<Self, TunError> {
         check_name(name)?;
-        let mut flags = libc::IFF_TUN | libc::IFF_NO_PI;
+        let mut flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
         if queues.get() > 1 {
             flags |= libc::IFF_MULTI_QUEUE;
         }
         // Exclusive, or we would attach to a device that someone else runs.
-        let (first, name) = attach(name, flags | libc::IFF_TUN_EXCL)?;
-        let others = (1..queues.get()).map(|_| Ok(attach(&name, flags)?.0));
+        let (first, name) = attach(name, flags | libc::IFF_TUN_EXCL, offloads)?;
+        let others = (1..queues.get()).map(|_| Ok(attach(&name, flags, offloads)?.0));
         let others = others.collect::<Result<_, TunError>>()?;
         Ok(Self {
             name,
@@ -60,24 +80,48 @@ impl Tun {
 
 /// One queue of a device; non-blocking. Reads and writes may come from different threads.
 #[derive(Debug)]
-pub struct Queue(File);
+pub struct Queue {
+    file: File,
+    offloads: Offloads,
+}
+
+/// What [`Queue::read`] brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Octets of the packet.
+    pub length: usize,
+    /// What is left to do in it.
+    pub offload: Offload,
+}
 
 impl Queue {
-    /// Reads one packet and returns its length, or `None` when there is none. `buffer` must be as
-    /// long as the device's MTU: the kernel cuts what does not fit without a word.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match (&self.0).read(buffer) {
-            Ok(length) => Ok(Some(length)),
+    /// Which super-packets it gives and takes.
+    pub const fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+
+    /// Reads one packet, or says `None` when there is none. `buffer` must be as long as any packet
+    /// can be, 65535 octets with offloads: the kernel cuts what does not fit without a word.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Reading>> {
+        let mut header = [0; Offload::HEADER_LEN];
+        let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
+        match (&self.file).read_vectored(&mut parts) {
+            Ok(length) => Ok(Some(Reading {
+                length: length.saturating_sub(header.len()),
+                offload: Offload::from_bytes(header),
+            })),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Gives one IP packet to the kernel. `false`: it did not take this one, because the device is
-    /// down, memory is short, or the first octet is no IP version; other packets may still pass.
-    /// `Err`: the device is gone.
-    pub fn write(&self, packet: &[u8]) -> io::Result<bool> {
-        match (&self.0).write(packet) {
+    /// Gives one IP packet to the kernel, which does what `offload` leaves to it. `false`: it did not
+    /// take this one, because the device is down, memory is short, or the first octet is no IP
+    /// version; other packets may still pass. `Err`: the device is gone.
+    pub fn write(&self, packet: &[u8], offload: Offload) -> io::Result<bool> {
+        let header = offload.to_bytes();
+        let parts = [IoSlice::new(&header), IoSlice::new(packet)];
+        match (&self.file).write_vectored(&parts) {
             Ok(_) => Ok(true),
             Err(error) if is_about_one_packet(&error) => Ok(false),
             Err(error) => Err(error),
@@ -87,7 +131,7 @@ impl Queue {
 
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -144,7 +188,7 @@ pub enum TunError {
     },
 }
 
-fn attach(name: &str, flags: libc::c_int) -> Result<(Queue, String), TunError> {
+fn attach(name: &str, flags: libc::c_int, offloads: Offloads) -> Result<(Queue, String), TunError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -152,7 +196,10 @@ fn attach(name: &str, flags: libc::c_int) -> Result<(Queue, String), TunError> {
         .open(CLONE_DEVICE)
         .map_err(|source| open_error(name, source))?;
     match sys::attach_tun(file.as_fd(), name, flags) {
-        Ok(name) => Ok((Queue(file), name)),
+        Ok(name) => {
+            let offloads = agree(&file, offloads);
+            Ok((Queue { file, offloads }, name))
+        }
         Err(Errno::EBUSY | Errno::EEXIST) => Err(TunError::NameTaken {
             name: name.to_owned(),
         }),
@@ -164,6 +211,17 @@ fn attach(name: &str, flags: libc::c_int) -> Result<(Queue, String), TunError> {
             source: errno.into(),
         }),
     }
+}
+
+/// Agrees with the kernel on `wanted`, or on as much of it as there is.
+fn agree(file: &File, wanted: Offloads) -> Offloads {
+    let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+    [(Offloads::TcpAndUdp, tcp | udp), (Offloads::Tcp, tcp)]
+        .into_iter()
+        .filter(|(offloads, _)| *offloads <= wanted)
+        .find(|(_, flags)| sys::set_tun_offload(file.as_fd(), *flags).is_ok())
+        .map_or(Offloads::None, |(offloads, _)| offloads)
 }
 
 fn open_error(name: &str, source: io::Error) -> TunError {

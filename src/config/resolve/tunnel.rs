@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::super::diagnostic::Diagnostic;
 use super::super::document::{Required, Text, WordOrNumber};
-use super::super::schema::{KeepaliveKeys, TunnelKeys};
+use super::super::schema::{DaemonKeys, KeepaliveKeys, TunnelKeys};
 use super::super::{PeerAddress, Tunnel, value};
 use super::{bounded, choice, given, number, unless_word};
 use crate::net::netlink::MAIN_TABLE;
@@ -53,6 +53,7 @@ impl Outer<'_> {
 
 pub(super) fn resolve(
     keys: &TunnelKeys,
+    daemon: &DaemonKeys,
     outer: &Outer<'_>,
     findings: &mut Vec<Diagnostic>,
 ) -> Tunnel {
@@ -94,6 +95,7 @@ pub(super) fn resolve(
         mtu: mtu(keys.mtu.as_ref(), has_ipv6, findings),
         mss_clamp: given(keys.mss_clamp.as_ref()).unwrap_or(true),
         keepalive: keepalive(&keys.keepalive, findings),
+        offload: given(daemon.offload.as_ref()).unwrap_or(true),
         addresses,
         routes,
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::net::netlink::Target;
 use crate::net::sandbox;
+use crate::net::tun::Offloads;
 
 fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
     let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
@@ -20,6 +21,7 @@ fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
         mtu: None,
         mss_clamp: true,
         keepalive: None,
+        offload: true,
     }
 }
 
@@ -130,7 +132,7 @@ fn nothing_is_left_where_the_device_cannot_be_made() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let _taken = Tun::create("sgre0", NonZeroUsize::MIN).unwrap();
+        let _taken = Tun::create("sgre0", NonZeroUsize::MIN, Offloads::None).unwrap();
         let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
         assert!(matches!(
             raised,

@@ -15,6 +15,7 @@ use super::{
     LOCATE_AGAIN, LOCATE_AGAIN_MAX, Obstacles, Outer, ReachError, Reached, Reaction, Tunnel,
     TunnelNote,
 };
+use crate::config;
 use crate::daemon::host::HostError;
 use crate::daemon::mtu::device_mtu;
 use crate::daemon::{locate, obstacles};
@@ -113,12 +114,8 @@ impl Tunnel {
         via: Via,
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
-        let wire = Arc::new(Wire::new(
-            path,
-            via,
-            encapsulation,
-            self.config.tunnel.ttl.own(),
-        )?);
+        let config::Tunnel { ttl, offload, .. } = self.config.tunnel;
+        let wire = Arc::new(Wire::new(path, via, encapsulation, ttl.own(), offload)?);
         let (notes, peer) = (self.channels.notes.clone(), self.id);
         let tell = move |note| {
             // The loop is gone, and the link soon too.
@@ -155,12 +152,8 @@ impl Tunnel {
         if outer.wire.is_like(path, via, encapsulation) {
             return Ok(());
         }
-        let wire = Arc::new(Wire::new(
-            path,
-            via,
-            encapsulation,
-            self.config.tunnel.ttl.own(),
-        )?);
+        let config::Tunnel { ttl, offload, .. } = self.config.tunnel;
+        let wire = Arc::new(Wire::new(path, via, encapsulation, ttl.own(), offload)?);
         outer.link.rewire(Arc::clone(&wire));
         outer.wire = wire;
         Ok(self.follow_path_mtu().await?)

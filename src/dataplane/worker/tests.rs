@@ -66,15 +66,8 @@ async fn end(
 fn wire(local: Ipv4Addr, remote: Ipv4Addr, encapsulation: Encapsulation) -> Arc<Wire> {
     let [local, remote] = [local, remote].map(|ip| SocketAddr::from((ip, NAT_TRAVERSAL_PORT)));
     let path = Path { local, remote };
-    Arc::new(
-        Wire::new(
-            path,
-            Via::default(),
-            encapsulation,
-            gre::ttl::Policy::DEFAULT,
-        )
-        .unwrap(),
-    )
+    let ttl = gre::ttl::Policy::DEFAULT;
+    Arc::new(Wire::new(path, Via::default(), encapsulation, ttl, true).unwrap())
 }
 
 async fn both_ends(netlink: &Netlink) -> (End, End) {
@@ -217,6 +210,7 @@ fn keepalives_are_due_when_idle() {
         let (queue, _) = sandbox::device(&netlink, "east", &[]).await;
         let mut worker = OutboundWorker {
             path: Outbound::new(&CONFIG, drop::<Note>),
+            source: Source::new(LINK_HEADER),
             batch: Batch::default(),
             path_mtu: None,
             last_sent: Instant::now(),

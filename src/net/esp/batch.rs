@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use super::MAX_BATCH;
 use super::kind::Kind;
 use crate::net::sys;
 
@@ -36,49 +35,51 @@ impl ReceiveOutcome {
 pub struct ReceiveBatch {
     buffer: Box<[u8]>,
     slot_size: NonZeroUsize,
+    kind: Option<Kind>,
     /// For each slot that the last reception filled.
-    found: Vec<Found>,
-}
-
-#[derive(Debug, Clone)]
-struct Found {
-    content: Content,
-    tos: u8,
+    filled: Vec<sys::Arrival>,
 }
 
 impl ReceiveBatch {
-    /// `slots` (at most [`MAX_BATCH`] are of use) of `slot_size` octets each: the longest outer packet
-    /// to be received, header included.
+    /// `slots` (at most 128 are of use) of `slot_size` octets each: the longest outer packet to be
+    /// received, header included, or as many packets in UDP as the kernel puts together, which is
+    /// 64 KiB at most.
     pub fn new(slots: NonZeroUsize, slot_size: NonZeroUsize) -> Self {
-        let slots = slots.get().min(MAX_BATCH);
+        let slots = slots.get().min(sys::BATCH);
         Self {
             buffer: vec![0; slots * slot_size.get()].into_boxed_slice(),
             slot_size,
-            found: Vec::with_capacity(slots),
+            kind: None,
+            filled: Vec::with_capacity(slots),
         }
     }
 
     /// The ESP packets that the last [`Wire::receive`](super::Wire::receive) brought, in the order of arrival.
     pub fn packets(&mut self) -> impl Iterator<Item = Incoming<'_>> {
+        let kind = self.kind;
         let slots = self.buffer.chunks_exact_mut(self.slot_size.get());
-        slots
-            .zip(&self.found)
-            .filter_map(|(slot, found)| match &found.content {
+        slots.zip(&self.filled).flat_map(move |(slot, arrival)| {
+            let tos = arrival.tos;
+            let datagrams = slot
+                .get_mut(..arrival.length)
+                .unwrap_or_default()
+                .chunks_mut(datagram_size(arrival));
+            datagrams.filter_map(move |datagram| match kind?.classify(datagram) {
                 Content::Esp(range) => Some(Incoming {
-                    esp: slot.get_mut(range.clone())?,
-                    tos: found.tos,
+                    esp: datagram.get_mut(range)?,
+                    tos,
                 }),
                 _ => None,
             })
+        })
     }
 
     /// The IKE messages among them, without their markers.
     pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
-        let slots = self.buffer.chunks_exact(self.slot_size.get());
-        slots
-            .zip(&self.found)
-            .filter_map(|(slot, found)| match &found.content {
-                Content::Ike(range) => slot.get(range.clone()),
+        let kind = self.kind;
+        self.datagrams()
+            .filter_map(move |datagram| match kind?.classify(datagram) {
+                Content::Ike(range) => datagram.get(range),
                 _ => None,
             })
     }
@@ -87,31 +88,49 @@ impl ReceiveBatch {
         self.buffer.chunks_exact_mut(self.slot_size.get())
     }
 
-    pub(super) fn fill<'a>(
+    /// Takes note of what the slots hold.
+    pub(super) fn fill(
         &mut self,
         kind: Kind,
-        arrivals: impl Iterator<Item = &'a sys::Arrival>,
+        arrivals: &[sys::Arrival],
         outcome: &mut ReceiveOutcome,
     ) {
-        self.found.clear();
-        let slots = self.buffer.chunks_exact(self.slot_size.get());
-        for (slot, arrival) in slots.zip(arrivals) {
-            let content = match slot.get(..arrival.length) {
-                Some(datagram) if !arrival.truncated => kind.classify(datagram),
-                _ => Content::Truncated,
-            };
-            *match content {
+        self.kind = Some(kind);
+        self.filled.clear();
+        self.filled.extend_from_slice(arrivals);
+        for arrival in &mut self.filled {
+            if arrival.truncated || arrival.length > self.slot_size.get() {
+                arrival.length = 0;
+                outcome.truncated += 1;
+            } else if arrival.length == 0 {
+                // A datagram without octets.
+                outcome.malformed += 1;
+            }
+        }
+        for datagram in self.datagrams() {
+            *match kind.classify(datagram) {
                 Content::Esp(_) => &mut outcome.packets,
                 Content::Ike(_) => &mut outcome.messages,
                 Content::Keepalive => &mut outcome.keepalives,
-                Content::Truncated => &mut outcome.truncated,
                 Content::Malformed => &mut outcome.malformed,
             } += 1;
-            self.found.push(Found {
-                content,
-                tos: arrival.tos,
-            });
         }
+    }
+
+    fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let slots = self.buffer.chunks_exact(self.slot_size.get());
+        slots.zip(&self.filled).flat_map(|(slot, arrival)| {
+            let octets = slot.get(..arrival.length).unwrap_or_default();
+            octets.chunks(datagram_size(arrival))
+        })
+    }
+}
+
+/// Octets of each datagram in a slot but the last, which may be shorter.
+fn datagram_size(arrival: &sys::Arrival) -> usize {
+    match arrival.segment {
+        0 => arrival.length.max(1),
+        segment => segment,
     }
 }
 
@@ -124,12 +143,11 @@ pub struct Incoming<'a> {
     pub tos: u8,
 }
 
-/// What a slot holds, and where.
+/// What a datagram holds, and where.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     Esp(Range<usize>),
     Ike(Range<usize>),
     Keepalive,
-    Truncated,
     Malformed,
 }

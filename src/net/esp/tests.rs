@@ -10,7 +10,7 @@ use crate::net::outer::NAT_TRAVERSAL_PORT;
 use crate::net::outer::Via;
 use crate::net::poll::wait_readable;
 use crate::net::sandbox;
-use crate::net::tun::Queue;
+use crate::net::tun::{Offload, Queue, Reading};
 
 const NATIVE: Encapsulation = Encapsulation::None;
 const UDP: Encapsulation = Encapsulation::Udp { keepalives: false };
@@ -39,7 +39,13 @@ fn path(local: &str, remote: &str) -> Path {
 
 fn lay(encapsulation: Encapsulation, local: &str, remote: &str) -> Result<Wire, WireError> {
     let ttl = NonZeroU8::new(64).unwrap();
-    Wire::new(path(local, remote), Via::default(), encapsulation, ttl)
+    Wire::new(
+        path(local, remote),
+        Via::default(),
+        encapsulation,
+        ttl,
+        true,
+    )
 }
 
 /// Both ends of a wire of that kind.
@@ -79,7 +85,7 @@ async fn prepare_loopback() {
 
 fn batch(slot_size: usize) -> ReceiveBatch {
     ReceiveBatch::new(
-        NonZeroUsize::new(MAX_BATCH).unwrap(),
+        NonZeroUsize::new(64).unwrap(),
         NonZeroUsize::new(slot_size).unwrap(),
     )
 }
@@ -154,7 +160,7 @@ fn outer_headers() {
         ] {
             let ttl = NonZeroU8::new(33).unwrap();
             let path = path(local, remote);
-            let wire = Wire::new(path, Via::default(), encapsulation, ttl).unwrap();
+            let wire = Wire::new(path, Via::default(), encapsulation, ttl, true).unwrap();
             wire.send([Outgoing {
                 tos: 0xb8,
                 ..plain(&esp)
@@ -183,10 +189,12 @@ fn next_of(wire: &Wire, network: &Queue, outer: &mut [u8]) -> usize {
     let protocol = if wire.overhead().udp > 0 { 17 } else { 50 };
     loop {
         // The device's own IPv6 packets come in between.
-        let length = network.read(outer).unwrap();
+        let reading = network.read(outer).unwrap();
         let at = if outer[0] >> 4 == 4 { 9 } else { 6 };
-        match length {
-            Some(length) if [protocol, FRAGMENT].contains(&outer[at]) => return length,
+        match reading {
+            Some(Reading { length, .. }) if [protocol, FRAGMENT].contains(&outer[at]) => {
+                return length;
+            }
             _ => {}
         }
     }
@@ -314,7 +322,8 @@ fn the_path_mtu_follows_the_network() {
         let mut outer = [0; 1400];
         while network.read(&mut outer).unwrap().is_none() || outer[9] != 50 {}
 
-        assert!(network.write(&fragmentation_needed(&outer, 1300)).unwrap());
+        let news = fragmentation_needed(&outer, 1300);
+        assert!(network.write(&news, Offload::default()).unwrap());
         assert_eq!(wait_readable([wire.as_fd()], LONG).unwrap(), [true]);
         assert_eq!(wire.receive(&mut batch(2048)).unwrap().network_errors, 1);
         assert_eq!(wire.path_mtu().unwrap(), 1300);

@@ -7,7 +7,7 @@ use nix::net::if_::InterfaceFlags;
 use super::*;
 use crate::net::outer::Via;
 use crate::net::sandbox;
-use crate::net::tun::Queue;
+use crate::net::tun::{Offload, Queue};
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
@@ -124,7 +124,9 @@ fn a_device_that_is_deleted_ends_its_queues() {
             .await
             .unwrap();
         tunnel_queue.read(&mut [0; 1400]).unwrap_err();
-        tunnel_queue.write(&[0x45; 40]).unwrap_err();
+        tunnel_queue
+            .write(&[0x45; 40], Offload::default())
+            .unwrap_err();
     });
 }
 

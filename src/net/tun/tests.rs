@@ -13,11 +13,14 @@ fn one() -> NonZeroUsize {
 #[test]
 fn any_name_is_the_first_free_number() {
     sandbox::run(async {
-        let first = Tun::create(ANY_NAME, one()).unwrap();
-        let second = Tun::create(ANY_NAME, one()).unwrap();
+        let first = Tun::create(ANY_NAME, one(), Offloads::None).unwrap();
+        let second = Tun::create(ANY_NAME, one(), Offloads::None).unwrap();
         assert_eq!((first.name(), second.name()), ("sgre0", "sgre1"));
         drop(first);
-        assert_eq!(Tun::create(ANY_NAME, one()).unwrap().name(), "sgre0");
+        assert_eq!(
+            Tun::create(ANY_NAME, one(), Offloads::None).unwrap().name(),
+            "sgre0"
+        );
     });
 }
 
@@ -26,12 +29,12 @@ fn a_device_is_exclusive() {
     sandbox::run(async {
         let two = NonZeroUsize::new(2).unwrap();
         for queues in [one(), two] {
-            let tun = Tun::create("sgre7", queues).unwrap();
-            let taken = Tun::create("sgre7", queues).unwrap_err();
+            let tun = Tun::create("sgre7", queues, Offloads::None).unwrap();
+            let taken = Tun::create("sgre7", queues, Offloads::None).unwrap_err();
             assert!(matches!(taken, TunError::NameTaken { name } if name == "sgre7"));
             assert_eq!(1 + tun.into_queues().1.len(), queues.get());
         }
-        let loopback = Tun::create("lo", one()).unwrap_err();
+        let loopback = Tun::create("lo", one(), Offloads::None).unwrap_err();
         assert!(matches!(loopback, TunError::NameTaken { .. }));
     });
 }
@@ -39,7 +42,7 @@ fn a_device_is_exclusive() {
 #[test]
 fn names_that_no_device_can_have() {
     for name in ["", ".", "..", "a/b", "a b", "a:b", "sixteen-octets-x"] {
-        let error = Tun::create(name, one()).unwrap_err();
+        let error = Tun::create(name, one(), Offloads::None).unwrap_err();
         assert!(matches!(error, TunError::BadName { .. }), "{name}");
     }
 }
@@ -49,7 +52,7 @@ fn without_privilege_the_error_says_what_to_do() {
     sandbox::run(async {
         use caps::{CapSet, Capability};
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap();
-        let error = Tun::create("sgre0", one()).unwrap_err();
+        let error = Tun::create("sgre0", one(), Offloads::None).unwrap_err();
         assert!(matches!(error, TunError::NotPermitted { .. }));
         assert!(error.to_string().contains("CAP_NET_ADMIN"));
     });
@@ -69,7 +72,7 @@ fn packets_pass_both_ways() {
         let length = loop {
             // The kernel also says hello to IPv6 neighbours.
             match queue.read(&mut packet).unwrap() {
-                Some(length) if packet[0] >> 4 == 4 => break length,
+                Some(Reading { length, .. }) if packet[0] >> 4 == 4 => break length,
                 Some(_) => {}
                 None => assert_eq!(wait_readable([queue.as_fd()], timeout).unwrap(), [true]),
             }
@@ -81,7 +84,7 @@ fn packets_pass_both_ways() {
         source.swap_with_slice(destination);
         packet[length - 5..length].copy_from_slice(b"ereht");
         packet[26..28].fill(0);
-        assert!(queue.write(&packet[..length]).unwrap());
+        assert!(queue.write(&packet[..length], Offload::default()).unwrap());
         let mut answer = [0; 16];
         let (length, from) = socket.recv_from(&mut answer).unwrap();
         assert_eq!(
@@ -96,9 +99,15 @@ fn a_packet_that_the_kernel_refuses_is_no_error() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let (queue, link) = sandbox::device(&netlink, "sgre0", &[]).await;
-        assert!(!queue.write(&[0xff; 40]).unwrap(), "no IP version");
+        assert!(
+            !queue.write(&[0xff; 40], Offload::default()).unwrap(),
+            "no IP version"
+        );
         netlink.set_down(link.index).await.unwrap();
-        assert!(!queue.write(&[0x45; 40]).unwrap(), "device down");
+        assert!(
+            !queue.write(&[0x45; 40], Offload::default()).unwrap(),
+            "device down"
+        );
     });
 }
 
@@ -106,7 +115,7 @@ fn a_packet_that_the_kernel_refuses_is_no_error() {
 fn a_device_lives_as_long_as_its_last_queue() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
-        let tun = Tun::create("sgre0", NonZeroUsize::new(2).unwrap()).unwrap();
+        let tun = Tun::create("sgre0", NonZeroUsize::new(2).unwrap(), Offloads::None).unwrap();
         let (first, others) = tun.into_queues();
         drop(first);
         netlink.link_by_name("sgre0").await.unwrap();
