@@ -1,26 +1,44 @@
-//! What one packet costs without the kernel: passenger → GRE → ESP, and back.
+//! What one packet costs, stage by stage: segment, GRE, seal, send; receive, open, coalesce. Then the
+//! whole of a direction as its worker does it between two system calls, on one thread and on several,
+//! each with a tunnel of its own.
 //!
-//! `cargo bench --bench packet_path`; each item is one packet of a batch of 64.
+//! `cargo bench --bench packet_path`; each item is one packet. `send` and `receive` pass the loopback
+//! in UDP: `send` contains the kernel's way up to the other socket, `receive` is its reader alone.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark may panic"
+)]
 
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Instant;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use secure_gre::dataplane::batch::{Batch, MAX_PACKETS};
+use secure_gre::dataplane::batch::Batch;
+use secure_gre::dataplane::coalesce::{Coalesced, Coalescer};
 use secure_gre::dataplane::inbound::{self, Arrival, Inbound};
 use secure_gre::dataplane::outbound::{self, Outbound};
+use secure_gre::dataplane::segment::Source;
 use secure_gre::dataplane::{LinkConfig, Note, SaId};
+use secure_gre::net::esp::{Outgoing, ReceiveBatch, Wire};
+use secure_gre::net::outer::{Encapsulation, Path, Via};
+use secure_gre::net::tun::{Offload, Offloads, PartialChecksum, SegmentKind, Segmentation};
 use secure_gre_esp::{InboundSa, Keys, OutboundSa, Spi, Suite};
 use secure_gre_gre as gre;
+use secure_gre_gre::checksum::checksum;
 
-/// Octets of the passengers: a bare acknowledgement, and a full segment.
-const LENGTHS: [u16; 2] = [52, 1400];
-
-fn main() {
-    divan::main();
-}
+/// Octets of the passengers: small ones, and full segments.
+const LENGTHS: [usize; 2] = [64, 1400];
+/// Passengers of a batch: what one super-packet makes at most of the long ones.
+const PACKETS: usize = COUNT as usize;
+const COUNT: u32 = 48;
+/// Of the passengers.
+const HEADERS: usize = 40;
+const THREADS: [usize; 4] = [1, 2, 4, 8];
 
 const CONFIG: LinkConfig = LinkConfig {
     gre: gre::Config {
@@ -39,103 +57,272 @@ const CONFIG: LinkConfig = LinkConfig {
     asks: false,
 };
 
+fn main() {
+    divan::main();
+}
+
+fn counted<'a, 'b>(bencher: Bencher<'a, 'b>, len: usize) -> Bencher<'a, 'b> {
+    bencher
+        .counter(ItemsCount::new(PACKETS))
+        .counter(BytesCount::new(len * PACKETS))
+}
+
 fn keys() -> Keys {
     let spi = Spi::try_from(0x1001).unwrap();
     Keys::new(Suite::Aes256Gcm16, spi, true, &[1; 36]).unwrap()
 }
 
-fn sender() -> Outbound<fn(Note)> {
-    let mut sender = Outbound::new(&CONFIG, (|_| {}) as fn(Note));
-    sender.obey(outbound::Command::Install {
-        id: SaId(1),
-        sa: Box::new(OutboundSa::new(keys())),
-    });
-    sender
+/// The sending end of a tunnel.
+struct Sender {
+    packet: Vec<u8>,
+    offload: Offload,
+    source: Source,
+    batch: Batch,
+    path: Outbound<fn(Note)>,
 }
 
-fn receiver() -> Inbound<fn(Note)> {
-    let mut receiver = Inbound::new(&CONFIG, (|_| {}) as fn(Note));
-    receiver.obey(inbound::Command::Install {
-        id: SaId(1),
-        sa: Box::new(InboundSa::new(keys(), 4096)),
-        fresh: true,
-    });
-    receiver
-}
+impl Sender {
+    /// It sends passengers of `len` octets.
+    fn new(len: usize) -> Self {
+        let mut path = Outbound::new(&CONFIG, (|_| {}) as fn(Note));
+        path.obey(outbound::Command::Install {
+            id: SaId(1),
+            sa: Box::new(OutboundSa::new(keys())),
+        });
+        let (packet, offload) = super_packet(len - HEADERS);
+        let mut source = Source::new(0);
+        source.vacant()[..packet.len()].copy_from_slice(&packet);
+        Self {
+            packet,
+            offload,
+            source,
+            batch: Batch::default(),
+            path,
+        }
+    }
 
-/// A full batch of TCP segments of `len` octets.
-fn fill(batch: &mut Batch, len: u16) {
-    let [l0, l1] = len.to_be_bytes();
-    let header = [
-        0x45, 0, l0, l1, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 1, 0, 1, 10, 2, 0, 1,
-    ];
-    batch.clear();
-    while let Some(room) = batch.push(len.into()) {
-        *room.first_chunk_mut().unwrap() = header;
+    /// Cuts a super-packet, which is where the device was read into.
+    fn segment(&mut self) {
+        self.batch.clear();
+        self.source.accept(self.packet.len(), self.offload).unwrap();
+        assert!(!self.source.fill(&mut self.batch), "one batch takes it");
+    }
+
+    fn run(&mut self, now: Instant) {
+        self.segment();
+        self.path.seal(&mut self.batch, now, |_| {});
+    }
+
+    /// ESP packets that were never there before.
+    fn sealed(&mut self) -> Vec<Vec<u8>> {
+        self.run(Instant::now());
+        self.batch
+            .packets()
+            .map(|packet| packet.esp.to_vec())
+            .collect()
     }
 }
 
-fn counted<'a, 'b>(bencher: Bencher<'a, 'b>, len: u16) -> Bencher<'a, 'b> {
-    bencher
-        .counter(ItemsCount::new(MAX_PACKETS))
-        .counter(BytesCount::new(usize::from(len) * MAX_PACKETS))
-}
-
-#[divan::bench(args = LENGTHS)]
-fn seal(bencher: Bencher<'_, '_>, len: u16) {
-    let mut sender = sender();
-    let mut batch = Batch::default();
-    let now = Instant::now();
-    counted(bencher, len).bench_local(|| {
-        fill(&mut batch, len);
-        sender.seal(&mut batch, now, |_| {});
-        black_box(batch.len())
-    });
-}
-
-#[divan::bench(args = LENGTHS)]
-fn seal_and_open(bencher: Bencher<'_, '_>, len: u16) {
-    let (mut sender, mut receiver) = (sender(), receiver());
-    let mut batch = Batch::default();
-    let now = Instant::now();
-    let mut wire = vec![0; 2048 * MAX_PACKETS];
-    counted(bencher, len).bench_local(|| {
-        fill(&mut batch, len);
-        sender.seal(&mut batch, now, |_| {});
-        let slots = wire.chunks_exact_mut(2048);
-        let arrivals = batch.packets().zip(slots).map(|(packet, slot)| {
-            let (esp, _) = slot.split_at_mut(packet.esp.len());
-            esp.copy_from_slice(packet.esp);
-            Arrival {
-                esp,
-                tos: packet.tos,
-            }
-        });
-        receiver.open(arrivals, |passenger| {
-            black_box(passenger);
-        });
-    });
-    assert!(receiver.tally().drops().next().is_none(), "all delivered");
-}
-
-#[divan::bench(args = LENGTHS)]
-fn open(bencher: Bencher<'_, '_>, len: u16) {
-    let (mut sender, mut receiver) = (sender(), receiver());
-    let now = Instant::now();
-    let sealed = || {
-        let mut batch = Batch::default();
-        fill(&mut batch, len);
-        sender.seal(&mut batch, now, |_| {});
-        let packets = batch.packets().map(|packet| packet.esp.to_vec());
-        packets.collect::<Vec<_>>()
+/// Segments of TCP with `size` octets each, [`PACKETS`] of them, as the kernel hands them over.
+fn super_packet(size: usize) -> (Vec<u8>, Offload) {
+    let total = u16::try_from(HEADERS + size * PACKETS).unwrap();
+    let [l0, l1] = total.to_be_bytes();
+    let mut packet = vec![0x45, 0, l0, l1, 0, 1, 0x40, 0, 64, 6, 0, 0];
+    packet.extend([10, 1, 0, 1, 10, 2, 0, 1]);
+    let sum = checksum(&[&packet]).to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+    let pseudo = !checksum(&[&packet[12..20], &[0, 6], &(total - 20).to_be_bytes()]);
+    packet.extend([0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0]);
+    packet.extend(pseudo.to_be_bytes());
+    packet.resize(total.into(), 0x55);
+    let offload = Offload {
+        checksum: Some(PartialChecksum {
+            start: 20,
+            offset: 16,
+        }),
+        segmentation: Some(Segmentation {
+            kind: SegmentKind::TcpV4,
+            size: u16::try_from(size).ok().and_then(NonZeroU16::new).unwrap(),
+            header_len: 40,
+        }),
     };
+    (packet, offload)
+}
+
+/// The receiving end of a tunnel.
+struct Receiver {
+    path: Inbound<fn(Note)>,
+    coalescer: Coalescer,
+}
+
+impl Receiver {
+    fn new() -> Self {
+        let mut path = Inbound::new(&CONFIG, (|_| {}) as fn(Note));
+        path.obey(inbound::Command::Install {
+            id: SaId(1),
+            sa: Box::new(InboundSa::new(keys(), 4096)),
+            fresh: true,
+        });
+        Self {
+            path,
+            coalescer: Coalescer::new(Offloads::TcpAndUdp, 0),
+        }
+    }
+
+    fn open(&mut self, packets: &mut [Vec<u8>], deliver: impl FnMut(&mut [u8])) {
+        let arrivals = packets.iter_mut().map(|esp| Arrival { esp, tos: 0 });
+        self.path.open(arrivals, deliver);
+        let dropped = self.path.tally().drops().next();
+        assert!(dropped.is_none(), "{dropped:?}");
+    }
+
+    fn run(&mut self, packets: &mut [Vec<u8>]) {
+        let Self { path, coalescer } = self;
+        let mut joined = 0;
+        let mut write = |packet: Coalesced<'_>| {
+            black_box(packet);
+            joined += 1;
+        };
+        let arrivals = packets.iter_mut().map(|esp| Arrival { esp, tos: 0 });
+        path.open(arrivals, |passenger| coalescer.take(passenger, &mut write));
+        coalescer.flush(&mut write);
+        assert_eq!(joined, 1, "all in one");
+    }
+}
+
+/// From the device's super-packet into the batch, checksums included.
+#[divan::bench(args = LENGTHS)]
+fn segment(bencher: Bencher<'_, '_>, len: usize) {
+    let mut sender = Sender::new(len);
+    counted(bencher, len).bench_local(|| sender.segment());
+}
+
+#[divan::bench(args = LENGTHS)]
+fn gre_header(bencher: Bencher<'_, '_>, len: usize) {
+    let mut tunnel = gre::Encapsulator::new(CONFIG.gre);
+    let mut buffer = vec![0x45; 64 + len];
+    counted(bencher, len).bench_local(|| {
+        for _ in 0..PACKETS {
+            tunnel
+                .encapsulate(black_box(&mut buffer), 64..64 + len)
+                .unwrap();
+        }
+    });
+}
+
+#[divan::bench(args = LENGTHS)]
+fn seal(bencher: Bencher<'_, '_>, len: usize) {
+    let mut sa = OutboundSa::new(keys());
+    let mut buffer = vec![0; 64 + len + 64];
+    counted(bencher, len).bench_local(|| {
+        for number in sa.reserve(COUNT, 0).unwrap() {
+            let packet = sa.seal(number, 47, black_box(&mut buffer), 64..64 + len);
+            black_box(packet.unwrap());
+        }
+    });
+}
+
+/// Two ends of a wire in UDP.
+fn wires(offload: bool) -> [Wire; 2] {
+    let [a, b] = ["127.0.0.1:14500", "127.0.0.2:14500"].map(|end| end.parse().unwrap());
+    [(a, b), (b, a)].map(|(local, remote): (SocketAddr, SocketAddr)| {
+        let encapsulation = Encapsulation::Udp { keepalives: false };
+        let path = Path { local, remote };
+        let ttl = gre::ttl::Policy::DEFAULT;
+        Wire::new(path, Via::default(), encapsulation, ttl, offload).unwrap()
+    })
+}
+
+fn slots() -> ReceiveBatch {
+    let size = NonZeroUsize::new((1 << 16) + 192).unwrap();
+    ReceiveBatch::new(NonZeroUsize::new(PACKETS).unwrap(), size)
+}
+
+fn send_batch(wire: &Wire, packets: &[Vec<u8>]) {
+    let packets = packets.iter().map(|esp| Outgoing {
+        esp,
+        ..Outgoing::default()
+    });
+    assert_eq!(wire.send(packets).unwrap().sent, PACKETS);
+}
+
+/// All of a batch, which is there already.
+fn receive_batch(wire: &Wire, slots: &mut ReceiveBatch) {
+    let mut received = 0;
+    while received < PACKETS {
+        received += wire.receive(slots).unwrap().packets;
+    }
+}
+
+#[divan::bench(args = [true, false])]
+fn send(bencher: Bencher<'_, '_>, offload: bool) {
+    let [here, there] = wires(offload);
+    let packets = Sender::new(1400).sealed();
+    let slots = RefCell::new(slots());
+    counted(bencher, 1400)
+        .with_inputs(|| while !there.receive(&mut slots.borrow_mut()).unwrap().is_empty() {})
+        .bench_local_values(|()| send_batch(&here, &packets));
+}
+
+#[divan::bench(args = [true, false])]
+fn receive(bencher: Bencher<'_, '_>, offload: bool) {
+    let [here, there] = wires(offload);
+    let packets = Sender::new(1400).sealed();
+    let mut slots = slots();
+    counted(bencher, 1400)
+        .with_inputs(|| send_batch(&here, &packets))
+        .bench_local_values(|()| receive_batch(&there, &mut slots));
+}
+
+/// ESP, GRE, and what is owed to the passenger.
+#[divan::bench(args = LENGTHS)]
+fn open(bencher: Bencher<'_, '_>, len: usize) {
+    let (mut sender, mut receiver) = (Sender::new(len), Receiver::new());
     counted(bencher, len)
-        .with_inputs(sealed)
+        .with_inputs(|| sender.sealed())
         .bench_local_refs(|packets| {
-            let arrivals = packets.iter_mut().map(|esp| Arrival { esp, tos: 0 });
-            receiver.open(arrivals, |passenger| {
+            receiver.open(packets, |passenger| {
                 black_box(passenger);
             });
         });
-    assert!(receiver.tally().drops().next().is_none(), "all delivered");
+}
+
+/// From a batch's passengers to the device's super-packet, checksums verified.
+#[divan::bench(args = LENGTHS)]
+fn coalesce(bencher: Bencher<'_, '_>, len: usize) {
+    let mut passengers = Vec::new();
+    Receiver::new().open(&mut Sender::new(len).sealed(), |passenger| {
+        passengers.push(passenger.to_vec());
+    });
+    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, 0);
+    counted(bencher, len).bench_local(|| {
+        for passenger in &passengers {
+            coalescer.take(passenger, &mut |joined| {
+                black_box(joined);
+            });
+        }
+        coalescer.flush(&mut |joined| {
+            black_box(joined);
+        });
+    });
+}
+
+thread_local! {
+    static SENDER: RefCell<Sender> = RefCell::new(Sender::new(1400));
+    static ENDS: RefCell<(Sender, Receiver)> = RefCell::new((Sender::new(1400), Receiver::new()));
+}
+
+/// All of the outbound direction but its system calls.
+#[divan::bench(threads = THREADS)]
+fn outbound(bencher: Bencher<'_, '_>) {
+    let now = Instant::now();
+    counted(bencher, 1400).bench(|| SENDER.with_borrow_mut(|sender| sender.run(now)));
+}
+
+/// All of the inbound direction but its system calls.
+#[divan::bench(threads = THREADS)]
+fn inbound(bencher: Bencher<'_, '_>) {
+    counted(bencher, 1400)
+        .with_inputs(|| ENDS.with_borrow_mut(|(sender, _)| sender.sealed()))
+        .bench_refs(|packets| ENDS.with_borrow_mut(|(_, receiver)| receiver.run(packets)));
 }

@@ -87,9 +87,12 @@ impl Topology {
         topology
     }
 
-    /// A capture of everything between the product and the bridge.
+    /// A capture of everything between the product and the bridge, packet by packet as on a wire
+    /// rather than as veth devices hand them on, many in one.
     #[track_caller]
     pub(crate) fn capture(&self) -> Capture {
+        self.left.ip("link set wire gso_max_segs 1");
+        self.mid.ip(&format!("link set {LEFT_PORT} gso_max_segs 1"));
         Capture::start(&self.mid, LEFT_PORT)
     }
 

@@ -144,6 +144,73 @@ fn packets_arrive_in_order_with_their_own_tos() {
     });
 }
 
+/// Loopback hands on what was sent as one, so that one slot takes many packets.
+#[test]
+fn packets_in_udp_pass_many_at_a_time() {
+    sandbox::run(async {
+        prepare_loopback().await;
+        for kind in [KINDS[1], KINDS[3]] {
+            let (a, b) = pair(kind);
+            // Equal ones, a shorter one at the end, and another TOS.
+            let sent = (0..150_u8).map(|n| {
+                let len = if n % 40 == 39 { 700 } else { 1200 };
+                (vec![n | 1; len], u8::from(n > 100))
+            });
+            let sent = sent.collect::<Vec<_>>();
+            let packets = sent.iter().map(|(esp, tos)| Outgoing {
+                tos: *tos,
+                ..plain(esp)
+            });
+            assert_eq!(a.send(packets).unwrap().sent, 150);
+            let one_slot = NonZeroUsize::MIN;
+            let mut batch = ReceiveBatch::new(one_slot, NonZeroUsize::new(1 << 16).unwrap());
+            assert_eq!(receive(&b, &mut batch).packets, 40);
+            let mut received = batch
+                .packets()
+                .map(|packet| (packet.esp.to_vec(), packet.tos))
+                .collect::<Vec<_>>();
+            received.extend(drain(&b, &mut batch));
+            assert_eq!(received, sent, "{kind:?}");
+        }
+    });
+}
+
+/// A message that is too big as a whole is not: each packet gets its own verdict.
+#[test]
+fn a_batch_beyond_the_path_mtu_is_told_packet_by_packet() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let (a, b) = pair(KINDS[1]);
+        let loopback = netlink.link_by_name("lo").await.unwrap();
+        netlink.set_mtu(loopback.index, 1000).await.unwrap();
+        let (small, large) = ([1; 900], [2; 1000]);
+        let sent = [plain(&large), plain(&large), plain(&small), plain(&small)];
+        let outcome = a.send(sent).unwrap();
+        let expected = SendOutcome {
+            sent: 2,
+            too_big: 2,
+            ..SendOutcome::default()
+        };
+        assert_eq!(outcome, expected);
+        let received = drain(&b, &mut batch(1 << 16));
+        assert_eq!(received, [(small.to_vec(), 0), (small.to_vec(), 0)]);
+    });
+}
+
+/// Without the offload each packet is a message.
+#[test]
+fn without_offload_packets_pass_one_by_one() {
+    sandbox::run(async {
+        let (a, b) = pair(KINDS[1]);
+        a.segmentation.store(false, Ordering::Relaxed);
+        assert_eq!(a.send([plain(&[1; 100]); 3]).unwrap().sent, 3);
+        let one_slot = NonZeroUsize::MIN;
+        let mut batch = ReceiveBatch::new(one_slot, NonZeroUsize::new(1 << 16).unwrap());
+        assert_eq!(receive(&b, &mut batch).packets, 1);
+        assert_eq!(drain(&b, &mut batch).len(), 2);
+    });
+}
+
 /// DF or its IPv6 equivalent, the TTL, and a real UDP checksum (D49), as a router sees them.
 #[test]
 fn outer_headers() {
