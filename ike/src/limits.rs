@@ -134,6 +134,10 @@ pub const DELETE_WAIT: Duration = Duration::from_secs(30);
 /// its way, and than a peer's workers take to change over.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
+/// Pairs under one IKE SA, those on their way in and out included. An honest peer has at most four in
+/// a slot: one that carries, one that drains, and two new ones where both ends rekey at once.
+pub const PAIRS: usize = 8;
+
 /// From this message ID on, in either direction, an IKE SA is rekeyed: they may not wrap (RFC 7296
 /// §2.2).
 pub const MESSAGE_ID: u32 = 3 << 30;

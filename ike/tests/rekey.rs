@@ -85,6 +85,24 @@ fn a_pair_is_rekeyed_without_a_lost_packet() {
     }
 }
 
+/// PAINS 5: what is still in flight on the old pair when both ends have deleted it is taken.
+#[test]
+fn packets_that_are_overtaken_by_a_rekey_are_not_lost() {
+    for seed in 0..10 {
+        let mut sim = talking(seed, setup(PFS), setup(PFS));
+        sim.set_quality(Quality {
+            jitter: MILLISECOND * 300,
+            ..Quality::PERFECT
+        });
+        for host in [A, B, A, B] {
+            with(&mut sim, host, Host::rekey_child);
+            sim.run_for(Duration::from_secs(2)).unwrap();
+        }
+        sim.run_for(Duration::from_secs(60)).unwrap();
+        nothing_lost(&mut sim);
+    }
+}
+
 /// D22: the keys of a pair go by who began its exchange, not by who began the IKE SA.
 #[test]
 fn packets_pass_both_ways_after_every_rekey() {

@@ -1,26 +1,28 @@
-//! An SA whose two ends are authenticated ([`Live`]): the message IDs and windows of both directions
-//! (RFC 7296 §2.2, §2.3), what it is for ([`Duty`]), what it asks for next ([`Task`]), and how it
-//! ends. What the exchanges say is in `inform` and `rekey`; its CHILD_SAs are in `pairs`.
+//! An SA whose two ends are authenticated ([`Live`]): what it is for ([`Duty`]), what it asks for next
+//! ([`Task`]), what follows from requests and responses, and how it ends. What the exchanges say is in
+//! `inform` and `rekey`, their message IDs are in `window`, its CHILD_SAs in `pairs`.
 
 use std::time::Instant;
 
-use super::exchange::{Exchange, Repeat, Request};
-use super::inform::{self, Said};
+use super::exchange::{Exchange, Repeat};
+use super::inform;
 use super::lifetime::Lifetime;
 use super::pairs::{Expired, Pairs};
 use super::payloads::Payloads;
-use super::protection::{Protection, Unopened};
-use super::rekey::{Heir, HeirRequest, PairRequest, Refusal, Rival};
+use super::protection::{Incoming, Protection};
+use super::rekey::{HeirRequest, PairRequest, Rival};
+use super::reply::{Effect, Reply};
+use super::window::Window;
 use super::{Closed, Context, Core, IkeSa, News, State, Step, Succession};
-use crate::error::{Drop, Failure};
+use crate::error::Drop;
 use crate::event::{ChildId, Deadline, EspSpi, Event, GoneReason, IkeDetails, Path, Timer};
 use crate::limits;
 use crate::secret::Secret;
-use crate::wire::{Datagram, ExchangeType, IkeSpi, Notify, NotifyType, Payload, WireError};
+use crate::wire::{Datagram, Header, IkeSpi, NotifyType, Payload, WireError};
 
 /// An authenticated IKE SA and the CHILD_SAs under it.
 pub(crate) struct Live {
-    protection: Protection,
+    pub(super) window: Window,
     details: IkeDetails,
     /// From which the keys of its CHILD_SAs and of its successor are made.
     pub(super) sk_d: Secret,
@@ -37,14 +39,6 @@ pub(crate) struct Live {
     wants_probe: bool,
     /// When the peer has last proven that it is there.
     heard: Instant,
-    /// The message ID of our next request.
-    next_id: u32,
-    /// Our request in flight (window 1, D3) and what it is for.
-    pub(super) request: Option<(Task, Request)>,
-    /// The message ID of the peer's next request.
-    expected_id: u32,
-    /// The peer's last request and our reply.
-    last: Option<Exchange>,
 }
 
 /// What an authenticated IKE SA is for.
@@ -77,51 +71,6 @@ pub(super) enum Task {
     Forgotten,
 }
 
-/// The reply to an authenticated request, and what else it does.
-pub(super) struct Reply {
-    pub(super) payloads: Vec<Payload>,
-    pub(super) effect: Effect,
-}
-
-/// See [`Reply`].
-pub(super) enum Effect {
-    None,
-    /// The peer's wish was refused, for a reason that a person may want to hear.
-    Refused(Box<Failure>),
-    /// A pair was made that carries packets at once.
-    Made(ChildId),
-    /// A successor of this SA was made.
-    Heir(Box<Heir>),
-    /// This SA is gone once the reply has left.
-    Over(GoneReason),
-}
-
-impl Reply {
-    pub(super) const fn only(payloads: Vec<Payload>) -> Self {
-        Self {
-            payloads,
-            effect: Effect::None,
-        }
-    }
-
-    pub(super) fn refusal(Refusal { notify, failure }: Refusal) -> Self {
-        Self {
-            payloads: vec![Payload::Notify(notify)],
-            effect: failure.map_or(Effect::None, Effect::Refused),
-        }
-    }
-
-    /// D6: an unknown critical payload costs the exchange, a syntax error the SA (RFC 7296 §2.21.3).
-    fn to_malformed(error: &WireError) -> Self {
-        let payloads = vec![Payload::Notify(Notify::for_wire_error(error))];
-        let effect = match error {
-            WireError::UnsupportedCritical(_) => Effect::None,
-            _ => Effect::Over(GoneReason::PeerFault),
-        };
-        Self { payloads, effect }
-    }
-}
-
 impl Live {
     /// An SA without pairs that serves.
     pub(crate) fn new(
@@ -133,7 +82,7 @@ impl Live {
         lowest_nonce: Vec<u8>,
     ) -> Self {
         Self {
-            protection,
+            window: Window::new(protection),
             details,
             sk_d,
             lowest_nonce,
@@ -144,23 +93,18 @@ impl Live {
             wants_pair: false,
             wants_probe: false,
             heard: ctx.now,
-            next_id: 0,
-            request: None,
-            expected_id: 0,
-            last: None,
         }
     }
 
     /// Our requests up to this message ID are answered.
     pub(crate) const fn after_own_requests(mut self, last_id: u32) -> Self {
-        self.next_id = last_id.wrapping_add(1);
+        self.window.after_own_requests(last_id);
         self
     }
 
     /// The peer's requests up to this message ID are answered, the last one by `last`.
     pub(crate) fn after_peer_requests(mut self, last_id: u32, last: Exchange) -> Self {
-        self.expected_id = last_id.wrapping_add(1);
-        self.last = Some(last);
+        self.window.after_peer_requests(last_id, last);
         self
     }
 
@@ -240,16 +184,16 @@ impl Live {
         datagram: &Datagram<'_>,
     ) -> Step {
         if datagram.header.response {
-            match self.take_response(&core, ctx, datagram) {
+            match self.window.take_response(&core, ctx, datagram) {
                 Err(None) => self.stay(core),
                 Err(Some(reason)) => self.dropped(core, reason),
                 Ok((task, payloads)) => self.on_response(core, ctx, task, payloads),
             }
         } else {
-            match self.take_request(&core, ctx, path, datagram) {
+            match self.window.take_request(&core, ctx, path, datagram) {
                 Err(None) => self.stay(core),
                 Err(Some(reason)) => self.dropped(core, reason),
-                Ok(effect) => self.on_effect(core, ctx, effect),
+                Ok(incoming) => self.on_request(core, ctx, path, &datagram.header, incoming),
             }
         }
     }
@@ -261,6 +205,7 @@ impl Live {
         task: Task,
         payloads: Result<Payloads, WireError>,
     ) -> Step {
+        self.heard = ctx.now;
         let Ok(payloads) = payloads else {
             // Authenticated, and does not parse: the two ends disagree on the protocol.
             self.let_go_of(&core, ctx, &task);
@@ -296,6 +241,24 @@ impl Live {
         }
     }
 
+    fn on_request(
+        mut self: Box<Self>,
+        core: Core,
+        ctx: &mut Context<'_>,
+        path: Path,
+        header: &Header,
+        incoming: Incoming,
+    ) -> Step {
+        self.heard = ctx.now;
+        let Reply { payloads, effect } = match incoming.payloads {
+            Err(error) => Reply::to_malformed(&error),
+            Ok(payloads) => self.answer(&core, ctx, header.exchange, &Payloads::new(payloads)),
+        };
+        let request = (header, incoming.datagram);
+        self.window.reply(&core, ctx, path, request, payloads);
+        self.on_effect(core, ctx, effect)
+    }
+
     fn on_effect(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>, effect: Effect) -> Step {
         let mut news = None;
         let mut succession = None;
@@ -319,7 +282,7 @@ impl Live {
 
     /// Nothing is left that this SA is for.
     fn is_childless(&self) -> bool {
-        let making = self.wants_pair || matches!(self.request, Some((Task::Pair(_), _)));
+        let making = self.wants_pair || matches!(self.window.task(), Some(Task::Pair(_)));
         self.serves() && !self.pairs.is_usable() && !making
     }
 
@@ -327,12 +290,8 @@ impl Live {
         if matches!(self.duty, Duty::Retire { until } if until <= ctx.now) {
             self.duty = Duty::Close { notify: None };
         }
-        self.protection.expire(ctx.now);
-        if let Some((_, request)) = &mut self.request {
-            let repeat = request.repeat_sealed(&core, ctx, &mut self.protection);
-            if matches!(repeat, Repeat::Exhausted) {
-                return self.give_up(&core, ctx);
-            }
+        if matches!(self.window.repeat(&core, ctx), Repeat::Exhausted) {
+            return self.give_up(&core, ctx);
         }
         if self.serves() {
             let pairs = self.pairs.on_timeout(&core, ctx);
@@ -358,7 +317,6 @@ impl Live {
 
     pub(crate) fn deadline(&self, core: &Core) -> Option<Deadline> {
         let at = |at, why| Some(Deadline { at, why });
-        let in_flight = self.request.as_ref().map(|(_, request)| request.deadline());
         let on_duty = match self.duty {
             Duty::Serve => [
                 at(self.lifetime.ends_at, Timer::Lifetime),
@@ -368,13 +326,13 @@ impl Live {
             Duty::Retire { until } => [at(until, Timer::Lifetime), None, None],
             Duty::StandBy | Duty::Close { .. } => [None; 3],
         };
-        let others = in_flight.into_iter().chain(self.protection.deadline());
-        on_duty.into_iter().flatten().chain(others).min()
+        let on_duty = on_duty.into_iter().flatten();
+        on_duty.chain(self.window.deadline()).min()
     }
 
     /// When there is something to ask, once the window is free.
     fn next_request_deadline(&self, core: &Core) -> Option<Deadline> {
-        if self.request.is_some() {
+        if self.window.task().is_some() {
             return None;
         }
         let deadline = |at: Option<Instant>, why| at.map(|at| Deadline { at, why });
@@ -429,7 +387,7 @@ impl Live {
     }
 
     fn take_down(mut self: Box<Self>, core: &Core, ctx: &mut Context<'_>, why: GoneReason) {
-        if let Some((task, _)) = self.request.take() {
+        if let Some(task) = self.window.abandon() {
             self.let_go_of(core, ctx, &task);
         }
         self.pairs.clear(core, ctx, why);
@@ -453,19 +411,17 @@ impl Live {
             return;
         }
         self.duty = Duty::Close { notify };
-        if let Some((task @ Task::Pair(_), request)) = self.request.take_if(|(task, _)| {
-            // What it makes goes with the IKE SA. A successor of that has to be deleted by itself.
-            matches!(task, Task::Pair(_))
-        }) {
+        // A pair that is being made goes with the IKE SA; a successor has to be deleted by itself.
+        if let Some(task @ Task::Pair(_)) = self.window.task_mut() {
+            let task = std::mem::replace(task, Task::Forgotten);
             self.let_go_of(core, ctx, &task);
-            self.request = Some((Task::Forgotten, request));
         }
         self.send_next(core, ctx);
     }
 
     /// Asks whether the peer still has this SA; the answer to a request in flight says it too.
     pub(crate) fn probe(&mut self, core: &Core, ctx: &mut Context<'_>) {
-        if self.request.is_none() {
+        if self.window.task().is_none() {
             self.wants_probe = true;
             self.send_next(core, ctx);
         }
@@ -490,10 +446,10 @@ impl Live {
 
     /// Sends what is to be asked next, if the window is free.
     pub(super) fn send_next(&mut self, core: &Core, ctx: &mut Context<'_>) {
-        if self.request.is_none()
+        if self.window.task().is_none()
             && let Some((task, payloads)) = self.next_task(core, ctx)
         {
-            self.send(core, ctx, task, payloads);
+            self.window.send(core, ctx, task, payloads);
         }
     }
 
@@ -512,8 +468,7 @@ impl Live {
         if std::mem::take(&mut self.wants_probe) {
             return Some((Task::Probe, Vec::new()));
         }
-        let numbers_end = self.next_id.max(self.expected_id) >= limits::MESSAGE_ID;
-        if numbers_end || self.lifetime.rekey_at.is_some_and(|at| at <= ctx.now) {
+        if self.window.is_worn() || self.lifetime.rekey_at.is_some_and(|at| at <= ctx.now) {
             return self.ask_for_heir(core, ctx);
         }
         if std::mem::take(&mut self.wants_pair) {
@@ -526,139 +481,12 @@ impl Live {
         silent.then(|| (Task::Probe, Vec::new()))
     }
 
-    /// Sends a request; the window is free.
-    pub(super) fn send(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        task: Task,
-        payloads: Vec<Payload>,
-    ) {
-        let exchange = match task {
-            Task::Pair(_) | Task::Heir(_) => ExchangeType::CREATE_CHILD_SA,
-            Task::Probe | Task::DeletePairs(_) | Task::DeleteIke | Task::Forgotten => {
-                ExchangeType::INFORMATIONAL
-            }
-        };
-        let header = core.header(exchange, self.next_id, false);
-        let message = self.protection.seal(core, ctx, &header, payloads);
-        let request = Request::send(core, ctx, exchange, self.next_id, message);
-        self.next_id = self.next_id.wrapping_add(1);
-        self.request = Some((task, request));
-    }
-
-    /// The task that this response completes, and what it says, if that parses. An error is a
-    /// datagram to drop, or a fragment that is kept (`None`).
-    fn take_response(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        datagram: &Datagram<'_>,
-    ) -> Result<(Task, Result<Payloads, WireError>), Option<Drop>> {
-        let Some((task, request)) = self.request.take() else {
-            return Err(Some(Drop::UnexpectedResponse));
-        };
-        if let Err(reason) = request.check_answer(datagram) {
-            self.request = Some((task, request));
-            return Err(Some(reason));
-        }
-        match self.protection.open(core, ctx, datagram) {
-            Ok(incoming) => {
-                self.heard = ctx.now;
-                Ok((task, incoming.payloads.map(Payloads::new)))
-            }
-            Err(unopened) => {
-                self.request = Some((task, request));
-                Err(unopened.drop())
-            }
-        }
-    }
-
-    /// Answers a request, once: a repetition gets the same reply and a fragment is kept for the others
-    /// (`Err(None)`), anything outside the window gets none (D2, D3).
-    fn take_request(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        path: Path,
-        datagram: &Datagram<'_>,
-    ) -> Result<Effect, Option<Drop>> {
-        let header = &datagram.header;
-        if header.message_id != self.expected_id {
-            let repeated = self.last.as_mut().is_some_and(|last| {
-                last.repeat_sealed(core, ctx, &mut self.protection, path, datagram)
-            });
-            return Err(if repeated {
-                None
-            } else {
-                Some(Drop::MessageId)
-            });
-        }
-        let incoming = self.protection.open(core, ctx, datagram);
-        let incoming = incoming.map_err(Unopened::drop)?;
-        self.heard = ctx.now;
-        let Reply { payloads, effect } = match incoming.payloads {
-            Err(error) => Reply::to_malformed(&error),
-            Ok(payloads) => self.answer(core, ctx, header.exchange, &Payloads::new(payloads)),
-        };
-        let header = core.header(header.exchange, header.message_id, true);
-        let reply = self.protection.seal(core, ctx, &header, payloads);
-        let last = Exchange::new(incoming.datagram, reply);
-        last.answer(ctx, path);
-        self.last = Some(last);
-        self.expected_id = self.expected_id.wrapping_add(1);
-        Ok(effect)
-    }
-
-    /// The reply to a request that parses.
-    fn answer(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        exchange: ExchangeType,
-        payloads: &Payloads,
-    ) -> Reply {
-        match exchange {
-            ExchangeType::INFORMATIONAL => self.answer_informational(core, ctx, payloads),
-            ExchangeType::CREATE_CHILD_SA => self.answer_create(core, ctx, payloads),
-            // Authenticated, in order, and meaningless: the SA is not worth losing over it.
-            _ => Reply::only(vec![Payload::Notify(Notify::status(
-                NotifyType::INVALID_SYNTAX,
-            ))]),
-        }
-    }
-
-    fn answer_informational(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        payloads: &Payloads,
-    ) -> Reply {
-        match Said::read(payloads) {
-            // D32: the reply to what ends the IKE SA is empty.
-            Said::Over(why) => Reply {
-                payloads: Vec::new(),
-                effect: Effect::Over(why),
-            },
-            Said::PairsDeleted(outbound) => {
-                let in_flight = match &self.request {
-                    Some((Task::DeletePairs(inbound), _)) => &inbound[..],
-                    _ => &[],
-                };
-                let inbound = self.pairs.delete_for_peer(core, ctx, &outbound, in_flight);
-                Reply::only(inform::delete_pairs(inbound))
-            }
-        }
-    }
-
     /// The peer has ended it: over, but for repeating the last reply (D2). A successor that the peer
     /// has made in the meantime has the pairs from here on (RFC 7296 §2.8.2).
     fn end(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>, why: GoneReason) -> Step {
         let succession = self.bequeath();
         let bereft = self.serves() && succession.is_none();
-        let last = self.last.take();
-        let peer = core.peer.id;
-        debug_assert!(last.is_some(), "{peer:?} was answered");
+        let last = self.window.take_last();
         let until = ctx.now + limits::CLOSED;
         self.take_down(&core, ctx, why);
         Step {

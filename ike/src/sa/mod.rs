@@ -7,7 +7,7 @@
 //!
 //! One file per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`rekey`]
 //! CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA that carries the last
-//! two, [`child`] negotiates a CHILD_SA pair and [`pairs`] is what becomes of it. How messages are
+//! two, [`window`] counts their messages, [`child`] negotiates a CHILD_SA pair and [`pairs`] is what becomes of it. How messages are
 //! encrypted and divided is in [`protection`], with [`outgoing`] and [`reassembly`] for the two
 //! directions of fragments. Which SA of a peer's stays is not decided here but in `endpoint`.
 
@@ -24,6 +24,8 @@ pub(crate) mod payloads;
 mod protection;
 mod reassembly;
 mod rekey;
+mod reply;
+mod window;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -170,6 +170,11 @@ impl Pairs {
         self.children.iter().find(|child| child.outbound == spi)
     }
 
+    /// Whether there are as many as one IKE SA may have.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.children.len() >= limits::PAIRS
+    }
+
     /// Whether this pair carries packets, or soon.
     pub(crate) fn is_usable_pair(&self, id: ChildId) -> bool {
         self.get(id).is_some_and(Child::is_usable)
@@ -204,8 +209,8 @@ impl Pairs {
         id
     }
 
-    /// The peer has the pair: packets leave on it from here on, and the one that it replaces waits to
-    /// be deleted by the peer.
+    /// The peer has the pair: packets leave on it from here on. Another one that has carried those of
+    /// its slot waits for its deletion, by the peer if it is not ours to do.
     pub(crate) fn confirm(&mut self, core: &Core, ctx: &mut Context<'_>, id: ChildId) {
         let Some(child) = self.get_mut(id) else {
             return;
@@ -214,20 +219,22 @@ impl Pairs {
             return;
         }
         child.carried = true;
+        let slot = child.slot;
         let phase = std::mem::replace(&mut child.phase, Phase::Current);
-        if let Phase::Arriving {
-            outbound, replaces, ..
-        } = phase
-        {
+        if let Phase::Arriving { outbound, .. } = phase {
             ctx.event(Event::ChildOutbound {
                 peer: core.peer.id,
                 child: id,
-                slot: child.slot,
+                slot,
                 keys: outbound,
             });
-            if let Some(replaced) = replaces {
-                self.leave_to_peer(ctx, replaced);
-            }
+        }
+        let others = self
+            .children
+            .iter()
+            .filter(|other| other.is_current() && other.slot == slot && other.id != id);
+        for other in others.map(Child::id).collect::<Vec<_>>() {
+            self.leave_to_peer(ctx, other);
         }
     }
 

@@ -15,9 +15,10 @@ use crate::keys::IkeKeys;
 use crate::limits;
 use crate::proposal::{self, IkeProposal, IkeSuite};
 use crate::sa::init::check_nonce;
-use crate::sa::live::{Duty, Effect, Live, Reply, Task};
+use crate::sa::live::{Duty, Live, Task};
 use crate::sa::payloads::Payloads;
 use crate::sa::protection::Protection;
+use crate::sa::reply::{Effect, Reply};
 use crate::sa::{Context, Core, IkeSa, State, Succession};
 use crate::secret::Secret;
 use crate::select;
@@ -243,7 +244,8 @@ impl Live {
                         request.groups_tried.push(group);
                         request.key_exchange = group.generate(ctx.rng);
                         let payloads = request.payloads(core);
-                        self.send(core, ctx, Task::Heir(Box::new(request)), payloads);
+                        self.window
+                            .send(core, ctx, Task::Heir(Box::new(request)), payloads);
                         return None;
                     }
                     Err(fault) => Failure::Fault {
@@ -288,8 +290,8 @@ impl Live {
     ) -> Result<Reply, Refusal> {
         // D36, RFC 7296 §2.25.2: nothing may be under way that concerns a pair. One rival is enough.
         let busy = matches!(
-            self.request,
-            Some((Task::Pair(_) | Task::DeletePairs(_), _))
+            self.window.task(),
+            Some(Task::Pair(_) | Task::DeletePairs(_))
         );
         if busy || self.rival.is_some() {
             return Err(temporary_failure());

@@ -10,8 +10,9 @@
 mod heir;
 mod pair;
 
-use super::live::{Duty, Live, Reply, Task};
+use super::live::{Duty, Live, Task};
 use super::payloads::Payloads;
+use super::reply::Reply;
 use super::{Context, Core};
 use crate::algorithm::Group;
 use crate::error::PeerFault;
@@ -72,7 +73,7 @@ impl Live {
 
     /// Whether our own request to rekey the IKE SA is under way.
     fn makes_heir(&self) -> bool {
-        matches!(self.request, Some((Task::Heir(_), _)))
+        matches!(self.window.task(), Some(Task::Heir(_)))
     }
 
     /// The pair that a request to rekey is about, which the peer names by what it receives on (D31).
@@ -100,9 +101,9 @@ impl Live {
         };
         // Whoever rekeys a pair has it.
         self.pairs.confirm(core, ctx, id);
-        // One that we are about to delete, or that the peer has rekeyed before: a slot has one pair
+        // Not one that we are about to delete, or that the peer has rekeyed before: a slot has one pair
         // (RFC 7296 §2.25.1).
-        if self.pairs.needs_rekey(id) {
+        if self.pairs.needs_rekey(id) && !self.pairs.is_full() {
             Ok(id)
         } else {
             Err(temporary_failure())
@@ -112,7 +113,7 @@ impl Live {
     /// Whether a pair may be made that replaces none: a slot has one, and who wants to replace it has
     /// to say so. Without one, because both ends have lost it, another is as good as a new IKE SA.
     fn check_room(&self) -> Result<(), Refusal> {
-        if self.makes_heir() || matches!(self.request, Some((Task::Pair(_), _))) {
+        if self.makes_heir() || matches!(self.window.task(), Some(Task::Pair(_))) {
             Err(temporary_failure())
         } else if self.pairs.is_usable() {
             let notify = Notify::status(NotifyType::NO_ADDITIONAL_SAS);

@@ -9,8 +9,9 @@ use crate::event::{ChildId, EspSpi, Event};
 use crate::limits;
 use crate::proposal::{self, EspProposal};
 use crate::sa::child::{self, Agreement, Material};
-use crate::sa::live::{Effect, Live, Reply, Task};
+use crate::sa::live::{Live, Task};
 use crate::sa::payloads::Payloads;
+use crate::sa::reply::{Effect, Reply};
 use crate::sa::{Context, Core};
 use crate::secret::Secret;
 use crate::select::Pfs;
@@ -276,7 +277,8 @@ impl Live {
             return request.withdraw(core, ctx);
         }
         let payloads = request.payloads(core, self.inbound_of(request.replaces));
-        self.send(core, ctx, Task::Pair(Box::new(request)), payloads);
+        self.window
+            .send(core, ctx, Task::Pair(Box::new(request)), payloads);
     }
 
     fn retry_pair_soon(&mut self, ctx: &mut Context<'_>, id: Option<ChildId>) {
@@ -361,7 +363,7 @@ impl Live {
 
     /// Our own request to rekey the same pair, if there is one, has a rival.
     fn note_rival(&mut self, replaces: Option<ChildId>, child: ChildId, lower_nonce: Vec<u8>) {
-        if let Some((Task::Pair(request), _)) = &mut self.request
+        if let Some(Task::Pair(request)) = self.window.task_mut()
             && request.replaces == replaces
         {
             request.rival = Some(Rival { child, lower_nonce });
