@@ -1,94 +1,141 @@
-//! The AEAD of ESP: nonces and associated data (RFC 4106 §4, §5).
+//! The AEADs of ESP: nonces and associated data (RFC 4106 §4, §5; RFC 7634 §2).
 //!
-//! Owns: the cipher's key, the salt, and what the ICV covers. Not here: where IVs come from
-//! (`sequence`) and the packet's layout (`header`, `trailer`).
+//! Owns: the key, the salt, and what the ICV covers. Not here: where IVs come from (`sequence`).
 //!
-//! `ring` does not wipe its key schedule when it is dropped; the salt is wiped.
+//! `ring` does not wipe its key schedule when it is dropped; the salt and AES-192's are wiped.
 
-use std::fmt;
-
-use ring::aead::{Aad, LessSafeKey, Nonce, Tag, UnboundKey};
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::aes::Aes192;
+use aes_gcm::{AesGcm, KeyInit};
+use ring::aead::{Aad, Algorithm, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use crate::keys::Spi;
-use crate::suite::{IV_LEN, SALT_LEN, Suite};
+use crate::cipher::PacketId;
 
-const NONCE_LEN: usize = SALT_LEN + IV_LEN;
+/// Octets of the salt at the end of the key material (RFC 4106 §4).
+pub(crate) const SALT_LEN: usize = 4;
+/// Octets of the explicit IV (RFC 4106 §3.1).
+pub(crate) const IV_LEN: usize = 8;
+/// Octets of the ICV (RFC 4106 §6).
+pub(crate) const ICV_LEN: usize = 16;
+
+/// Who does the work.
+#[derive(Clone, Copy)]
+pub(crate) enum Provider {
+    Ring(&'static Algorithm),
+    /// `ring` has no AES with 192 bits.
+    Gcm192,
+}
 
 /// Key and salt of one SA.
-pub(crate) struct Cipher {
-    key: LessSafeKey,
+pub(crate) struct SaltedKey {
+    key: Key,
     salt: Zeroizing<[u8; SALT_LEN]>,
 }
 
-impl Cipher {
+enum Key {
+    Ring(LessSafeKey),
+    Gcm192(AesGcm<Aes192, U12>),
+}
+
+impl SaltedKey {
     /// `None` if `material`, the key and then the salt, has the wrong length.
-    pub(crate) fn new(suite: Suite, material: &[u8]) -> Option<Self> {
+    pub(crate) fn new(provider: Provider, material: &[u8]) -> Option<Self> {
         let (key, salt) = material.split_last_chunk()?;
-        let key = LessSafeKey::new(UnboundKey::new(suite.algorithm(), key).ok()?);
+        let key = match provider {
+            Provider::Ring(algorithm) => {
+                Key::Ring(LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?))
+            }
+            Provider::Gcm192 => Key::Gcm192(AesGcm::new_from_slice(key).ok()?),
+        };
         Some(Self {
             key,
             salt: Zeroizing::new(*salt),
         })
     }
 
-    /// Encrypts in place and returns the ICV; `None` if `plaintext` is too long for the cipher.
-    pub(crate) fn seal(
+    /// RFC 4106 §3.1: the IV is a counter, here the sequence number itself.
+    pub(crate) fn seal(&self, packet: PacketId, body: &mut [u8]) -> Option<()> {
+        let (iv, rest) = body.split_first_chunk_mut()?;
+        let (text, icv) = rest.split_last_chunk_mut()?;
+        *iv = packet.seq.to_be_bytes();
+        *icv = self.encrypt(*iv, &Associated::of(packet), text)?;
+        Some(())
+    }
+
+    pub(crate) fn open<'b>(&self, packet: PacketId, body: &'b mut [u8]) -> Option<&'b mut [u8]> {
+        let (iv, sealed) = body.split_first_chunk_mut()?;
+        self.decrypt(*iv, &Associated::of(packet), sealed)
+    }
+
+    fn encrypt(
         &self,
         iv: [u8; IV_LEN],
         associated: &Associated,
-        plaintext: &mut [u8],
-    ) -> Option<Tag> {
-        let associated = Aad::from(associated);
-        self.key
-            .seal_in_place_separate_tag(self.nonce(iv), associated, plaintext)
-            .ok()
+        text: &mut [u8],
+    ) -> Option<[u8; ICV_LEN]> {
+        let nonce = self.nonce(iv);
+        let associated = associated.as_ref();
+        match &self.key {
+            Key::Ring(key) => {
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(associated), text);
+                tag.ok()?.as_ref().try_into().ok()
+            }
+            Key::Gcm192(key) => key
+                .encrypt_inout_detached(&nonce.into(), associated, text.into())
+                .ok()
+                .map(Into::into),
+        }
     }
 
-    /// Checks the ICV at the end of `sealed` and decrypts the rest in place; `None` if it is wrong,
-    /// and then `sealed` holds nothing worth reading.
-    pub(crate) fn open<'b>(
+    fn decrypt<'b>(
         &self,
         iv: [u8; IV_LEN],
         associated: &Associated,
         sealed: &'b mut [u8],
     ) -> Option<&'b mut [u8]> {
-        self.key
-            .open_in_place(self.nonce(iv), Aad::from(associated), sealed)
-            .ok()
+        let nonce = self.nonce(iv);
+        let associated = associated.as_ref();
+        match &self.key {
+            Key::Ring(key) => {
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                key.open_in_place(nonce, Aad::from(associated), sealed).ok()
+            }
+            Key::Gcm192(key) => {
+                let (text, icv) = sealed.split_last_chunk_mut::<ICV_LEN>()?;
+                let buffer = (&mut *text).into();
+                key.decrypt_inout_detached(&nonce.into(), associated, buffer, &(*icv).into())
+                    .ok()?;
+                Some(text)
+            }
+        }
     }
 
     /// RFC 4106 §4: the salt, then the IV.
-    fn nonce(&self, iv: [u8; IV_LEN]) -> Nonce {
-        let mut nonce = [0; NONCE_LEN];
-        let (salt, explicit) = nonce.split_at_mut(SALT_LEN);
-        salt.copy_from_slice(&*self.salt);
-        explicit.copy_from_slice(&iv);
-        Nonce::assume_unique_for_key(nonce)
-    }
-}
-
-impl fmt::Debug for Cipher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cipher(..)")
+    fn nonce(&self, iv: [u8; IV_LEN]) -> [u8; NONCE_LEN] {
+        let [a, b, c, d] = *self.salt;
+        let [e, f, g, h, i, j, k, l] = iv;
+        [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 }
 
 /// The associated data (RFC 4106 §5): SPI and sequence number, all 64 bits of it with ESN.
-pub(crate) enum Associated {
+enum Associated {
     Short([u8; 8]),
     Extended([u8; 12]),
 }
 
 impl Associated {
-    /// The octets for the packet with sequence number `seq`.
-    pub(crate) fn new(spi: Spi, seq: u64, esn: bool) -> Self {
-        let [s0, s1, s2, s3] = spi.to_be_bytes();
-        let [h0, h1, h2, h3, l0, l1, l2, l3] = seq.to_be_bytes();
-        if esn {
-            Self::Extended([s0, s1, s2, s3, h0, h1, h2, h3, l0, l1, l2, l3])
-        } else {
-            Self::Short([s0, s1, s2, s3, l0, l1, l2, l3])
+    fn of(packet: PacketId) -> Self {
+        let header = packet.header();
+        match packet.high() {
+            None => Self::Short(header),
+            Some([h0, h1, h2, h3]) => {
+                let [s0, s1, s2, s3, l0, l1, l2, l3] = header;
+                Self::Extended([s0, s1, s2, s3, h0, h1, h2, h3, l0, l1, l2, l3])
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ pub enum SealError {
     #[error("sealing with a sequence number of another SA: reserve it from this one")]
     ForeignSeq,
     /// The payload is longer than the cipher can take.
-    #[error("sealing a payload longer than AES-GCM can take: split it")]
+    #[error("sealing a payload longer than the cipher can take: split it")]
     TooLong,
 }
 

@@ -7,11 +7,12 @@
 //! Not here: the lookup of the SA, policy checks of the payload, and resynchronisation after the
 //! loss of 2^32 packets in a row (RFC 4303 Appendix A3): such an SA has to be replaced.
 
-use crate::aead::{Associated, Cipher};
+use crate::cipher::{Cipher, PacketId};
 use crate::error::Drop;
 use crate::header::Header;
 use crate::keys::{Keys, SaId, Spi};
 use crate::replay::Window;
+use crate::suite::HEADER_LEN;
 use crate::trailer;
 
 /// An inbound SA: opens ESP packets in place.
@@ -42,6 +43,7 @@ pub struct InboundSa {
     spi: Spi,
     esn: bool,
     cipher: Cipher,
+    packet_len_min: usize,
     id: SaId,
     window: Window,
 }
@@ -88,7 +90,7 @@ impl InboundSa {
         let Keys {
             spi,
             esn,
-            suite: _,
+            suite,
             cipher,
             id,
         } = keys;
@@ -96,6 +98,7 @@ impl InboundSa {
             spi,
             esn,
             cipher,
+            packet_len_min: suite.overhead().packet_len_min(),
             id,
             window: Window::new(window_packets),
         }
@@ -114,7 +117,7 @@ impl InboundSa {
     /// # Errors
     /// [`Drop::Truncated`], [`Drop::UnknownSpi`], [`Drop::ReplayOld`], [`Drop::ReplayDuplicate`].
     pub fn candidate(&self, packet: &[u8]) -> Result<Candidate, Drop> {
-        let header = Header::read(packet)?;
+        let header = Header::read(packet, self.packet_len_min)?;
         if header.spi != self.spi {
             return Err(Drop::UnknownSpi);
         }
@@ -139,12 +142,16 @@ impl InboundSa {
         if sa != self.id {
             return Err(Drop::UnknownSpi);
         }
-        let (header, sealed) = Header::split(packet)?;
-        let associated = Associated::new(self.spi, seq, self.esn);
-        let plaintext = self
-            .cipher
-            .open(header.iv, &associated, sealed)
-            .ok_or(Drop::Icv)?;
+        if packet.len() < self.packet_len_min {
+            return Err(Drop::Truncated);
+        }
+        let body = packet.get_mut(HEADER_LEN..).ok_or(Drop::Truncated)?;
+        let id = PacketId {
+            spi: self.spi,
+            seq,
+            esn: self.esn,
+        };
+        let plaintext = self.cipher.open(id, body).ok_or(Drop::Icv)?;
         let (bytes, next_header) = trailer::strip(plaintext)?;
         Ok(Opened {
             sa,

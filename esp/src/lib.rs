@@ -1,13 +1,14 @@
 #![forbid(unsafe_code)]
 //! ESP packets and security associations, without I/O.
 //!
-//! Owns: sealing and opening of ESP packets in place (RFC 4303 with the AES-GCM of RFC 4106),
+//! Owns: sealing and opening of ESP packets in place (RFC 4303 with the AEADs of RFC 4106 and
+//! RFC 7634, or with AES-CBC and an HMAC of RFC 3602, RFC 4868 and RFC 2404),
 //! sequence numbers of 32 and of 64 bits (ESN), how much an SA may protect ([`Limits`]), and the
 //! replay window.
 //!
 //! Not here: the outer IP or UDP header, what the payload means (GRE lives in its own crate), SA
 //! negotiation and lifetimes in time, the lookup of an SA by SPI beyond [`peek_spi`], and
-//! ESP without encryption or with a separate integrity transform.
+//! ESP without encryption.
 //!
 //! # Ownership
 //! An SA belongs to the one worker thread that uses it. What changes state takes `&mut self`, so
@@ -56,6 +57,8 @@
 //! ```
 
 mod aead;
+mod cbc;
+mod cipher;
 mod error;
 mod header;
 mod inbound;
@@ -75,4 +78,4 @@ pub use lifetime::Limits;
 pub use outbound::OutboundSa;
 pub use replay::{DEFAULT_WINDOW_PACKETS, MAX_WINDOW_PACKETS, MIN_WINDOW_PACKETS};
 pub use sequence::{Exhausted, Reservation, Seq};
-pub use suite::{Overhead, Suite};
+pub use suite::{AesKey, Hmac, Overhead, Suite};

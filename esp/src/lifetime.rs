@@ -10,8 +10,9 @@ const LAST: u64 = u32::MAX as u64;
 /// The last number with ESN, well before 2^64: what ends first is the key, see [`LAST_OCTET`]. At
 /// ten million packets a second that lasts for nearly two hours.
 const LAST_ESN: u64 = 1 << 36;
-/// Octets under one key. An observer's advantage against AES-GCM grows with the square of the blocks
-/// sealed: 2^43 blocks keep it below 2^86 / 2^129 = 2^-43 (the bound behind RFC 8446 §5.5). 2^36
+/// Octets under one key. An observer's advantage against AES-GCM and AES-CBC alike grows with the
+/// square of the blocks sealed, since two equal blocks tell something: 2^43 blocks keep it below
+/// 2^86 / 2^129 = 2^-43 (the bound behind RFC 8446 §5.5). ChaCha20-Poly1305 would bear more. 2^36
 /// packets of 1500 octets are less than that; of longer ones there may be fewer.
 const LAST_OCTET: u64 = 1 << 47;
 

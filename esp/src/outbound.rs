@@ -1,17 +1,17 @@
 //! The sending half of a CHILD_SA (RFC 4303 §3.3).
 //!
 //! Owns: the layout of a sealed packet within the caller's buffer. Not here: the order of the
-//! sequence numbers (`sequence`), the AEAD (`aead`), fragmentation.
+//! sequence numbers (`sequence`), the ciphers (`cipher`), fragmentation.
 
 use std::ops::Range;
 
-use crate::aead::{Associated, Cipher};
+use crate::cbc;
+use crate::cipher::{Cipher, PacketId};
 use crate::error::SealError;
-use crate::header::{self, Header};
 use crate::keys::{Keys, SaId, Spi};
 use crate::lifetime::{Budget, Limits};
 use crate::sequence::{Exhausted, Reservation, Seq, Sequence};
-use crate::suite::{ICV_LEN, Overhead};
+use crate::suite::{HEADER_LEN, Overhead};
 use crate::trailer;
 
 /// An outbound SA: seals payloads into ESP packets, in place.
@@ -26,8 +26,9 @@ pub struct OutboundSa {
 }
 
 impl OutboundSa {
-    /// Octets a payload needs before it: SPI, sequence number and IV. The same for every suite.
-    pub const HEADROOM: usize = header::LEN;
+    /// Octets before a payload that suffice for every suite: SPI, sequence number and the longest
+    /// IV.
+    pub const HEADROOM: usize = HEADER_LEN + cbc::BLOCK_LEN;
 
     /// The SA has sent nothing; its first packet gets sequence number 1 (RFC 4303 §3.3.3). It has no
     /// limits but its own.
@@ -73,13 +74,13 @@ impl OutboundSa {
     ///
     /// # Errors
     /// [`Exhausted`] if less is left: without ESN the last number is 2^32 − 1, with ESN 2^36; 2^47
-    /// octets are what AES-GCM takes under one key; and the [`Limits`] may be narrower.
+    /// octets are what AES takes under one key; and the [`Limits`] may be narrower.
     pub fn reserve(&mut self, packets: u32, bytes: u64) -> Result<Reservation, Exhausted> {
         self.sequence.reserve(packets, bytes)
     }
 
     /// Seals the octets of `buf` in `payload`, whose first header is of protocol `next_header`, and
-    /// returns where in `buf` the ESP packet lies: from [`Self::HEADROOM`] octets before the
+    /// returns where in `buf` the ESP packet lies: from at most [`Self::HEADROOM`] octets before the
     /// payload to [`Self::trailer_len`] octets behind it.
     ///
     /// # Errors
@@ -100,22 +101,17 @@ impl OutboundSa {
             return Err(SealError::ForeignSeq);
         }
         let place = self.place(buf.len(), &payload)?;
-        let parts = buf.get_mut(place.clone()).and_then(split);
-        let (header, plaintext, icv) = parts.ok_or(SealError::Range)?;
-
-        trailer::write(
-            plaintext.get_mut(payload.len()..).ok_or(SealError::Range)?,
-            next_header,
-        );
-        // RFC 4106 §3.1: the IV is a counter, here the sequence number itself.
-        let iv = seq.number.to_be_bytes();
-        *header = Header::new(self.spi, seq.number, iv).to_bytes();
-        let associated = Associated::new(self.spi, seq.number, self.esn);
-        let tag = self
-            .cipher
-            .seal(iv, &associated, plaintext)
-            .ok_or(SealError::TooLong)?;
-        icv.copy_from_slice(tag.as_ref());
+        let trailer = buf.get_mut(payload.end..place.end - self.overhead.icv);
+        trailer::write(trailer.ok_or(SealError::Range)?, next_header);
+        let packet = buf.get_mut(place.clone()).ok_or(SealError::Range)?;
+        let (header, body) = packet.split_first_chunk_mut().ok_or(SealError::Range)?;
+        let id = PacketId {
+            spi: self.spi,
+            seq: seq.number,
+            esn: self.esn,
+        };
+        *header = id.header();
+        self.cipher.seal(id, body).ok_or(SealError::TooLong)?;
         Ok(place)
     }
 
@@ -125,12 +121,12 @@ impl OutboundSa {
             return Err(SealError::Range);
         }
         let no_headroom = SealError::Headroom {
-            needed: Self::HEADROOM,
+            needed: self.overhead.header,
             available: payload.start,
         };
         let start = payload
             .start
-            .checked_sub(Self::HEADROOM)
+            .checked_sub(self.overhead.header)
             .ok_or(no_headroom)?;
         let end = payload.end.saturating_add(self.trailer_len(payload.len()));
         if end > available {
@@ -141,20 +137,6 @@ impl OutboundSa {
         }
         Ok(start..end)
     }
-}
-
-/// Header, plaintext with its trailer, ICV.
-type Parts<'b> = (
-    &'b mut [u8; header::LEN],
-    &'b mut [u8],
-    &'b mut [u8; ICV_LEN],
-);
-
-/// `None` if the packet is too short to have all parts.
-fn split(packet: &mut [u8]) -> Option<Parts<'_>> {
-    let (header, rest) = packet.split_first_chunk_mut()?;
-    let (plaintext, icv) = rest.split_last_chunk_mut()?;
-    Some((header, plaintext, icv))
 }
 
 #[cfg(test)]

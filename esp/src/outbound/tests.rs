@@ -1,5 +1,5 @@
 use super::*;
-use crate::{InboundSa, Suite};
+use crate::{AesKey, Hmac, InboundSa, Suite};
 
 const GRE: u8 = 47;
 const MATERIAL: [u8; 20] = [3; 20];
@@ -11,11 +11,36 @@ fn keys(esn: bool) -> Keys {
 
 /// Seals `payload` into a buffer of its own.
 fn seal(sa: &OutboundSa, seq: Seq, payload: &[u8]) -> Vec<u8> {
-    let mut packet = [&[0; OutboundSa::HEADROOM], payload].concat();
+    let mut packet = [&vec![0; sa.overhead.header], payload].concat();
+    let range = sa.overhead.header..packet.len();
     packet.resize(packet.len() + sa.trailer_len(payload.len()), 0);
-    let range = OutboundSa::HEADROOM..OutboundSa::HEADROOM + payload.len();
     assert_eq!(sa.seal(seq, GRE, &mut packet, range), Ok(0..packet.len()));
     packet
+}
+
+/// The const of the buffers and the table of the suites.
+#[test]
+fn the_headroom_suffices_for_every_suite() {
+    let headers = Suite::all().map(|suite| suite.overhead().header);
+    assert_eq!(headers.max(), Some(OutboundSa::HEADROOM));
+}
+
+/// D44, RFC 4303 §2.4, RFC 3602 §2.4: nothing but whole blocks is between IV and ICV.
+#[test]
+fn packets_of_aes_cbc_are_of_whole_blocks() {
+    for hmac in Hmac::ALL {
+        let suite = Suite::AesCbc(AesKey::Bits256, hmac);
+        let spi = Spi::try_from(0x1234_5678).unwrap();
+        let material = vec![3; suite.key_material_len()];
+        let mut sa = OutboundSa::new(Keys::new(suite, spi, true, &material).unwrap());
+        for payload_len in 0..40 {
+            let seq = sa.reserve(1, 40).unwrap().next().unwrap();
+            let packet = seal(&sa, seq, &vec![9; payload_len]);
+            let text = packet.len() - 8 - 16 - hmac.icv_len();
+            assert_eq!(text, (payload_len + 2).next_multiple_of(16));
+            assert_eq!(packet[..4], [0x12, 0x34, 0x56, 0x78]);
+        }
+    }
 }
 
 /// D45, RFC 4303 §3.3.3; RFC 4106 §3.1

@@ -2,15 +2,15 @@
 
 use secure_gre_esp::Exhausted;
 
-use crate::pair::{GRE, KINDS, Pair};
+use crate::pair::{GRE, Pair, kinds};
 
 /// RFC 4303 §3.3 and §3.4
 #[test]
 fn payloads_of_every_length_survive() {
     let octets: Vec<u8> = (0..=250).cycle().take(9000).collect();
-    for (suite, esn) in KINDS {
+    for (suite, esn) in kinds() {
         let mut pair = Pair::new(suite, esn);
-        for length in 0..=octets.len() {
+        for length in (0..300).chain(octets.len() - 40..=octets.len()) {
             let mut packet = pair.seal(GRE, &octets[..length]);
             assert_eq!(packet.len() % 4, 0, "D44: {suite}, {length}");
             let payload = pair.receive(&mut packet).unwrap();
@@ -23,7 +23,7 @@ fn payloads_of_every_length_survive() {
 /// D46, RFC 4303 §2.2.1
 #[test]
 fn with_esn_numbers_pass_2_32() {
-    for (suite, _) in KINDS.into_iter().filter(|&(_, esn)| esn) {
+    for (suite, _) in kinds().into_iter().filter(|&(_, esn)| esn) {
         let mut pair = Pair::new(suite, true);
         pair.skip(2);
         for subspace in 1..4 {
@@ -48,7 +48,7 @@ fn with_esn_numbers_pass_2_32() {
 /// D45, RFC 4303 §3.3.3
 #[test]
 fn without_esn_numbers_end_with_2_32_minus_1() {
-    for (suite, _) in KINDS.into_iter().filter(|&(_, esn)| !esn) {
+    for (suite, _) in kinds().into_iter().filter(|&(_, esn)| !esn) {
         let mut pair = Pair::new(suite, false);
         pair.skip(u32::MAX - 1);
         let mut last = pair.seal(GRE, b"last");

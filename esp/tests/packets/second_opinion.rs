@@ -5,7 +5,7 @@ use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use proptest::prelude::*;
 use secure_gre_esp::{Drop, Suite};
 
-use crate::pair::{GRE, KINDS, Pair, SPI, material};
+use crate::pair::{GRE, Pair, SPI, kinds, material};
 
 /// Salt, and the IV that is the counter.
 fn nonce(suite: Suite, seq: u64) -> [u8; 12] {
@@ -25,8 +25,16 @@ fn encrypt(suite: Suite, seq: u64, aad: &[u8], msg: &[u8]) -> Vec<u8> {
         Suite::Aes256Gcm16 => Aes256Gcm::new_from_slice(key)
             .unwrap()
             .encrypt(&nonce, input),
+        _ => unreachable!("{suite} is not among {:?}", judged()),
     }
     .unwrap()
+}
+
+/// What `ring` does in the crate and `aes-gcm` here.
+fn judged() -> Vec<(Suite, bool)> {
+    let mut kinds = kinds();
+    kinds.retain(|(suite, _)| matches!(suite, Suite::Aes128Gcm16 | Suite::Aes256Gcm16));
+    kinds
 }
 
 /// RFC 4303 §2 and RFC 4106 §3 to §6, written down once more.
@@ -58,7 +66,7 @@ proptest! {
     /// D44, D47, RFC 4106
     #[test]
     fn sealed_packets_agree(
-        kind in prop::sample::select(KINDS.to_vec()),
+        kind in prop::sample::select(judged()),
         skips in prop::collection::vec(any::<u32>(), 0..4),
         next_header: u8,
         payload in prop::collection::vec(any::<u8>(), 0..300),
@@ -78,7 +86,7 @@ proptest! {
     /// RFC 4303 §2.4: authentic packets of a peer that pads as it likes, rightly or wrongly.
     #[test]
     fn authentic_packets_open_if_their_padding_is_right(
-        kind in prop::sample::select(KINDS.to_vec()),
+        kind in prop::sample::select(judged()),
         payload in prop::collection::vec(any::<u8>(), 0..300),
         padding_len: u8,
         wrong in proptest::option::of(any::<prop::sample::Index>()),
@@ -101,7 +109,7 @@ proptest! {
     /// RFC 4303 §2.4: no authentic plaintext does harm.
     #[test]
     fn authentic_nonsense_is_dropped_or_delivered(
-        kind in prop::sample::select(KINDS.to_vec()),
+        kind in prop::sample::select(judged()),
         plaintext in prop::collection::vec(prop_oneof![0..6u8, any::<u8>()], 2..80),
     ) {
         let (suite, esn) = kind;
