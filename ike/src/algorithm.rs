@@ -2,12 +2,19 @@
 //!
 //! Numbers are IANA's (RFC 7296 §3.3.2 and the registry), keywords strongSwan's. What a peer sends
 //! is looked up by number; a number that is in no table stays a number and is never an index. What
-//! is done with the rows (proposals, key derivation, exchanges) is elsewhere.
+//! goes together with what is in [`cipher`]; what is done with the rows (proposals, key derivation,
+//! exchanges) is elsewhere.
+
+mod absent;
+mod cipher;
 
 use std::fmt;
 
 use ring::{aead, hmac};
 
+pub use self::absent::{Absent, absent};
+pub use self::cipher::{Cipher, Encryption};
+use crate::crypto::cbc::{self, NewCbc};
 use crate::crypto::kex::{self, Generate};
 
 /// Declares an enum and its rows. `ALL` holds the variants in table order, best first.
@@ -68,43 +75,115 @@ macro_rules! table {
 }
 
 table! {
-    /// ENCR, transform type 1. Every one is an AEAD (RFC 5282, RFC 4106): no INTEG goes with it.
-    Encryption: EncryptionRow
+    /// ENCR, transform type 1, of those that authenticate too (RFC 5282, RFC 4106, RFC 7634): no
+    /// INTEG goes with them.
+    Aead: AeadRow
     /// AES-GCM with a 256-bit key and a 16-octet ICV.
-    Aes256Gcm16 { id: 20, key_bits: 256, keyword: "aes256gcm16", aliases: &["aes256gcm128"], name: "AES_GCM_16-256", algorithm: &aead::AES_256_GCM }
+    Aes256Gcm16 { id: 20, key_bits: Some(256), key_octets: 32, keyword: "aes256gcm16", aliases: &["aes256gcm128"], name: "AES_GCM_16-256", provider: AeadProvider::Ring(&aead::AES_256_GCM) }
     /// AES-GCM with a 128-bit key and a 16-octet ICV.
-    Aes128Gcm16 { id: 20, key_bits: 128, keyword: "aes128gcm16", aliases: &["aes128gcm128"], name: "AES_GCM_16-128", algorithm: &aead::AES_128_GCM }
+    Aes128Gcm16 { id: 20, key_bits: Some(128), key_octets: 16, keyword: "aes128gcm16", aliases: &["aes128gcm128"], name: "AES_GCM_16-128", provider: AeadProvider::Ring(&aead::AES_128_GCM) }
+    /// ChaCha20-Poly1305, whose key has but one size.
+    ChaCha20Poly1305 { id: 28, key_bits: None, key_octets: 32, keyword: "chacha20poly1305", aliases: &[], name: "CHACHA20_POLY1305", provider: AeadProvider::Ring(&aead::CHACHA20_POLY1305) }
+    /// AES-GCM with a 192-bit key and a 16-octet ICV.
+    Aes192Gcm16 { id: 20, key_bits: Some(192), key_octets: 24, keyword: "aes192gcm16", aliases: &["aes192gcm128"], name: "AES_GCM_16-192", provider: AeadProvider::Gcm192 }
+}
+
+table! {
+    /// ENCR, transform type 1, of those that need an INTEG beside them (RFC 3602).
+    Cbc: CbcRow
+    /// AES-CBC with a 256-bit key.
+    Aes256 { id: 12, key_bits: 256, keyword: "aes256", aliases: &[], name: "AES_CBC-256", new: cbc::new::<aes::Aes256> }
+    /// AES-CBC with a 192-bit key.
+    Aes192 { id: 12, key_bits: 192, keyword: "aes192", aliases: &[], name: "AES_CBC-192", new: cbc::new::<aes::Aes192> }
+    /// AES-CBC with a 128-bit key.
+    Aes128 { id: 12, key_bits: 128, keyword: "aes128", aliases: &["aes"], name: "AES_CBC-128", new: cbc::new::<aes::Aes128> }
+}
+
+table! {
+    /// INTEG, transform type 3. Its keyword implies a PRF in proposals for IKE that name none.
+    Integrity: IntegrityRow
+    /// HMAC with SHA2-512, half of it (RFC 4868).
+    HmacSha512 { id: 14, keyword: "sha512", aliases: &["sha2_512"], name: "HMAC_SHA2_512_256", icv_octets: 32, prf: Prf::HmacSha512, weak: false }
+    /// HMAC with SHA2-384, half of it (RFC 4868).
+    HmacSha384 { id: 13, keyword: "sha384", aliases: &["sha2_384"], name: "HMAC_SHA2_384_192", icv_octets: 24, prf: Prf::HmacSha384, weak: false }
+    /// HMAC with SHA2-256, half of it (RFC 4868).
+    HmacSha256 { id: 12, keyword: "sha256", aliases: &["sha2_256"], name: "HMAC_SHA2_256_128", icv_octets: 16, prf: Prf::HmacSha256, weak: false }
+    /// HMAC with SHA-1, 96 bits of it (RFC 2404).
+    HmacSha1 { id: 2, keyword: "sha1", aliases: &["sha"], name: "HMAC_SHA1_96", icv_octets: 12, prf: Prf::HmacSha1, weak: true }
 }
 
 table! {
     /// PRF, transform type 2.
     Prf: PrfRow
     /// HMAC with SHA2-384 (RFC 4868).
-    HmacSha384 { id: 6, keyword: "prfsha384", aliases: &[], name: "PRF_HMAC_SHA2_384", octets: 48, algorithm: &hmac::HMAC_SHA384 }
+    HmacSha384 { id: 6, keyword: "prfsha384", aliases: &[], name: "PRF_HMAC_SHA2_384", octets: 48, algorithm: &hmac::HMAC_SHA384, weak: false }
     /// HMAC with SHA2-256 (RFC 4868).
-    HmacSha256 { id: 5, keyword: "prfsha256", aliases: &[], name: "PRF_HMAC_SHA2_256", octets: 32, algorithm: &hmac::HMAC_SHA256 }
+    HmacSha256 { id: 5, keyword: "prfsha256", aliases: &[], name: "PRF_HMAC_SHA2_256", octets: 32, algorithm: &hmac::HMAC_SHA256, weak: false }
     /// HMAC with SHA2-512 (RFC 4868).
-    HmacSha512 { id: 7, keyword: "prfsha512", aliases: &[], name: "PRF_HMAC_SHA2_512", octets: 64, algorithm: &hmac::HMAC_SHA512 }
+    HmacSha512 { id: 7, keyword: "prfsha512", aliases: &[], name: "PRF_HMAC_SHA2_512", octets: 64, algorithm: &hmac::HMAC_SHA512, weak: false }
+    /// HMAC with SHA-1 (RFC 2104).
+    HmacSha1 { id: 2, keyword: "prfsha1", aliases: &[], name: "PRF_HMAC_SHA1", octets: 20, algorithm: &hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, weak: true }
 }
 
 table! {
-    /// KE, transform type 4.
+    /// KE, transform type 4. Strengths are those of SP 800-57 Part 1, for MODP those of RFC 3526 §8.
     Group: GroupRow
     /// X25519 (RFC 8031).
-    Curve25519 { id: 31, keyword: "x25519", aliases: &["curve25519"], name: "CURVE_25519", public_octets: 32, strength_bits: 128, generate: kex::curve25519 }
+    Curve25519 { id: 31, keyword: "x25519", aliases: &["curve25519"], name: "CURVE_25519", public_octets: 32, strength_bits: 128, generate: kex::curve25519, weak: false }
     /// NIST P-256 (RFC 5903).
-    Ecp256 { id: 19, keyword: "ecp256", aliases: &[], name: "ECP_256", public_octets: 64, strength_bits: 128, generate: kex::ecp256 }
+    Ecp256 { id: 19, keyword: "ecp256", aliases: &[], name: "ECP_256", public_octets: 64, strength_bits: 128, generate: kex::ecp256, weak: false }
     /// NIST P-384 (RFC 5903).
-    Ecp384 { id: 20, keyword: "ecp384", aliases: &[], name: "ECP_384", public_octets: 96, strength_bits: 192, generate: kex::ecp384 }
+    Ecp384 { id: 20, keyword: "ecp384", aliases: &[], name: "ECP_384", public_octets: 96, strength_bits: 192, generate: kex::ecp384, weak: false }
+    /// NIST P-521 (RFC 5903).
+    Ecp521 { id: 21, keyword: "ecp521", aliases: &[], name: "ECP_521", public_octets: 132, strength_bits: 256, generate: kex::ecp521, weak: false }
+    /// Powers of 2 modulo a prime of 4096 bits (RFC 3526 §5).
+    Modp4096 { id: 16, keyword: "modp4096", aliases: &[], name: "MODP_4096", public_octets: 512, strength_bits: 150, generate: kex::modp4096, weak: false }
+    /// Powers of 2 modulo a prime of 3072 bits (RFC 3526 §4).
+    Modp3072 { id: 15, keyword: "modp3072", aliases: &[], name: "MODP_3072", public_octets: 384, strength_bits: 128, generate: kex::modp3072, weak: false }
+    /// Powers of 2 modulo a prime of 2048 bits (RFC 3526 §3).
+    Modp2048 { id: 14, keyword: "modp2048", aliases: &[], name: "MODP_2048", public_octets: 256, strength_bits: 112, generate: kex::modp2048, weak: false }
+    /// Powers of 2 modulo a prime of 1536 bits (RFC 3526 §2).
+    Modp1536 { id: 5, keyword: "modp1536", aliases: &[], name: "MODP_1536", public_octets: 192, strength_bits: 90, generate: kex::modp1536, weak: true }
+    /// Powers of 2 modulo a prime of 1024 bits (RFC 2409 §6.2).
+    Modp1024 { id: 2, keyword: "modp1024", aliases: &[], name: "MODP_1024", public_octets: 128, strength_bits: 80, generate: kex::modp1024, weak: true }
 }
 
-struct EncryptionRow {
+struct AeadRow {
+    id: u16,
+    key_bits: Option<u16>,
+    key_octets: usize,
+    keyword: &'static str,
+    aliases: &'static [&'static str],
+    name: &'static str,
+    provider: AeadProvider,
+}
+
+/// Who does the work of an AEAD.
+#[derive(Clone, Copy)]
+pub(crate) enum AeadProvider {
+    Ring(&'static aead::Algorithm),
+    /// `ring` has no AES with 192 bits.
+    Gcm192,
+}
+
+struct CbcRow {
     id: u16,
     key_bits: u16,
     keyword: &'static str,
     aliases: &'static [&'static str],
     name: &'static str,
-    algorithm: &'static aead::Algorithm,
+    new: NewCbc,
+}
+
+struct IntegrityRow {
+    id: u16,
+    keyword: &'static str,
+    aliases: &'static [&'static str],
+    name: &'static str,
+    icv_octets: usize,
+    /// The same HMAC, at its full length.
+    prf: Prf,
+    weak: bool,
 }
 
 struct PrfRow {
@@ -114,6 +193,7 @@ struct PrfRow {
     name: &'static str,
     octets: usize,
     algorithm: &'static hmac::Algorithm,
+    weak: bool,
 }
 
 struct GroupRow {
@@ -124,55 +204,88 @@ struct GroupRow {
     public_octets: usize,
     strength_bits: u16,
     generate: Generate,
+    weak: bool,
 }
 
-impl Encryption {
-    /// Octets of salt that follow the key in key material (RFC 4106 §8.1, RFC 5282 §7.1).
+/// For the kinds whose transforms have no attribute: the number says everything.
+macro_rules! numbered {
+    ($($kind:ident)+) => { $(
+        impl $kind {
+            /// The algorithm with this transform ID.
+            pub fn from_transform_id(id: u16) -> Option<Self> {
+                Self::ALL
+                    .iter()
+                    .copied()
+                    .find(|algorithm| algorithm.transform_id() == id)
+            }
+
+            /// Whether it is here only for peers that have nothing better (RFC 8247, RFC 8221): no
+            /// default list has it, and a file that names it gets a warning.
+            pub fn is_weak(self) -> bool {
+                self.row().weak
+            }
+        }
+    )+ };
+}
+
+numbered! { Integrity Prf Group }
+
+impl Aead {
+    /// Octets of salt that follow the key in key material (RFC 4106 §8.1, RFC 5282 §7.1,
+    /// RFC 7634 §2).
     pub const SALT_OCTETS: usize = 4;
+    /// Octets of the ICV.
+    pub const ICV_OCTETS: usize = 16;
 
-    /// The algorithm with this transform ID and Key Length attribute. AES without a Key Length is
-    /// no algorithm (RFC 7296 §3.3.5).
-    pub fn from_transform(id: u16, key_bits: Option<u16>) -> Option<Self> {
-        Self::ALL.iter().copied().find(|encryption| {
-            encryption.transform_id() == id && Some(encryption.key_bits()) == key_bits
-        })
-    }
-
-    /// The Key Length attribute (RFC 7296 §3.3.5).
-    pub fn key_bits(self) -> u16 {
+    /// The Key Length attribute, where its transform has one (RFC 7296 §3.3.5).
+    pub fn key_bits(self) -> Option<u16> {
         self.row().key_bits
     }
 
     /// Octets of key, without the salt.
     pub fn key_octets(self) -> usize {
-        self.aead().key_len()
+        self.row().key_octets
     }
 
-    /// Octets of key material for one direction: the key, then the salt.
-    pub fn key_material_octets(self) -> usize {
-        self.key_octets() + Self::SALT_OCTETS
+    pub(crate) fn provider(self) -> AeadProvider {
+        self.row().provider
+    }
+}
+
+impl Cbc {
+    /// The Key Length attribute (RFC 7296 §3.3.5).
+    pub fn key_bits(self) -> u16 {
+        self.row().key_bits
     }
 
-    /// Octets of the integrity check value.
+    /// Octets of key.
+    pub fn key_octets(self) -> usize {
+        usize::from(self.key_bits() / 8)
+    }
+
+    pub(crate) fn constructor(self) -> NewCbc {
+        self.row().new
+    }
+}
+
+impl Integrity {
+    /// Octets of key: as many as the hash puts out (RFC 4868 §2.1.1, RFC 2404 §3).
+    pub fn key_octets(self) -> usize {
+        self.prf().octets()
+    }
+
+    /// Octets of the ICV, to which the HMAC is cut.
     pub fn icv_octets(self) -> usize {
-        self.aead().tag_len()
+        self.row().icv_octets
     }
 
-    /// The implementation.
-    pub(crate) fn aead(self) -> &'static aead::Algorithm {
-        self.row().algorithm
+    /// The PRF of the same HMAC.
+    pub fn prf(self) -> Prf {
+        self.row().prf
     }
 }
 
 impl Prf {
-    /// The PRF with this transform ID.
-    pub fn from_transform_id(id: u16) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|prf| prf.transform_id() == id)
-    }
-
     /// Octets of output, which is also the preferred key size (RFC 4868 §2.1.2).
     pub fn octets(self) -> usize {
         self.row().octets
@@ -190,21 +303,14 @@ impl Prf {
     }
 }
 
+/// A group's transform ID is also the number in KE and INVALID_KE_PAYLOAD.
 impl Group {
-    /// The group with this transform ID, which is also the number in KE and INVALID_KE_PAYLOAD.
-    pub fn from_transform_id(id: u16) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|group| group.transform_id() == id)
-    }
-
     /// Octets of a public value on the wire.
     pub fn public_octets(self) -> usize {
         self.row().public_octets
     }
 
-    /// The security level that the group is held to have (RFC 8031 §1, SP 800-57).
+    /// The security level that the group is held to have.
     pub fn strength_bits(self) -> u16 {
         self.row().strength_bits
     }
@@ -215,197 +321,5 @@ impl Group {
     }
 }
 
-/// A keyword of strongSwan's that names no algorithm of the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absent {
-    /// Sound, but not built.
-    NotBuilt,
-    /// Too weak to be built, ever (RFC 8247, RFC 8221, RFC 9395).
-    Refused,
-}
-
-/// Why a keyword that is in no table is in none, if it is known at all.
-pub fn absent(keyword: &str) -> Option<Absent> {
-    if REFUSED.contains(&keyword) {
-        Some(Absent::Refused)
-    } else if NOT_BUILT.contains(&keyword) || is_additional_key_exchange(keyword) {
-        Some(Absent::NotBuilt)
-    } else {
-        None
-    }
-}
-
-/// strongSwan's notation for additional key exchanges (RFC 9370): `ke1_mlkem768` to `ke7_…`.
-fn is_additional_key_exchange(keyword: &str) -> bool {
-    let Some((number, group)) = keyword
-        .strip_prefix("ke")
-        .and_then(|rest| rest.split_once('_'))
-    else {
-        return false;
-    };
-    matches!(number, "1" | "2" | "3" | "4" | "5" | "6" | "7")
-        && (Group::from_keyword(group).is_some() || NOT_BUILT.contains(&group))
-}
-
-const NOT_BUILT: &[&str] = &[
-    // Encryption
-    "aes",
-    "aes128",
-    "aes192",
-    "aes256",
-    "aes128ctr",
-    "aes192ctr",
-    "aes256ctr",
-    "aes128ccm8",
-    "aes128ccm12",
-    "aes128ccm16",
-    "aes192ccm8",
-    "aes192ccm12",
-    "aes192ccm16",
-    "aes256ccm8",
-    "aes256ccm12",
-    "aes256ccm16",
-    "aes128gcm8",
-    "aes128gcm12",
-    "aes192gcm8",
-    "aes192gcm12",
-    "aes192gcm16",
-    "aes256gcm8",
-    "aes256gcm12",
-    "aes128gmac",
-    "aes192gmac",
-    "aes256gmac",
-    "camellia128",
-    "camellia192",
-    "camellia256",
-    "chacha20poly1305",
-    // Integrity
-    "sha",
-    "sha1",
-    "sha256",
-    "sha384",
-    "sha512",
-    "sha2_256",
-    "sha2_384",
-    "sha2_512",
-    "sha256_96",
-    "aesxcbc",
-    "aescmac",
-    // PRF
-    "prfsha1",
-    "prfaesxcbc",
-    "prfaescmac",
-    // Key exchange
-    "modp1024",
-    "modp1536",
-    "modp2048",
-    "modp3072",
-    "modp4096",
-    "modp6144",
-    "modp8192",
-    "ecp521",
-    "ecp224bp",
-    "ecp256bp",
-    "ecp384bp",
-    "ecp512bp",
-    "x448",
-    "curve448",
-    "mlkem512",
-    "mlkem768",
-    "mlkem1024",
-];
-
-const REFUSED: &[&str] = &[
-    "des",
-    "3des",
-    "blowfish",
-    "blowfish128",
-    "blowfish192",
-    "blowfish256",
-    "cast128",
-    "null",
-    "md5",
-    "md5_128",
-    "prfmd5",
-    "modp768",
-    "modp1024s160",
-    "modp2048s224",
-    "modp2048s256",
-    "ecp192",
-    "ecp224",
-];
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_agree_with_the_implementations() {
-        for encryption in Encryption::ALL {
-            assert_eq!(
-                encryption.key_octets() * 8,
-                usize::from(encryption.key_bits())
-            );
-            assert_eq!(encryption.icv_octets(), 16, "{encryption}");
-        }
-        for prf in Prf::ALL {
-            assert_eq!(
-                prf.octets(),
-                prf.hmac().digest_algorithm().output_len(),
-                "{prf}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_keyword_names_its_row_and_nothing_else() {
-        for &encryption in Encryption::ALL {
-            assert_eq!(
-                Encryption::from_keyword(encryption.keyword()),
-                Some(encryption)
-            );
-            assert_eq!(
-                Encryption::from_transform(encryption.transform_id(), Some(encryption.key_bits())),
-                Some(encryption)
-            );
-        }
-        for &prf in Prf::ALL {
-            assert_eq!(Prf::from_keyword(prf.keyword()), Some(prf));
-            assert_eq!(Prf::from_transform_id(prf.transform_id()), Some(prf));
-        }
-        for &group in Group::ALL {
-            assert_eq!(Group::from_keyword(group.keyword()), Some(group));
-            assert_eq!(Group::from_transform_id(group.transform_id()), Some(group));
-        }
-        assert_eq!(Group::from_keyword("curve25519"), Some(Group::Curve25519));
-    }
-
-    /// D15, RFC 7296 §3.3.5: AES has no default key length.
-    #[test]
-    fn aes_without_a_key_length_is_no_algorithm() {
-        assert_eq!(Encryption::from_transform(20, None), None);
-        assert_eq!(Encryption::from_transform(20, Some(192)), None);
-    }
-
-    /// SECURITY lesson 3: a group from the wire is a number until the table knows it.
-    #[test]
-    fn unknown_groups_stay_unknown() {
-        for id in (0..=u16::MAX).filter(|id| ![19, 20, 31].contains(id)) {
-            assert_eq!(Group::from_transform_id(id), None, "group {id}");
-        }
-    }
-
-    #[test]
-    fn absent_keywords_say_why() {
-        assert_eq!(absent("chacha20poly1305"), Some(Absent::NotBuilt));
-        assert_eq!(absent("ke1_mlkem768"), Some(Absent::NotBuilt));
-        assert_eq!(absent("ke1_x25519"), Some(Absent::NotBuilt));
-        assert_eq!(absent("3des"), Some(Absent::Refused));
-        assert_eq!(absent("aes256gcm17"), None);
-        for keyword in NOT_BUILT.iter().chain(REFUSED) {
-            assert_eq!(Encryption::from_keyword(keyword), None, "{keyword}");
-            assert_eq!(Prf::from_keyword(keyword), None, "{keyword}");
-            assert_eq!(Group::from_keyword(keyword), None, "{keyword}");
-        }
-    }
-}
+mod tests;

@@ -7,15 +7,18 @@ use crate::proposal::{EspSuite, IkeSuite};
 use crate::secret::Secret;
 use crate::wire::IkeSpi;
 
-/// The keys of an IKE SA. SK_ai and SK_ar do not exist: every cipher is an AEAD, for which their
-/// lengths are 0 (RFC 5282 §7.1).
+/// The keys of an IKE SA.
 #[derive(Debug)]
 pub(crate) struct IkeKeys {
     /// From which the keys of CHILD_SAs are derived.
     pub(crate) sk_d: Secret,
-    /// Key, then salt, of what the initiator sends.
+    /// Authenticates what the initiator sends; empty for an AEAD (RFC 5282 §7.1).
+    pub(crate) sk_ai: Secret,
+    /// Authenticates what the responder sends; empty for an AEAD.
+    pub(crate) sk_ar: Secret,
+    /// Encrypts what the initiator sends; an AEAD's ends with the salt.
     pub(crate) sk_ei: Secret,
-    /// Key, then salt, of what the responder sends.
+    /// Encrypts what the responder sends; an AEAD's ends with the salt.
     pub(crate) sk_er: Secret,
     /// For the initiator's AUTH.
     pub(crate) sk_pi: Secret,
@@ -60,11 +63,19 @@ impl IkeKeys {
         (spi_i, spi_r): (IkeSpi, IkeSpi),
     ) -> Self {
         let seed = [ni, nr, &spi_i.0.to_be_bytes(), &spi_r.0.to_be_bytes()];
-        let (e, p) = (suite.encryption.key_material_octets(), suite.prf.octets());
-        let [sk_d, sk_ei, sk_er, sk_pi, sk_pr] =
-            suite.prf.expand(skeyseed.expose(), &seed, [p, e, e, p, p]);
+        let (cipher, p) = (suite.cipher, suite.prf.octets());
+        let (a, e) = (
+            cipher.integrity_key_octets(),
+            cipher.encryption_key_octets(),
+        );
+        let [sk_d, sk_ai, sk_ar, sk_ei, sk_er, sk_pi, sk_pr] =
+            suite
+                .prf
+                .expand(skeyseed.expose(), &seed, [p, a, a, e, e, p, p]);
         Self {
             sk_d,
+            sk_ai,
+            sk_ar,
             sk_ei,
             sk_er,
             sk_pi,
@@ -72,12 +83,15 @@ impl IkeKeys {
         }
     }
 
-    /// SK_e of what we send, then of what the peer sends; `initiated`: we are the SA's initiator.
-    pub(crate) fn encryption(&self, initiated: bool) -> (&Secret, &Secret) {
+    /// The key material of what we send, then of what the peer sends: SK_e, then SK_a.
+    /// `initiated`: we are the SA's initiator.
+    pub(crate) fn directions(&self, initiated: bool) -> (Secret, Secret) {
+        let from_initiator = Secret::concat(&self.sk_ei, &self.sk_ai);
+        let from_responder = Secret::concat(&self.sk_er, &self.sk_ar);
         if initiated {
-            (&self.sk_ei, &self.sk_er)
+            (from_initiator, from_responder)
         } else {
-            (&self.sk_er, &self.sk_ei)
+            (from_responder, from_initiator)
         }
     }
 }
@@ -108,7 +122,7 @@ pub(crate) fn auth_value(
     )
 }
 
-/// KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) (RFC 7296 §2.17): first the key and salt of what the
+/// KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) (RFC 7296 §2.17): first the key material of what the
 /// initiator sends, then of what the responder sends. Initiator is who began the exchange that
 /// makes the pair, whoever began the IKE SA.
 ///
@@ -123,7 +137,7 @@ pub(crate) fn child_keymat(
     nr: &[u8],
 ) -> (Secret, Secret) {
     let seed = [g_ir.map_or(&[][..], Secret::expose), ni, nr];
-    let octets = suite.encryption.key_material_octets();
+    let octets = suite.cipher.key_material_octets();
     let [from_initiator, from_responder] = prf.expand(sk_d.expose(), &seed, [octets, octets]);
     (from_initiator, from_responder)
 }

@@ -1,23 +1,26 @@
 //! What we offer and accept for an IKE SA and for ESP, and what was agreed on.
 //!
-//! Proposals are written as in strongSwan's files (`aes256gcm16-prfsha256-x25519`) and go out as SA
+//! Proposals are written as in strongSwan's files (`aes256gcm16-prfsha256-x25519`,
+//! `aes256-sha256-modp2048`) and go out as SA
 //! payload proposals (RFC 7296 §3.3.1). Choosing from a peer's proposals is in
 //! [`select`](crate::select), the algorithms themselves are in [`algorithm`](crate::algorithm).
 
+mod ciphers;
 mod keyword;
 mod offer;
 
 use std::fmt;
 
+pub use self::ciphers::Ciphers;
 pub use self::keyword::{KeywordError, KeywordFault, Use};
 pub(crate) use self::offer::numbered;
 pub use self::offer::{esp_offer, esp_offer_with_groups, ike_offer, ike_rekey_offer};
-use crate::algorithm::{Encryption, Group, Prf};
+use crate::algorithm::{Cipher, Group, Integrity, Prf};
 
 /// One proposal for an IKE SA: of each list exactly one is agreed on. No list is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IkeProposal {
-    encryptions: Vec<Encryption>,
+    ciphers: Ciphers,
     prfs: Vec<Prf>,
     groups: Vec<Group>,
 }
@@ -28,9 +31,9 @@ impl IkeProposal {
         keyword::ike(text)
     }
 
-    /// The ciphers, best first.
-    pub fn encryptions(&self) -> &[Encryption] {
-        &self.encryptions
+    /// What encrypts and authenticates.
+    pub fn ciphers(&self) -> &Ciphers {
+        &self.ciphers
     }
 
     /// The PRFs, best first.
@@ -42,21 +45,50 @@ impl IkeProposal {
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
+
+    /// The keywords of its weak algorithms, for a warning (RFC 8247).
+    pub fn weak(&self) -> Vec<&'static str> {
+        weak(&self.ciphers, &self.prfs, &self.groups)
+    }
 }
 
-/// As it is written in a file.
+/// As it is written in a file: PRFs that the integrity algorithms imply are left out.
 impl fmt::Display for IkeProposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keywords = self.encryptions.iter().map(|e| e.keyword());
-        let keywords = keywords.chain(self.prfs.iter().map(|p| p.keyword()));
+        let named = if self.prfs == implied_prfs(&self.ciphers) {
+            &[]
+        } else {
+            self.prfs.as_slice()
+        };
+        let keywords = self.ciphers.keywords().into_iter();
+        let keywords = keywords.chain(named.iter().map(|p| p.keyword()));
         hyphenated(f, keywords.chain(self.groups.iter().map(|g| g.keyword())))
     }
+}
+
+/// The PRFs of a proposal for IKE that names none: those of its integrity algorithms.
+fn implied_prfs(ciphers: &Ciphers) -> Vec<Prf> {
+    let integrities = ciphers.integrities().iter();
+    integrities.map(|integrity| integrity.prf()).collect()
+}
+
+/// The keywords of those that only peers without anything better are to get.
+fn weak(ciphers: &Ciphers, prfs: &[Prf], groups: &[Group]) -> Vec<&'static str> {
+    let weak_integrities = ciphers.integrities().iter().filter(|i| i.is_weak());
+    let implied = implied_prfs(ciphers);
+    let weak_prfs = prfs.iter().filter(|p| p.is_weak() && !implied.contains(p));
+    let weak_groups = groups.iter().filter(|g| g.is_weak());
+    weak_integrities
+        .map(|i| i.keyword())
+        .chain(weak_prfs.map(|p| p.keyword()))
+        .chain(weak_groups.map(|g| g.keyword()))
+        .collect()
 }
 
 /// One proposal for ESP. The lists of ciphers and sequence numbers are never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EspProposal {
-    encryptions: Vec<Encryption>,
+    ciphers: Ciphers,
     groups: Vec<Group>,
     pfs_optional: bool,
     esn: Vec<Esn>,
@@ -69,9 +101,9 @@ impl EspProposal {
         keyword::esp(text, esn)
     }
 
-    /// The ciphers, best first.
-    pub fn encryptions(&self) -> &[Encryption] {
-        &self.encryptions
+    /// What encrypts and authenticates.
+    pub fn ciphers(&self) -> &Ciphers {
+        &self.ciphers
     }
 
     /// The groups for a fresh key exchange on rekey (PFS), best first; empty: none.
@@ -97,12 +129,17 @@ impl EspProposal {
     pub fn esn(&self) -> &[Esn] {
         &self.esn
     }
+
+    /// The keywords of its weak algorithms, for a warning (RFC 8221, RFC 8247).
+    pub fn weak(&self) -> Vec<&'static str> {
+        weak(&self.ciphers, &[], &self.groups)
+    }
 }
 
 /// As it is written in a file, with the sequence numbers always spelled out.
 impl fmt::Display for EspProposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keywords = self.encryptions.iter().map(|e| e.keyword());
+        let keywords = self.ciphers.keywords().into_iter();
         let keywords = keywords.chain(self.groups.iter().map(|g| g.keyword()));
         let keywords = keywords.chain(self.pfs_optional.then_some(keyword::NO_GROUP));
         hyphenated(f, keywords.chain(self.esn.iter().map(|e| e.keyword())))
@@ -167,29 +204,39 @@ impl EsnPolicy {
 }
 
 /// What we offer and accept for the IKE SA where a file has no list.
-pub fn default_ike() -> Vec<IkeProposal> {
-    vec![IkeProposal {
-        encryptions: vec![Encryption::Aes256Gcm16, Encryption::Aes128Gcm16],
-        prfs: vec![Prf::HmacSha384, Prf::HmacSha256],
-        groups: vec![Group::Curve25519, Group::Ecp256, Group::Ecp384],
-    }]
-}
+pub const DEFAULT_IKE: [&str; 2] = [
+    "aes256gcm16-aes128gcm16-prfsha384-prfsha256-x25519-ecp256-ecp384",
+    "aes256-sha384-sha256-ecp256-modp2048",
+];
 
 /// What we offer and accept for ESP where a file has no list.
-pub fn default_esp(esn: EsnPolicy) -> Vec<EspProposal> {
-    vec![EspProposal {
-        encryptions: vec![Encryption::Aes256Gcm16, Encryption::Aes128Gcm16],
-        groups: vec![Group::Curve25519, Group::Ecp256],
-        pfs_optional: true,
-        esn: esn.choices(),
-    }]
+pub const DEFAULT_ESP: [&str; 2] = [
+    "aes256gcm16-aes128gcm16-chacha20poly1305-x25519-ecp256-modp2048-modpnone",
+    "aes256-sha256-x25519-ecp256-modp2048-modpnone",
+];
+
+/// [`DEFAULT_IKE`], read.
+pub fn default_ike() -> Vec<IkeProposal> {
+    let proposals = DEFAULT_IKE.iter();
+    proposals
+        .filter_map(|text| IkeProposal::parse(text).ok())
+        .collect()
 }
 
-/// What an IKE SA was agreed to use. Displays as `aes256gcm16-prfsha256-x25519`.
+/// [`DEFAULT_ESP`], read.
+pub fn default_esp(esn: EsnPolicy) -> Vec<EspProposal> {
+    let proposals = DEFAULT_ESP.iter();
+    proposals
+        .filter_map(|text| EspProposal::parse(text, esn).ok())
+        .collect()
+}
+
+/// What an IKE SA was agreed to use. Displays as `aes256gcm16-prfsha256-x25519` or
+/// `aes256-sha256-modp2048`, as the proposal that offers this alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IkeSuite {
     /// Protects the messages.
-    pub encryption: Encryption,
+    pub cipher: Cipher,
     /// Derives keys and proves identities.
     pub prf: Prf,
     /// The key exchange.
@@ -198,27 +245,27 @@ pub struct IkeSuite {
 
 impl fmt::Display for IkeSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.encryption, self.prf, self.group)
+        let Self { cipher, prf, group } = self;
+        if cipher.integrity().map(Integrity::prf) == Some(*prf) {
+            write!(f, "{cipher}-{group}")
+        } else {
+            write!(f, "{cipher}-{prf}-{group}")
+        }
     }
 }
 
-/// What a CHILD_SA was agreed to use. Displays as `aes256gcm16` or `aes256gcm16-esn`.
+/// What a CHILD_SA was agreed to use. Displays as `aes256gcm16` or `aes256-sha256-esn`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EspSuite {
     /// Protects the packets.
-    pub encryption: Encryption,
+    pub cipher: Cipher,
     /// Whether sequence numbers are extended.
     pub esn: bool,
 }
 
 impl fmt::Display for EspSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}{}",
-            self.encryption,
-            if self.esn { "-esn" } else { "" }
-        )
+        write!(f, "{}{}", self.cipher, if self.esn { "-esn" } else { "" })
     }
 }
 

@@ -11,6 +11,11 @@ impl Secret {
         Self(Zeroizing::new(bytes))
     }
 
+    /// Both, one after the other.
+    pub fn concat(first: &Self, second: &Self) -> Self {
+        Self::new([first.expose(), second.expose()].concat())
+    }
+
     /// The bytes themselves. Callers hand them to a cipher or a PRF and keep no copy.
     pub fn expose(&self) -> &[u8] {
         &self.0

@@ -9,8 +9,8 @@
 //! (INVALID_KE_PAYLOAD). So the public value that came never makes the choice of a cipher or PRF
 //! another one, and never leads to a weaker group.
 
-use crate::algorithm::{Encryption, Group, Prf};
-use crate::proposal::{Esn, EspProposal, EspSuite, IkeProposal, IkeSuite, numbered};
+use crate::algorithm::{Aead, Cbc, Cipher, Encryption, Group, Integrity, Prf};
+use crate::proposal::{Ciphers, Esn, EspProposal, EspSuite, IkeProposal, IkeSuite, numbered};
 use crate::wire::{EspSpi, IkeSpi, Proposal, ProtocolId, Transform, TransformType};
 
 /// What a responder answers in IKE_SA_INIT: the chosen proposal, cut down to one transform of each
@@ -21,7 +21,7 @@ pub(crate) fn choose_ike(
     offered: &[Proposal],
     ke: u16,
 ) -> Option<(Proposal, IkeSuite)> {
-    choose_ike_as(&IKE_OFFERED, ours, offered, ke)
+    choose_ike_as(&IKE, ours, offered, ke)
 }
 
 /// The same for the rekeying of an IKE SA: the answer has `spi`, ours of the new one. Also the
@@ -34,7 +34,7 @@ pub(crate) fn choose_ike_rekey(
 ) -> Option<(Proposal, IkeSuite, IkeSpi)> {
     let form = Form {
         spi_octets: 8,
-        ..IKE_OFFERED
+        ..IKE
     };
     let (mut chosen, suite) = choose_ike_as(&form, ours, offered, ke)?;
     let peers = ike_spi(&chosen).ok().filter(|spi| *spi != IkeSpi::NONE)?;
@@ -52,16 +52,12 @@ fn choose_ike_as(
     pairs(ours, offered).find_map(|(ours, offered)| {
         let theirs = Menu::read(offered, form).ok()?;
         let suite = IkeSuite {
-            encryption: first_common(ours.encryptions(), &theirs.encryptions)?,
+            cipher: common_cipher(ours.ciphers(), &theirs)?,
             prf: first_common(ours.prfs(), &theirs.prfs)?,
             group: common_group(ours.groups(), &theirs.groups, ke)?,
         };
-        let transforms = vec![
-            Transform::from(suite.encryption),
-            Transform::from(suite.prf),
-            Transform::from(suite.group),
-        ];
-        Some((cut_down(offered, transforms, offered.spi.clone()), suite))
+        let others = [Transform::from(suite.prf), Transform::from(suite.group)];
+        Some((cut_down(offered, suite.cipher, &others, offered.spi.clone()), suite))
     })
 }
 
@@ -93,18 +89,17 @@ pub(crate) fn choose_esp(
     pfs: Pfs,
 ) -> Option<(Proposal, EspChoice)> {
     pairs(ours, offered).find_map(|(ours, offered)| {
-        let theirs = Menu::read(offered, &ESP_OFFERED).ok()?;
+        let theirs = Menu::read(offered, &ESP).ok()?;
         let outbound = esp_spi(offered).ok().filter(|spi| !spi.is_reserved())?;
-        let encryption = first_common(ours.encryptions(), &theirs.encryptions)?;
+        let cipher = common_cipher(ours.ciphers(), &theirs)?;
         let their_esn = theirs.esn.as_deref().unwrap_or(&[Esn::No]);
         let esn = first_common(ours.esn(), their_esn)?;
         let (group, group_transform) = choose_pfs(ours, &theirs, pfs)?;
-        let mut transforms = vec![Transform::from(encryption)];
-        transforms.extend(group_transform);
-        transforms.extend(theirs.esn.as_ref().map(|_| Transform::from(esn)));
-        let chosen = cut_down(offered, transforms, inbound.0.to_be_bytes().to_vec());
+        let esn_transform = theirs.esn.as_ref().map(|_| Transform::from(esn));
+        let others: Vec<_> = group_transform.into_iter().chain(esn_transform).collect();
+        let chosen = cut_down(offered, cipher, &others, inbound.0.to_be_bytes().to_vec());
         let esn = esn == Esn::Yes;
-        let suite = EspSuite { encryption, esn };
+        let suite = EspSuite { cipher, esn };
         let choice = EspChoice {
             suite,
             outbound,
@@ -168,7 +163,7 @@ pub(crate) fn verify_ike(
     ours: &[IkeProposal],
     answer: &[Proposal],
 ) -> Result<IkeSuite, AnswerError> {
-    verify_ike_as(&IKE_ANSWERED, ours, answer)
+    verify_ike_as(&IKE, ours, answer)
 }
 
 /// The same for the rekeying of an IKE SA, with the peer's SPI of the new one. Whether that is a
@@ -179,7 +174,7 @@ pub(crate) fn verify_ike_rekey(
 ) -> Result<(IkeSuite, IkeSpi), AnswerError> {
     let form = Form {
         spi_octets: 8,
-        ..IKE_ANSWERED
+        ..IKE
     };
     let suite = verify_ike_as(&form, ours, answer)?;
     let (answer, _) = answered(ours, answer)?;
@@ -194,12 +189,7 @@ fn verify_ike_as(
     let (answer, ours) = answered(ours, answer)?;
     let theirs = Menu::read(answer, form)?;
     Ok(IkeSuite {
-        encryption: only(
-            answer,
-            TransformType::ENCR,
-            &theirs.encryptions,
-            ours.encryptions(),
-        )?,
+        cipher: only_cipher(answer, &theirs, ours.ciphers())?,
         prf: only(answer, TransformType::PRF, &theirs.prfs, ours.prfs())?,
         group: only(answer, TransformType::KE, &theirs.groups, ours.groups())?,
     })
@@ -214,19 +204,14 @@ pub(crate) fn verify_esp(
 ) -> Result<EspChoice, AnswerError> {
     let (answer, ours) = answered(ours, answer)?;
     let form = match pfs {
-        Pfs::Impossible => &ESP_ANSWERED,
-        Pfs::Possible(_) => &ESP_ANSWERED_WITH_KE,
+        Pfs::Impossible => &ESP_WITHOUT_KE,
+        Pfs::Possible(_) => &ESP,
     };
     let theirs = Menu::read(answer, form)?;
-    let encryption = only(
-        answer,
-        TransformType::ENCR,
-        &theirs.encryptions,
-        ours.encryptions(),
-    )?;
+    let cipher = only_cipher(answer, &theirs, ours.ciphers())?;
     let their_esn = theirs.esn.as_deref().unwrap_or_default();
     let esn = only(answer, TransformType::ESN, their_esn, ours.esn())? == Esn::Yes;
-    let suite = EspSuite { encryption, esn };
+    let suite = EspSuite { cipher, esn };
     let group = match pfs {
         Pfs::Impossible => None,
         // A peer without the key exchange may leave the type out, or say that there is none.
@@ -256,6 +241,36 @@ fn answered<'a, T>(
     let same_number = numbered(ours).find(|(number, _)| *number == answer.number);
     let (_, ours) = same_number.ok_or(AnswerError::Number(answer.number))?;
     Ok((answer, ours))
+}
+
+/// The cipher of an answer: an AEAD without any integrity algorithm, since we offer none with it,
+/// or another with one.
+fn only_cipher(answer: &Proposal, theirs: &Menu, ours: &Ciphers) -> Result<Cipher, AnswerError> {
+    let encryption = only(
+        answer,
+        TransformType::ENCR,
+        &theirs.encryptions,
+        &ours.encryptions(),
+    )?;
+    match encryption {
+        Encryption::Aead(aead) => {
+            let mut transforms = answer.transforms.iter();
+            match transforms.find(|transform| transform.kind == TransformType::INTEG) {
+                Some(integrity) => Err(AnswerError::NotOffered(*integrity)),
+                None => Ok(Cipher::Aead(aead)),
+            }
+        }
+        Encryption::Cbc(cbc) => {
+            let integrities = &theirs.integrities;
+            let integrity = only(
+                answer,
+                TransformType::INTEG,
+                integrities,
+                ours.integrities(),
+            )?;
+            Ok(Cipher::CbcHmac(cbc, integrity))
+        }
+    }
 }
 
 /// The only transform of a type in an answer; it has to be one of ours.
@@ -296,43 +311,37 @@ struct Form {
     kinds: &'static [TransformType],
 }
 
-const IKE_OFFERED: Form = Form {
+const IKE: Form = Form {
+    protocol: ProtocolId::IKE,
+    spi_octets: 0,
     kinds: &[
         TransformType::ENCR,
         TransformType::PRF,
         TransformType::INTEG,
         TransformType::KE,
     ],
-    ..IKE_ANSWERED
 };
 
-/// No INTEG, since we offer none with an AEAD.
-const IKE_ANSWERED: Form = Form {
-    protocol: ProtocolId::IKE,
-    spi_octets: 0,
-    kinds: &[TransformType::ENCR, TransformType::PRF, TransformType::KE],
-};
-
-const ESP_OFFERED: Form = Form {
+/// In answers to CREATE_CHILD_SA, and in all offers: some peers write KE in IKE_AUTH (D38).
+const ESP: Form = Form {
     kinds: &[
         TransformType::ENCR,
         TransformType::INTEG,
         TransformType::KE,
         TransformType::ESN,
     ],
-    ..ESP_ANSWERED
+    ..ESP_WITHOUT_KE
 };
 
-/// Neither INTEG nor KE, since in IKE_AUTH we offer none.
-const ESP_ANSWERED: Form = Form {
+/// In answers to IKE_AUTH, where we offer no KE.
+const ESP_WITHOUT_KE: Form = Form {
     protocol: ProtocolId::ESP,
     spi_octets: 4,
-    kinds: &[TransformType::ENCR, TransformType::ESN],
-};
-
-const ESP_ANSWERED_WITH_KE: Form = Form {
-    kinds: &[TransformType::ENCR, TransformType::KE, TransformType::ESN],
-    ..ESP_ANSWERED
+    kinds: &[
+        TransformType::ENCR,
+        TransformType::INTEG,
+        TransformType::ESN,
+    ],
 };
 
 /// What we know of the algorithms in a peer's proposal, in its order. Others are left out: unknown
@@ -341,6 +350,10 @@ const ESP_ANSWERED_WITH_KE: Form = Form {
 #[derive(Default)]
 struct Menu {
     encryptions: Vec<Encryption>,
+    integrities: Vec<Integrity>,
+    /// Whether the proposal can do without an integrity algorithm: none is in it, or NONE is. Only
+    /// then it suits an AEAD (D15, RFC 7296 §3.3).
+    integrity_is_optional: bool,
     prfs: Vec<Prf>,
     groups: Vec<Group>,
     no_group: NoGroup,
@@ -362,8 +375,7 @@ enum NoGroup {
 
 impl Menu {
     /// A type of transform that does not belong there makes the proposal unacceptable (D16, RFC
-    /// 7296 §3.3.6), and so does an integrity algorithm that is not optional, since an AEAD has none
-    /// (D15, RFC 7296 §3.3).
+    /// 7296 §3.3.6).
     fn read(proposal: &Proposal, form: &Form) -> Result<Self, AnswerError> {
         if proposal.protocol != form.protocol {
             return Err(AnswerError::Protocol(proposal.protocol));
@@ -371,11 +383,15 @@ impl Menu {
         if proposal.spi.len() != form.spi_octets {
             return Err(AnswerError::SpiLength(proposal.spi.len()));
         }
-        let no_integrity = proposal.transforms.contains(&NO_INTEGRITY);
-        let mut menu = Self::default();
+        let transforms = proposal.transforms.iter();
+        let mut integrities = transforms.filter(|t| t.kind == TransformType::INTEG);
+        let mut menu = Self {
+            integrity_is_optional: integrities.next().is_none()
+                || proposal.transforms.contains(&NO_INTEGRITY),
+            ..Self::default()
+        };
         for transform in &proposal.transforms {
-            let kind = transform.kind;
-            if !form.kinds.contains(&kind) || kind == TransformType::INTEG && !no_integrity {
+            if !form.kinds.contains(&transform.kind) {
                 return Err(AnswerError::NotOffered(*transform));
             }
             menu.add(transform);
@@ -403,6 +419,9 @@ impl Menu {
                 self.encryptions
                     .extend(Encryption::from_transform(id, key_bits));
             }
+            TransformType::INTEG => self
+                .integrities
+                .extend(id_of_plain.and_then(Integrity::from_transform_id)),
             TransformType::PRF => self
                 .prfs
                 .extend(id_of_plain.and_then(Prf::from_transform_id)),
@@ -424,20 +443,41 @@ const NO_INTEGRITY: Transform = Transform::new(TransformType::INTEG, 0);
 /// "No key exchange" (RFC 7296 §3.3.2).
 pub(crate) const NO_GROUP: Transform = Transform::new(TransformType::KE, 0);
 
-/// The offered proposal cut down to these transforms: all that were chosen, and NONE of the
-/// integrity algorithms where there are any, so that there is one of each type.
-fn cut_down(offered: &Proposal, mut transforms: Vec<Transform>, spi: Vec<u8>) -> Proposal {
-    transforms.extend(
-        offered
-            .transforms
-            .contains(&NO_INTEGRITY)
-            .then_some(NO_INTEGRITY),
-    );
+/// The offered proposal cut down to what was chosen: the cipher's transforms and these others. NONE
+/// of the integrity algorithms stays beside an AEAD where it was offered, so that there is one of
+/// each type.
+fn cut_down(offered: &Proposal, cipher: Cipher, others: &[Transform], spi: Vec<u8>) -> Proposal {
+    let none = offered.transforms.contains(&NO_INTEGRITY);
+    let integrity = match cipher.integrity() {
+        Some(integrity) => Some(Transform::from(integrity)),
+        None => none.then_some(NO_INTEGRITY),
+    };
+    let mut transforms = vec![Transform::from(cipher.encryption())];
+    transforms.extend_from_slice(others);
+    transforms.extend(integrity);
     Proposal {
         number: offered.number,
         protocol: offered.protocol,
         spi,
         transforms,
+    }
+}
+
+/// The best cipher of ours that the peer's proposal has, with the best integrity algorithm where it
+/// needs one.
+fn common_cipher(ours: &Ciphers, theirs: &Menu) -> Option<Cipher> {
+    match ours {
+        Ciphers::Aead(aeads) if theirs.integrity_is_optional => {
+            let has = |aead: &Aead| theirs.encryptions.contains(&Encryption::Aead(*aead));
+            aeads.iter().copied().find(has).map(Cipher::Aead)
+        }
+        Ciphers::Aead(_) => None,
+        Ciphers::CbcHmac { cbcs, integrities } => {
+            let has = |cbc: &Cbc| theirs.encryptions.contains(&Encryption::Cbc(*cbc));
+            let cbc = cbcs.iter().copied().find(has)?;
+            let integrity = first_common(integrities, &theirs.integrities)?;
+            Some(Cipher::CbcHmac(cbc, integrity))
+        }
     }
 }
 

@@ -5,10 +5,10 @@
 
 mod support;
 
-use secure_gre_ike::algorithm::{Encryption, Group, Prf};
+use secure_gre_ike::algorithm::{Cipher, Group, Prf};
 use secure_gre_ike::config::RemoteId;
 use secure_gre_ike::identity::Identity;
-use secure_gre_ike::proposal::EsnPolicy;
+use secure_gre_ike::proposal::{DEFAULT_ESP, DEFAULT_IKE, EsnPolicy};
 use secure_gre_ike::wire::{NotifyType, Payload};
 use secure_gre_sim::Sim;
 use support::bench::Bench;
@@ -31,21 +31,28 @@ fn two_round_trips_make_a_working_pair() {
 /// The table of algorithms is what both ends agree on by name, whoever calls.
 #[test]
 fn every_ike_suite() {
-    for encryption in Encryption::ALL {
-        for prf in Prf::ALL {
-            for group in Group::ALL {
-                let text: &str = format!("{encryption}-{prf}-{group}").leak();
-                let setup = Setup {
-                    ike: vec![text],
-                    ..Setup::default()
-                };
-                let sim = handshake(setup.clone(), setup);
-                let details = sim.node(A).details.as_ref().unwrap();
-                assert_eq!(details.suite.to_string(), text);
-                assert!(details.initiated);
-                assert!(!sim.node(B).details.as_ref().unwrap().initiated);
-            }
-        }
+    let mut texts = vec!["aes256-sha512-sha1-prfsha384-modp2048-ecp256".to_owned()];
+    for cipher in Cipher::all() {
+        texts.push(match cipher.integrity() {
+            None => format!("{cipher}-prfsha256-x25519"),
+            Some(_) => format!("{cipher}-x25519"),
+        });
+    }
+    let prfs = Prf::ALL.iter();
+    texts.extend(prfs.map(|prf| format!("aes256gcm16-{prf}-x25519")));
+    let groups = Group::ALL.iter();
+    texts.extend(groups.map(|group| format!("aes256gcm16-prfsha256-{group}")));
+    for text in texts {
+        let setup = Setup {
+            ike: vec![text.clone().leak()],
+            ..Setup::default()
+        };
+        let sim = handshake(setup.clone(), setup);
+        let details = sim.node(A).details.as_ref().unwrap();
+        let first_of_each = text.replace("-sha1", "").replace("-ecp256", "");
+        assert!([text, first_of_each].contains(&details.suite.to_string()));
+        assert!(details.initiated);
+        assert!(!sim.node(B).details.as_ref().unwrap().initiated);
     }
 }
 
@@ -53,7 +60,7 @@ fn every_ike_suite() {
 #[test]
 fn every_esp_suite_and_esn() {
     use EsnPolicy::{Never, Prefer, Require};
-    for encryption in Encryption::ALL {
+    for cipher in Cipher::all() {
         for (ours, peers, agreed) in [
             (Prefer, Prefer, true),
             (Require, Prefer, true),
@@ -63,12 +70,12 @@ fn every_esp_suite_and_esn() {
         ] {
             let with = |esn| Setup {
                 esn,
-                esp: vec![encryption.keyword()],
+                esp: vec![cipher.to_string().leak()],
                 ..Setup::default()
             };
             let sim = handshake(with(ours), with(peers));
             let (_, keys) = sim.node(A).outbound.last().unwrap();
-            assert_eq!(keys.suite.encryption, *encryption);
+            assert_eq!(keys.suite.cipher, cipher);
             assert_eq!(keys.suite.esn, agreed, "{ours:?} with {peers:?}");
         }
     }
@@ -128,6 +135,48 @@ fn proposals_meet_in_the_middle() {
     };
     handshake(a.clone(), b.clone());
     handshake(b, a);
+}
+
+/// D15: a peer without AEADs, or without anything else, finds what it has in a list of both kinds.
+#[test]
+fn each_kind_of_cipher_is_found_in_the_default_list() {
+    for (ike, esp, agreed) in [
+        (
+            "aes128gcm16-prfsha256-ecp384",
+            "aes128gcm16",
+            "aes128gcm16-prfsha256-ecp384",
+        ),
+        (
+            "aes256-sha256-modp2048",
+            "aes256-sha256",
+            "aes256-sha256-modp2048",
+        ),
+        (
+            "aes192-aes256-sha1-sha384-ecp256",
+            "chacha20poly1305",
+            "aes256-sha384-ecp256",
+        ),
+    ] {
+        let defaults = Setup {
+            ike: DEFAULT_IKE.to_vec(),
+            esp: DEFAULT_ESP.to_vec(),
+            ..Setup::default()
+        };
+        let peer = Setup {
+            ike: vec![ike],
+            esp: vec![esp],
+            ..Setup::default()
+        };
+        for sim in [
+            handshake(defaults.clone(), peer.clone()),
+            handshake(peer, defaults),
+        ] {
+            let details = sim.node(A).details.as_ref().unwrap();
+            assert_eq!(details.suite.to_string(), agreed);
+            let (_, keys) = sim.node(A).outbound.last().unwrap();
+            assert_eq!(keys.suite.cipher.to_string(), esp);
+        }
+    }
 }
 
 fn says_initial_contact(payloads: &[Payload]) -> bool {

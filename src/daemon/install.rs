@@ -2,7 +2,7 @@
 //! side learns and the other does not know fails to compile.
 
 use secure_gre_esp as esp;
-use secure_gre_ike::algorithm::Encryption;
+use secure_gre_ike::algorithm::{Aead, Cbc, Cipher, Integrity};
 use secure_gre_ike::event::{ChildKeys, EspSpi};
 
 /// Keys that make no SA. Negotiation rules out every cause; it would be a fault of ours.
@@ -39,17 +39,60 @@ fn esp_keys(keys: &ChildKeys) -> Result<esp::Keys, InstallError> {
     let spi = spi(keys.spi)?;
     let material = keys.key_material.expose();
     Ok(esp::Keys::new(
-        suite(keys.suite.encryption),
+        suite(keys.suite.cipher),
         spi,
         keys.suite.esn,
         material,
     )?)
 }
 
-/// The ESP cipher of a transform (RFC 4106).
-pub(super) const fn suite(encryption: Encryption) -> esp::Suite {
-    match encryption {
-        Encryption::Aes128Gcm16 => esp::Suite::Aes128Gcm16,
-        Encryption::Aes256Gcm16 => esp::Suite::Aes256Gcm16,
+/// The ESP suite of what was agreed on.
+pub(super) const fn suite(cipher: Cipher) -> esp::Suite {
+    match cipher {
+        Cipher::Aead(Aead::Aes128Gcm16) => esp::Suite::Aes128Gcm16,
+        Cipher::Aead(Aead::Aes192Gcm16) => esp::Suite::Aes192Gcm16,
+        Cipher::Aead(Aead::Aes256Gcm16) => esp::Suite::Aes256Gcm16,
+        Cipher::Aead(Aead::ChaCha20Poly1305) => esp::Suite::ChaCha20Poly1305,
+        Cipher::CbcHmac(cbc, integrity) => esp::Suite::AesCbc(key(cbc), hmac(integrity)),
+    }
+}
+
+const fn key(cbc: Cbc) -> esp::AesKey {
+    match cbc {
+        Cbc::Aes128 => esp::AesKey::Bits128,
+        Cbc::Aes192 => esp::AesKey::Bits192,
+        Cbc::Aes256 => esp::AesKey::Bits256,
+    }
+}
+
+const fn hmac(integrity: Integrity) -> esp::Hmac {
+    match integrity {
+        Integrity::HmacSha1 => esp::Hmac::Sha1_96,
+        Integrity::HmacSha256 => esp::Hmac::Sha256_128,
+        Integrity::HmacSha384 => esp::Hmac::Sha384_192,
+        Integrity::HmacSha512 => esp::Hmac::Sha512_256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D17, D48: both crates take the same key material and write the same name for a suite.
+    #[test]
+    fn ike_and_esp_agree_on_every_suite() {
+        for cipher in Cipher::all() {
+            let suite = suite(cipher);
+            assert_eq!(suite.to_string(), cipher.to_string());
+            assert_eq!(
+                suite.key_material_len(),
+                cipher.key_material_octets(),
+                "{suite}"
+            );
+            if let Some(integrity) = cipher.integrity() {
+                assert_eq!(suite.overhead().icv, integrity.icv_octets(), "{suite}");
+            }
+        }
+        assert_eq!(Cipher::all().count(), esp::Suite::all().count());
     }
 }

@@ -45,8 +45,9 @@ pub(crate) fn envelope(config: &config::Peer, overhead: Overhead) -> Envelope {
     let suites = config
         .esp_proposals
         .iter()
-        .flat_map(|proposal| proposal.encryptions());
-    let overheads = suites.map(|encryption| install::suite(*encryption).overhead());
+        .flat_map(|proposal| proposal.ciphers().all());
+    let overheads = suites.map(|cipher| install::suite(cipher).overhead());
+    // Also what needs whole blocks of 16 has the longer IV.
     let widest = overheads.max_by_key(|overhead| overhead.header + overhead.icv);
     let esp = widest.unwrap_or(esp::Suite::Aes256Gcm16.overhead());
     Envelope {

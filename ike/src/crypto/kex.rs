@@ -1,13 +1,19 @@
-//! Key exchange: Diffie-Hellman over X25519 (RFC 7748, RFC 8031) and the NIST curves (RFC 5903).
+//! Key exchange: Diffie-Hellman over X25519 (RFC 7748, RFC 8031), the NIST curves (RFC 5903) and
+//! modulo primes (RFC 3526, in `modp`).
 //!
 //! A [`KeyExchange`] is one ephemeral private key; agreeing consumes it. Which group is used, and
 //! whether the KE payload's group is the chosen one, is decided elsewhere.
+
+mod ecp521;
+mod modp;
 
 use rand_core::CryptoRng;
 use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey};
 use ring::rand::SystemRandom;
 use x25519_dalek::{EphemeralSecret, PublicKey};
 
+pub(crate) use self::ecp521::ecp521;
+pub(crate) use self::modp::{modp1024, modp1536, modp2048, modp3072, modp4096};
 use crate::algorithm::Group;
 use crate::secret::Secret;
 
@@ -41,13 +47,16 @@ pub enum KexError {
     /// A point of small order: the shared secret is all zero (RFC 8031 §5).
     #[error("a public value of small order in {0}")]
     SmallOrder(Group),
+    /// 0, 1, p − 1 or more (RFC 6989 §2.1).
+    #[error("a public value out of range in {0}")]
+    OutOfRange(Group),
 }
 
 /// How a group's row in the table makes a private key.
 pub(crate) type Generate = fn(&mut dyn CryptoRng) -> Box<dyn KeyExchange>;
 
 impl Group {
-    /// A new private key. X25519 draws it from `rng`; for the NIST curves `ring` takes only its own
+    /// A new private key, drawn from `rng`; but for P-256 and P-384 `ring` takes only its own
     /// randomness, so what follows from such a key cannot be replayed from a seed.
     ///
     /// # Panics

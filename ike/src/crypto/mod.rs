@@ -1,5 +1,7 @@
 //! Primitives behind the rows of [`algorithm`](crate::algorithm).
 
+mod aead;
+pub(crate) mod cbc;
 pub mod cipher;
 pub mod kex;
 pub mod prf;

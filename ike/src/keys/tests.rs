@@ -3,21 +3,21 @@
 use serde_json::Value;
 
 use super::*;
-use crate::algorithm::{Encryption, Group};
+use crate::algorithm::{Aead, Cbc, Cipher, Group, Integrity};
 use crate::tests::{hex, vectors};
 
 fn handshakes() -> Vec<Value> {
     let handshakes = vectors(include_str!("../../tests/vectors/ike-key-derivation.json"));
-    let is_gcm = |case: &Value| case["cipher"] == "gcm";
-    let handshakes: Vec<Value> = handshakes.into_iter().filter(is_gcm).collect();
     assert_eq!(handshakes.len(), 2);
     handshakes
 }
 
+const AES_256_GCM: Cipher = Cipher::Aead(Aead::Aes256Gcm16);
+
 fn suite(case: &Value) -> IkeSuite {
     let group = case["group"].as_u64().unwrap().try_into().unwrap();
     IkeSuite {
-        encryption: Encryption::Aes256Gcm16,
+        cipher: AES_256_GCM,
         prf: Prf::HmacSha256,
         group: Group::from_transform_id(group).unwrap(),
     }
@@ -111,7 +111,7 @@ fn a_prefix_of_an_auth_value_is_not_equal_to_it() {
 fn keys_of_the_first_child() {
     for case in handshakes() {
         let suite = EspSuite {
-            encryption: Encryption::Aes256Gcm16,
+            cipher: AES_256_GCM,
             esn: false,
         };
         let sk_d = secret(&case["keys"]["d"]);
@@ -131,7 +131,7 @@ fn keys_of_the_first_child() {
 #[test]
 fn a_fresh_key_exchange_comes_first_in_the_seed() {
     let suite = EspSuite {
-        encryption: Encryption::Aes128Gcm16,
+        cipher: Cipher::Aead(Aead::Aes128Gcm16),
         esn: true,
     };
     let (sk_d, g_ir) = (Secret::new(vec![1; 48]), Secret::new(vec![2; 32]));
@@ -148,30 +148,67 @@ fn a_fresh_key_exchange_comes_first_in_the_seed() {
     assert_eq!(keymat, (from_initiator, from_responder));
 }
 
-/// D17: each combination has the sizes of its table rows.
+/// D17, RFC 7296 §2.14: SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr in this order, each as long as
+/// the tables say; an AEAD's SK_a is empty (RFC 5282 §7.1).
 #[test]
-fn sizes_of_every_suite() {
-    for &encryption in Encryption::ALL {
+fn order_and_sizes_of_every_suite() {
+    for cipher in Cipher::all() {
         for &prf in Prf::ALL {
             let suite = IkeSuite {
-                encryption,
+                cipher,
                 prf,
                 group: Group::Curve25519,
             };
             let (i, r) = (IkeSpi(1), IkeSpi(2));
-            let keys = IkeKeys::derive(suite, &Secret::new(vec![7; 32]), &[8; 32], &[9; 32], i, r);
-            let sizes = [
+            let g_ir = Secret::new(vec![7; 32]);
+            let keys = IkeKeys::derive(suite, &g_ir, &[8; 32], &[9; 32], i, r);
+            let in_order = [
                 &keys.sk_d,
+                &keys.sk_ai,
+                &keys.sk_ar,
                 &keys.sk_ei,
                 &keys.sk_er,
                 &keys.sk_pi,
                 &keys.sk_pr,
             ]
-            .map(|key| key.expose().len());
-            let (p, e) = (prf.octets(), usize::from(encryption.key_bits()) / 8 + 4);
-            assert_eq!(sizes, [p, e, e, p, p]);
-            assert_eq!(keys.encryption(true), (&keys.sk_ei, &keys.sk_er));
-            assert_eq!(keys.encryption(false), (&keys.sk_er, &keys.sk_ei));
+            .map(Secret::expose);
+            let (p, a, e) = (
+                prf.octets(),
+                cipher.integrity_key_octets(),
+                cipher.encryption_key_octets(),
+            );
+            assert_eq!(in_order.map(<[u8]>::len), [p, a, a, e, e, p, p]);
+
+            let skeyseed = prf.compute(&[[8; 32], [9; 32]].concat(), &[&[7; 32]]);
+            let seed = [
+                &[8; 32][..],
+                &[9; 32],
+                &1u64.to_be_bytes(),
+                &2u64.to_be_bytes(),
+            ];
+            let [stream] = prf.expand(skeyseed.expose(), &seed, [3 * p + 2 * a + 2 * e]);
+            assert_eq!(in_order.concat(), stream.expose());
+
+            let ours = Secret::concat(&keys.sk_ei, &keys.sk_ai);
+            let theirs = Secret::concat(&keys.sk_er, &keys.sk_ar);
+            let both = (ours, theirs);
+            assert_eq!(keys.directions(true), both);
+            assert_eq!(keys.directions(false), (both.1, both.0));
         }
     }
+}
+
+/// RFC 7296 §2.17: per direction the encryption key, then the integrity key.
+#[test]
+fn keys_of_a_child_with_an_integrity_algorithm() {
+    let suite = EspSuite {
+        cipher: Cipher::CbcHmac(Cbc::Aes128, Integrity::HmacSha256),
+        esn: true,
+    };
+    let sk_d = Secret::new(vec![1; 32]);
+    let keymat = child_keymat(suite, Prf::HmacSha256, &sk_d, None, &[3; 32], &[4; 32]);
+    let seed = [[3; 32], [4; 32]].concat();
+    let [whole] = Prf::HmacSha256.expand(&[1; 32], &[&seed], [2 * (16 + 32)]);
+    assert_eq!(Secret::concat(&keymat.0, &keymat.1), whole);
+    assert_eq!(keymat.0.expose().len(), 48);
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::{Esn, EsnPolicy, EspProposal, IkeProposal};
-use crate::algorithm::{self, Absent, Encryption, Group, Prf};
+use super::ciphers::{Reading, add};
+use super::{Esn, EsnPolicy, EspProposal, IkeProposal, implied_prfs};
+use crate::algorithm::{self, Absent, Aead, Encryption, Group, Integrity, Prf};
 
 /// The keyword that makes PFS optional: the "group" NONE beside others.
 pub(super) const NO_GROUP: &str = "modpnone";
@@ -55,8 +56,14 @@ pub enum KeywordFault {
     Misplaced,
     /// Was there before.
     Repeated,
+    /// An AEAD beside a cipher that is none.
+    MixedCiphers,
+    /// An integrity algorithm beside an AEAD, or the other way round.
+    IntegrityBesideAead,
     /// No cipher in the whole proposal.
     NoEncryption,
+    /// No integrity algorithm beside ciphers that need one.
+    NoIntegrity,
     /// No PRF in a proposal for IKE.
     NoPrf,
     /// No group in a proposal for IKE.
@@ -79,7 +86,16 @@ impl fmt::Display for KeywordError {
                 write!(f, "`{token}` has no place in a proposal for {wanted}")
             }
             KeywordFault::Repeated => write!(f, "`{token}` names an algorithm a second time"),
+            KeywordFault::MixedCiphers => write!(
+                f,
+                "`{token}` does not go into one proposal with the ciphers before it"
+            ),
+            KeywordFault::IntegrityBesideAead => write!(
+                f,
+                "`{token}` is beside an AEAD and an integrity algorithm, which exclude each other"
+            ),
             KeywordFault::NoEncryption => write!(f, "`{token}` has no cipher"),
+            KeywordFault::NoIntegrity => write!(f, "`{token}` has no integrity algorithm"),
             KeywordFault::NoPrf => write!(f, "`{token}` has no PRF"),
             KeywordFault::NoGroup => write!(f, "`{token}` has no group for the key exchange"),
         }
@@ -91,7 +107,24 @@ impl KeywordError {
     pub fn help(&self) -> String {
         match self.fault {
             KeywordFault::Unknown(Some(nearest)) => format!("did you mean `{nearest}`?"),
-            KeywordFault::NoEncryption => format!("add `{}`", Encryption::Aes256Gcm16),
+            KeywordFault::NoEncryption => format!("add `{}`", Aead::Aes256Gcm16),
+            KeywordFault::NoIntegrity => {
+                format!(
+                    "AES-CBC does not authenticate: add `{}`",
+                    Integrity::HmacSha256
+                )
+            }
+            KeywordFault::MixedCiphers => "make a proposal of its own of it: AEADs in one, \
+                                           AES-CBC with its integrity algorithms in another"
+                .to_owned(),
+            KeywordFault::IntegrityBesideAead => match self.wanted {
+                Use::Ike => "an AEAD authenticates by itself, but for a PRF write for example \
+                             `prfsha256`"
+                    .to_owned(),
+                Use::Esp => {
+                    "an AEAD authenticates by itself: remove the integrity algorithm".to_owned()
+                }
+            },
             KeywordFault::NoPrf => format!(
                 "AES-GCM proposals for IKE name their PRF: add `{}`",
                 Prf::HmacSha256
@@ -107,57 +140,61 @@ impl KeywordError {
 }
 
 pub(super) fn ike(text: &str) -> Result<IkeProposal, KeywordError> {
-    let mut proposal = IkeProposal {
-        encryptions: vec![],
-        prfs: vec![],
-        groups: vec![],
-    };
+    let mut ciphers = Reading::default();
+    let mut prfs = vec![];
+    let mut groups = vec![];
     each_token(text, Use::Ike, |keyword| match keyword {
-        Keyword::Encryption(encryption) => add(&mut proposal.encryptions, encryption),
-        Keyword::Prf(prf) => add(&mut proposal.prfs, prf),
-        Keyword::Group(group) => add(&mut proposal.groups, group),
+        Keyword::Encryption(encryption) => ciphers.encryption(encryption),
+        Keyword::Integrity(integrity) => ciphers.integrity(integrity),
+        Keyword::Prf(prf) => add(&mut prfs, prf),
+        Keyword::Group(group) => add(&mut groups, group),
         Keyword::NoGroup | Keyword::Esn(_) => Err(KeywordFault::Misplaced),
     })?;
-    let missing = [
-        (proposal.encryptions.is_empty(), KeywordFault::NoEncryption),
-        (proposal.prfs.is_empty(), KeywordFault::NoPrf),
-        (proposal.groups.is_empty(), KeywordFault::NoGroup),
-    ];
-    match missing.into_iter().find(|(is_missing, _)| *is_missing) {
-        Some((_, fault)) => Err(KeywordError::about_all_of(text, Use::Ike, fault)),
-        None => Ok(proposal),
+    let about_all = |fault| KeywordError::about_all_of(text, Use::Ike, fault);
+    let ciphers = ciphers.finish().map_err(about_all)?;
+    if prfs.is_empty() {
+        prfs = implied_prfs(&ciphers);
     }
+    if prfs.is_empty() {
+        return Err(about_all(KeywordFault::NoPrf));
+    }
+    if groups.is_empty() {
+        return Err(about_all(KeywordFault::NoGroup));
+    }
+    Ok(IkeProposal {
+        ciphers,
+        prfs,
+        groups,
+    })
 }
 
 pub(super) fn esp(text: &str, policy: EsnPolicy) -> Result<EspProposal, KeywordError> {
-    let mut proposal = EspProposal {
-        encryptions: vec![],
-        groups: vec![],
-        pfs_optional: false,
-        esn: vec![],
-    };
+    let mut ciphers = Reading::default();
+    let mut groups = vec![];
+    let mut pfs_optional = false;
+    let mut esn = vec![];
     each_token(text, Use::Esp, |keyword| match keyword {
-        Keyword::Encryption(encryption) => add(&mut proposal.encryptions, encryption),
-        Keyword::Group(group) => add(&mut proposal.groups, group),
-        Keyword::Esn(esn) => add(&mut proposal.esn, esn),
-        Keyword::NoGroup if proposal.pfs_optional => Err(KeywordFault::Repeated),
+        Keyword::Encryption(encryption) => ciphers.encryption(encryption),
+        Keyword::Integrity(integrity) => ciphers.integrity(integrity),
+        Keyword::Group(group) => add(&mut groups, group),
+        Keyword::Esn(size) => add(&mut esn, size),
+        Keyword::NoGroup if pfs_optional => Err(KeywordFault::Repeated),
         Keyword::NoGroup => {
-            proposal.pfs_optional = true;
+            pfs_optional = true;
             Ok(())
         }
         Keyword::Prf(_) => Err(KeywordFault::Misplaced),
     })?;
-    if proposal.encryptions.is_empty() {
-        return Err(KeywordError::about_all_of(
-            text,
-            Use::Esp,
-            KeywordFault::NoEncryption,
-        ));
+    let about_all = |fault| KeywordError::about_all_of(text, Use::Esp, fault);
+    if esn.is_empty() {
+        esn = policy.choices();
     }
-    if proposal.esn.is_empty() {
-        proposal.esn = policy.choices();
-    }
-    Ok(proposal)
+    Ok(EspProposal {
+        ciphers: ciphers.finish().map_err(about_all)?,
+        groups,
+        pfs_optional,
+        esn,
+    })
 }
 
 impl KeywordError {
@@ -173,6 +210,7 @@ impl KeywordError {
 
 enum Keyword {
     Encryption(Encryption),
+    Integrity(Integrity),
     Prf(Prf),
     Group(Group),
     NoGroup,
@@ -182,6 +220,7 @@ enum Keyword {
 impl Keyword {
     fn from_token(token: &str, wanted: Use) -> Result<Self, KeywordFault> {
         let encryption = || Encryption::from_keyword(token).map(Self::Encryption);
+        let integrity = || Integrity::from_keyword(token).map(Self::Integrity);
         let prf = || Prf::from_keyword(token).map(Self::Prf);
         let group = || Group::from_keyword(token).map(Self::Group);
         let none = || (token == NO_GROUP).then_some(Self::NoGroup);
@@ -191,6 +230,7 @@ impl Keyword {
                 .find(|esn| esn.keyword() == token)
         };
         encryption()
+            .or_else(integrity)
             .or_else(prf)
             .or_else(group)
             .or_else(none)
@@ -226,30 +266,21 @@ fn each_token(
     Ok(())
 }
 
-fn add<T: PartialEq>(list: &mut Vec<T>, item: T) -> Result<(), KeywordFault> {
-    if list.contains(&item) {
-        return Err(KeywordFault::Repeated);
-    }
-    list.push(item);
-    Ok(())
-}
-
-/// Every keyword that a proposal of this kind may hold.
+/// Every keyword that a proposal of this kind may hold, but the weak ones: those are for who knows
+/// them.
 fn built(wanted: Use) -> Vec<&'static str> {
-    let encryptions = Encryption::ALL.iter().map(|e| e.keyword());
-    let groups = Group::ALL.iter().map(|g| g.keyword());
+    let sound_integrities = Integrity::ALL.iter().filter(|i| !i.is_weak());
+    let ciphers = Encryption::all().map(Encryption::keyword);
+    let ciphers = ciphers.chain(sound_integrities.map(|i| i.keyword()));
+    let sound_prfs = Prf::ALL.iter().filter(|p| !p.is_weak());
+    let prfs = sound_prfs.map(|p| p.keyword());
+    let sound_groups = Group::ALL.iter().filter(|g| !g.is_weak());
+    let groups = sound_groups.map(|g| g.keyword());
     match wanted {
-        Use::Ike => encryptions
-            .chain(Prf::ALL.iter().map(|p| p.keyword()))
-            .chain(groups)
-            .collect(),
+        Use::Ike => ciphers.chain(prfs).chain(groups).collect(),
         Use::Esp => {
             let esn = [Esn::Yes, Esn::No].into_iter().map(Esn::keyword);
-            encryptions
-                .chain(groups)
-                .chain([NO_GROUP])
-                .chain(esn)
-                .collect()
+            ciphers.chain(groups).chain([NO_GROUP]).chain(esn).collect()
         }
     }
 }

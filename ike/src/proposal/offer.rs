@@ -1,7 +1,7 @@
 //! Our proposals as they go out in an SA payload (RFC 7296 §3.3), numbered from 1.
 
 use super::{Esn, EspProposal, IkeProposal};
-use crate::algorithm::{Encryption, Group, Prf};
+use crate::algorithm::{Encryption, Group, Integrity, Prf};
 use crate::select::NO_GROUP;
 use crate::wire::{EspSpi, IkeSpi, Proposal, ProtocolId, Transform, TransformType};
 
@@ -55,35 +55,43 @@ pub(crate) fn numbered<T>(proposals: &[T]) -> impl Iterator<Item = (u8, &T)> {
 
 impl IkeProposal {
     fn to_wire(&self, number: u8) -> Proposal {
-        let encryptions = self.encryptions.iter().copied().map(Transform::from);
+        let ciphers = Vec::from(&self.ciphers).into_iter();
         let prfs = self.prfs.iter().copied().map(Transform::from);
         let groups = self.groups.iter().copied().map(Transform::from);
         Proposal {
             number,
             protocol: ProtocolId::IKE,
             spi: Vec::new(),
-            transforms: encryptions.chain(prfs).chain(groups).collect(),
+            transforms: ciphers.chain(prfs).chain(groups).collect(),
         }
     }
 }
 
 impl EspProposal {
     fn to_wire(&self, number: u8, inbound: EspSpi) -> Proposal {
-        let encryptions = self.encryptions.iter().copied().map(Transform::from);
+        let ciphers = Vec::from(&self.ciphers).into_iter();
         let esn = self.esn.iter().copied().map(Transform::from);
         Proposal {
             number,
             protocol: ProtocolId::ESP,
             spi: inbound.0.to_be_bytes().to_vec(),
-            transforms: encryptions.chain(esn).collect(),
+            transforms: ciphers.chain(esn).collect(),
         }
     }
 }
 
 impl From<Encryption> for Transform {
     fn from(encryption: Encryption) -> Self {
-        let id = encryption.transform_id();
-        Self::with_key_bits(TransformType::ENCR, id, encryption.key_bits())
+        Self {
+            key_bits: encryption.key_bits(),
+            ..Self::new(TransformType::ENCR, encryption.transform_id())
+        }
+    }
+}
+
+impl From<Integrity> for Transform {
+    fn from(integrity: Integrity) -> Self {
+        Self::new(TransformType::INTEG, integrity.transform_id())
     }
 }
 

@@ -43,8 +43,8 @@ pub(crate) struct Agreed {
 impl Agreed {
     /// The protection of the messages that follow.
     pub(crate) fn protection(&self, initiated: bool) -> Protection {
-        let (ours, peers) = self.keys.encryption(initiated);
-        Protection::new(self.suite.encryption, ours, peers)
+        let (ours, peers) = self.keys.directions(initiated);
+        Protection::new(self.suite.cipher, &ours, &peers)
     }
 
     /// The lower of the two nonces: decides which of two crossing SAs stays (RFC 7296 §2.8.1).

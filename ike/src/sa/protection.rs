@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::outgoing::Outgoing;
 use super::reassembly::{Reassembly, Whole};
 use super::{Context, Core};
-use crate::algorithm::Encryption;
+use crate::algorithm::Cipher;
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 use crate::error::Drop;
 use crate::event::{Deadline, Timer};
@@ -55,10 +55,10 @@ impl Unopened {
 
 impl Protection {
     /// Of key material for what we seal, then for what the peer does.
-    pub(crate) fn new(encryption: Encryption, ours: &Secret, peers: &Secret) -> Self {
+    pub(crate) fn new(cipher: Cipher, ours: &Secret, peers: &Secret) -> Self {
         Self {
-            sealing: SealingCipher::new(encryption, ours),
-            opening: OpeningCipher::new(encryption, peers),
+            sealing: SealingCipher::new(cipher, ours),
+            opening: OpeningCipher::new(cipher, peers),
             datagram_octets: limits::DATAGRAM_OCTETS,
             requests: Reassembly::default(),
             responses: Reassembly::default(),

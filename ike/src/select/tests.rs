@@ -85,12 +85,16 @@ fn offers() {
             for_ike(2, &[AES128, SHA256, ECP256]),
         ]
     );
-    let ours = esp("aes256gcm16-x25519-modpnone,aes128gcm16-noesn");
+    let ours = ike("aes256-sha256-prfsha384-modp2048");
+    let transforms = [AES_CBC, HMAC_SHA256, SHA384, MODP2048];
+    assert_eq!(ike_offer(&ours), [for_ike(1, &transforms)]);
+    let ours = esp("aes256gcm16-x25519-modpnone,aes128gcm16-noesn,aes256-sha256-esn");
     assert_eq!(
         esp_offer(&ours, OUTBOUND),
         [
             for_esp(1, &[AES256, LONG, SHORT]),
-            for_esp(2, &[AES128, SHORT])
+            for_esp(2, &[AES128, SHORT]),
+            for_esp(3, &[AES_CBC, HMAC_SHA256, LONG]),
         ]
     );
 }
@@ -98,8 +102,11 @@ fn offers() {
 /// What we call an algorithm is what a peer's proposal reads as.
 #[test]
 fn names_are_those_of_the_wire() {
-    for &encryption in Encryption::ALL {
+    for encryption in Encryption::all() {
         assert_eq!(Transform::from(encryption).to_string(), encryption.name());
+    }
+    for &integrity in Integrity::ALL {
+        assert_eq!(Transform::from(integrity).to_string(), integrity.name());
     }
     for &prf in Prf::ALL {
         assert_eq!(Transform::from(prf).to_string(), prf.name());
@@ -215,9 +222,10 @@ fn odd_proposals_for_ike() {
             &[Transform::new(ENCR, 20), SHA256, X25519],
         ),
         (
-            "AES-192",
-            &[Transform::with_key_bits(ENCR, 20, 192), SHA256, X25519],
+            "AES of an odd size",
+            &[Transform::with_key_bits(ENCR, 20, 160), SHA256, X25519],
         ),
+        ("AES-CBC without INTEG", &[AES_CBC, SHA256, X25519]),
         (
             "a PRF with a key length",
             &[AES256, Transform::with_key_bits(PRF, 5, 256), X25519],
@@ -328,6 +336,15 @@ fn odd_proposals_for_esp() {
         choose("aes256gcm16", for_esp(1, &[AES256, Transform::new(ESN, 2)])),
         None
     );
+
+    let cbc = for_esp(1, &[AES_CBC, HMAC_SHA256, NO_INTEG, SHORT]);
+    assert_eq!(
+        choose("aes256-sha256", cbc),
+        suite(&[AES_CBC, SHORT, HMAC_SHA256], "aes256-sha256"),
+        "the algorithm, not NONE"
+    );
+    let without = for_esp(1, &[AES_CBC, NO_INTEG, SHORT]);
+    assert_eq!(choose("aes256-sha256", without), None);
 
     for (what, transforms) in [
         ("INTEG beside an AEAD", vec![AES256, HMAC_SHA256, SHORT]),
@@ -473,6 +490,54 @@ fn odd_answers_for_esp() {
     }
 }
 
+/// D15, D16: AES-CBC comes with exactly one integrity algorithm, and an AEAD with none.
+#[test]
+fn odd_answers_for_aes_cbc() {
+    let ours = ike("aes256-sha256-sha1-x25519,aes256gcm16-prfsha256-x25519");
+    let verify = |number, transforms: &[Transform]| {
+        verify_ike(&ours, &[for_ike(number, transforms)]).map(|suite| suite.to_string())
+    };
+    let good = [AES_CBC, HMAC_SHA256, SHA256, X25519];
+    assert_eq!(verify(1, &good), Ok("aes256-sha256-x25519".to_owned()));
+    let sha1 = Transform::new(INTEG, 2);
+    let sha384 = Transform::new(INTEG, 13);
+    for (number, transforms, error) in [
+        (
+            1,
+            vec![AES_CBC, SHA256, X25519],
+            AnswerError::Missing(INTEG),
+        ),
+        (
+            1,
+            vec![AES_CBC, NO_INTEG, SHA256, X25519],
+            AnswerError::NotOffered(NO_INTEG),
+        ),
+        (
+            1,
+            vec![AES_CBC, sha384, SHA256, X25519],
+            AnswerError::NotOffered(sha384),
+        ),
+        (
+            1,
+            [&good[..], &[sha1]].concat(),
+            AnswerError::Several(INTEG),
+        ),
+        (
+            1,
+            vec![AES256, SHA256, X25519],
+            AnswerError::NotOffered(AES256),
+        ),
+        (2, good.to_vec(), AnswerError::NotOffered(AES_CBC)),
+        (
+            2,
+            vec![AES256, NO_INTEG, SHA256, X25519],
+            AnswerError::NotOffered(NO_INTEG),
+        ),
+    ] {
+        assert_eq!(verify(number, &transforms), Err(error), "{transforms:?}");
+    }
+}
+
 #[test]
 fn errors_name_what_is_wrong() {
     for (error, text) in [
@@ -496,12 +561,21 @@ fn there_is_no_256th_proposal() {
     assert!(offered.iter().map(|proposal| proposal.number).eq(1..=255));
 }
 
+fn any_ciphers() -> impl Strategy<Value = Vec<&'static str>> {
+    let some = |all: &[&'static str]| prop::sample::subsequence(all.to_vec(), 1..=all.len());
+    let aeads = some(&["aes256gcm16", "aes128gcm16", "chacha20poly1305"]).prop_shuffle();
+    let cbcs = some(&["aes256", "aes128"]).prop_shuffle();
+    let integrities = some(&["sha256", "sha384", "sha1"]).prop_shuffle();
+    let pairs = (cbcs, integrities).prop_map(|(cbcs, integrities)| [cbcs, integrities].concat());
+    prop_oneof![aeads, pairs]
+}
+
 fn any_ike() -> impl Strategy<Value = Vec<IkeProposal>> {
     let some = |all: &[&'static str]| prop::sample::subsequence(all.to_vec(), 1..=all.len());
     let proposal = (
-        some(&["aes256gcm16", "aes128gcm16"]).prop_shuffle(),
+        any_ciphers(),
         some(&["prfsha256", "prfsha384", "prfsha512"]).prop_shuffle(),
-        some(&["x25519", "ecp256", "ecp384"]).prop_shuffle(),
+        some(&["x25519", "ecp256", "ecp384", "modp2048"]).prop_shuffle(),
     );
     let proposal = proposal.prop_map(|(encryptions, prfs, groups)| {
         IkeProposal::parse(&[encryptions, prfs, groups].concat().join("-")).unwrap()
@@ -511,8 +585,7 @@ fn any_ike() -> impl Strategy<Value = Vec<IkeProposal>> {
 
 fn any_esp() -> impl Strategy<Value = Vec<EspProposal>> {
     let some = |all: &[&'static str]| prop::sample::subsequence(all.to_vec(), 1..=all.len());
-    let encryptions = some(&["aes256gcm16", "aes128gcm16"]).prop_shuffle();
-    let proposal = (encryptions, some(&["esn", "noesn"])).prop_map(|(encryptions, esn)| {
+    let proposal = (any_ciphers(), some(&["esn", "noesn"])).prop_map(|(encryptions, esn)| {
         EspProposal::parse(&[encryptions, esn].concat().join("-"), EsnPolicy::Prefer).unwrap()
     });
     prop::collection::vec(proposal, 1..4)
@@ -528,7 +601,7 @@ proptest! {
     ) {
         let has = |proposals: &[IkeProposal], suite: IkeSuite| {
             proposals.iter().any(|proposal| {
-                proposal.encryptions().contains(&suite.encryption)
+                proposal.ciphers().all().contains(&suite.cipher)
                     && proposal.prfs().contains(&suite.prf)
                     && proposal.groups().contains(&suite.group)
             })
@@ -539,9 +612,9 @@ proptest! {
                 prop_assert_eq!(verify_ike(&theirs, &[answer]), Ok(suite));
             }
             None => {
-                let all = Encryption::ALL.iter().flat_map(|&encryption| {
+                let all = Cipher::all().flat_map(|cipher| {
                     Prf::ALL.iter().flat_map(move |&prf| {
-                        Group::ALL.iter().map(move |&group| IkeSuite { encryption, prf, group })
+                        Group::ALL.iter().map(move |&group| IkeSuite { cipher, prf, group })
                     })
                 });
                 for suite in all {
@@ -563,7 +636,7 @@ proptest! {
         prop_assert_eq!((verified.suite, verified.outbound), (suite, INBOUND));
         let esn = if suite.esn { Esn::Yes } else { Esn::No };
         let is_ours = ours.iter().any(|proposal| {
-            proposal.encryptions().contains(&suite.encryption) && proposal.esn().contains(&esn)
+            proposal.ciphers().all().contains(&suite.cipher) && proposal.esn().contains(&esn)
         });
         prop_assert!(is_ours);
     }

@@ -1,4 +1,4 @@
-//! The Encrypted payload, SK (RFC 7296 §3.14, RFC 5282), and its piecewise form, SKF (RFC 7383
+//! The Encrypted payload, SK (RFC 7296 §3.14), and its piecewise form, SKF (RFC 7383
 //! §2.5): what is around the cipher. The body is IV, ciphertext and ICV, in SKF after the numbers of
 //! the fragment; the plaintext is payloads or a part of them, padding and Pad Length.
 
@@ -13,8 +13,6 @@ use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 const GENERIC_HEADER_OCTETS: usize = 4;
 /// Octets of Fragment Number and Total Fragments.
 const PLACE_OCTETS: usize = 4;
-/// An AEAD needs no padding, but its length is always there (D20).
-const PAD_LENGTH: [u8; 1] = [0];
 
 /// Where a fragment belongs in its message (RFC 7383 §2.5): 1 ≤ number ≤ total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,9 +94,10 @@ pub(super) fn seal_within(
         .collect()
 }
 
-/// Octets of a message with an SK or SKF payload of so much plaintext.
+/// Octets of a message with an SK or SKF payload of so much plaintext, to which padding and Pad
+/// Length are added.
 fn message_octets(plaintext: usize, place: usize, cipher: &SealingCipher) -> usize {
-    let sealed = cipher.sealed_octets(plaintext + PAD_LENGTH.len());
+    let sealed = cipher.sealed_octets(plaintext + cipher.padding_octets(plaintext) + 1);
     HEADER_OCTETS + GENERIC_HEADER_OCTETS + place + sealed
 }
 
@@ -116,7 +115,7 @@ fn seal_part(
         Some(_) => (PayloadType::ENCRYPTED_FRAGMENT, PLACE_OCTETS),
     };
     let payload_octets = message_octets(plaintext.len(), place_octets, cipher) - HEADER_OCTETS;
-    plaintext.extend_from_slice(&PAD_LENGTH);
+    pad(&mut plaintext, cipher);
 
     let mut writer = Writer::default();
     header.write(&mut writer, kind, payload_octets);
@@ -130,6 +129,15 @@ fn seal_part(
     let mut message = writer.into_octets();
     cipher.seal(&mut message, plaintext);
     message
+}
+
+/// Appends padding, whose content is the sender's choice, and Pad Length, which is there without
+/// padding too (D20).
+fn pad(plaintext: &mut Vec<u8>, cipher: &SealingCipher) {
+    let padding = cipher.padding_octets(plaintext.len());
+    plaintext.resize(plaintext.len() + padding, 0);
+    // Less than a block.
+    plaintext.push(u8::try_from(padding).unwrap_or_default());
 }
 
 /// The payloads' octets, or a fragment's part of them. `protected` is IV, ciphertext and ICV,

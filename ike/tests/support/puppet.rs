@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
-use secure_gre_ike::algorithm::{Encryption, Group, Prf};
+use secure_gre_ike::algorithm::{Aead, Cipher, Group, Prf};
 use secure_gre_ike::crypto::cipher::{OpeningCipher, SealingCipher};
 use secure_gre_ike::crypto::kex::KeyExchange;
 use secure_gre_ike::event::EspSpi;
@@ -21,7 +21,7 @@ use secure_gre_ike::wire::{
 use super::{A, B, Setup};
 
 const PRF: Prf = Prf::HmacSha256;
-const ENCRYPTION: Encryption = Encryption::Aes256Gcm16;
+const CIPHER: Cipher = Cipher::Aead(Aead::Aes256Gcm16);
 /// What the puppet receives on.
 pub(crate) const INBOUND: EspSpi = EspSpi(0xc0ff_ee00);
 
@@ -195,8 +195,8 @@ impl Session {
         Self {
             initiated,
             spis,
-            sealing: SealingCipher::new(ENCRYPTION, &ours),
-            opening: OpeningCipher::new(ENCRYPTION, &theirs),
+            sealing: SealingCipher::new(CIPHER, &ours),
+            opening: OpeningCipher::new(CIPHER, &theirs),
             sk_d,
             sk_p,
             peer_sk_p,
@@ -232,8 +232,8 @@ impl Session {
         Self {
             initiated,
             spis,
-            sealing: SealingCipher::new(ENCRYPTION, &ours),
-            opening: OpeningCipher::new(ENCRYPTION, &theirs),
+            sealing: SealingCipher::new(CIPHER, &ours),
+            opening: OpeningCipher::new(CIPHER, &theirs),
             sk_d,
             ..self
         }

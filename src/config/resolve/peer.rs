@@ -211,7 +211,9 @@ pub(super) fn ike_proposals(
     typed: Option<&Spanned<Vec<Text>>>,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<IkeProposal> {
-    proposals("peer.ike.proposals", typed, findings, IkeProposal::parse).unwrap_or_else(default_ike)
+    let name = "peer.ike.proposals";
+    proposals(name, typed, findings, IkeProposal::parse, IkeProposal::weak)
+        .unwrap_or_else(default_ike)
 }
 
 pub(super) fn esp_proposals(keys: &EspKeys, findings: &mut Vec<Diagnostic>) -> Vec<EspProposal> {
@@ -232,6 +234,7 @@ pub(super) fn esp_proposals(keys: &EspKeys, findings: &mut Vec<Diagnostic>) -> V
         keys.proposals.as_ref(),
         findings,
         |text| EspProposal::parse(text, esn),
+        EspProposal::weak,
     )
     .unwrap_or_else(|| default_esp(esn))
 }
@@ -241,6 +244,7 @@ fn proposals<T>(
     typed: Option<&Spanned<Vec<Text>>>,
     findings: &mut Vec<Diagnostic>,
     parse: impl Fn(&str) -> Result<T, KeywordError>,
+    weak: impl Fn(&T) -> Vec<&'static str>,
 ) -> Option<Vec<T>> {
     let typed = typed?;
     if typed.get_ref().is_empty() {
@@ -255,7 +259,13 @@ fn proposals<T>(
     let mut list = Vec::with_capacity(typed.get_ref().len());
     for text in typed.get_ref() {
         match parse(text.get_ref()) {
-            Ok(proposal) => list.push(proposal),
+            Ok(proposal) => {
+                let weak = weak(&proposal);
+                if !weak.is_empty() {
+                    findings.push(weak_algorithms(&weak).at(text.span()));
+                }
+                list.push(proposal);
+            }
             Err(fault) => findings.push(
                 Diagnostic::error(fault.to_string())
                     .at(part(text, fault.range.clone()))
@@ -264,6 +274,15 @@ fn proposals<T>(
         }
     }
     Some(list)
+}
+
+/// RFC 8247, RFC 8221: for peers that have nothing better, which ought to be known.
+fn weak_algorithms(keywords: &[&str]) -> Diagnostic {
+    Diagnostic::warning(format!(
+        "this list has algorithms that are weak (RFC 8247, RFC 8221): {}",
+        keywords.join(", ")
+    ))
+    .help("keep them only while the peer has nothing better")
 }
 
 pub(super) fn retransmit(keys: &RetransmitKeys, findings: &mut Vec<Diagnostic>) -> Retransmit {

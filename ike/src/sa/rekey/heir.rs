@@ -130,8 +130,8 @@ impl Heir {
             since: ctx.now,
             ..old.agreed().clone()
         };
-        let (ours, peers) = keys.encryption(agreed.initiated);
-        let protection = Protection::new(suite.encryption, ours, peers);
+        let (ours, peers) = keys.directions(agreed.initiated);
+        let protection = Protection::new(suite.cipher, &ours, &peers);
         let lower_nonce = lower(agreed.nonces.0, agreed.nonces.1);
         let live = Live::new(&core, ctx, protection, details, keys.sk_d, lower_nonce);
         Self {

@@ -1,15 +1,18 @@
 //! The SK payload against forgeries, and against authentic nonsense.
 
 use super::*;
-use crate::algorithm::Encryption;
+use crate::algorithm::{Aead, Cipher};
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 use crate::secret::Secret;
 
 fn ciphers() -> (SealingCipher, OpeningCipher) {
-    let key = Secret::new(vec![0x42; Encryption::Aes128Gcm16.key_material_octets()]);
+    let key = Secret::new(vec![
+        0x42;
+        Cipher::Aead(Aead::Aes128Gcm16).key_material_octets()
+    ]);
     (
-        SealingCipher::new(Encryption::Aes128Gcm16, &key),
-        OpeningCipher::new(Encryption::Aes128Gcm16, &key),
+        SealingCipher::new(Cipher::Aead(Aead::Aes128Gcm16), &key),
+        OpeningCipher::new(Cipher::Aead(Aead::Aes128Gcm16), &key),
     )
 }
 

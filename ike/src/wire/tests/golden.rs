@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::algorithm::Encryption;
+use crate::algorithm::{Aead, Cbc, Cipher, Integrity};
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 use crate::identity::Identity;
 use crate::secret::Secret;
@@ -68,7 +68,7 @@ fn the_ike_auth_response_is_opened_and_sealed_again() {
         let octets = hex(&case["auth_response"]);
         let datagram = Datagram::parse(&octets).unwrap();
         let key = secret(&case["keys"]["er"]);
-        let opening = OpeningCipher::new(Encryption::Aes256Gcm16, &key);
+        let opening = OpeningCipher::new(Cipher::Aead(Aead::Aes256Gcm16), &key);
         let payloads = datagram.open(&opening).unwrap();
 
         let [Payload::IdResponder(id), Payload::Authentication(auth), ..] = payloads.as_slice()
@@ -84,7 +84,8 @@ fn the_ike_auth_response_is_opened_and_sealed_again() {
         assert_eq!(auth.data, hex(&case["auth_r"]));
 
         let iv = u64::from_be_bytes(octets[32..40].try_into().unwrap());
-        let mut sealing = SealingCipher::new(Encryption::Aes256Gcm16, &key).with_next_iv(iv);
+        let mut sealing =
+            SealingCipher::new(Cipher::Aead(Aead::Aes256Gcm16), &key).with_next_iv(iv);
         assert_eq!(seal(&datagram.header, &payloads, &mut sealing), octets);
     }
 }
@@ -94,7 +95,10 @@ fn the_ike_auth_response_reads_well() {
     let case = &vectors(HANDSHAKES)[0];
     let octets = hex(&case["auth_response"]);
     let datagram = Datagram::parse(&octets).unwrap();
-    let opening = OpeningCipher::new(Encryption::Aes256Gcm16, &secret(&case["keys"]["er"]));
+    let opening = OpeningCipher::new(
+        Cipher::Aead(Aead::Aes256Gcm16),
+        &secret(&case["keys"]["er"]),
+    );
     let expected = "IKE_AUTH response 1: IDr(192.0.2.2) AUTH(shared key, 32) \
                     N(USE_TRANSPORT_MODE) SA(1: ESP c8e19318 AES_GCM_16-256 NO_EXT_SEQ) \
                     TSi(192.0.2.1[47]) TSr(192.0.2.2[47])";
@@ -104,61 +108,102 @@ fn the_ike_auth_response_reads_well() {
     );
 }
 
-/// D20, RFC 5282 §5.1.
+/// The cipher of a case and its key in one direction, `i` or `r`.
+fn sealed_with(case: &Value, sender: &str) -> (Cipher, Secret) {
+    let key = |kind: &str| secret(&case["keys"][format!("{kind}{sender}")]);
+    match case["cipher"].as_str() {
+        Some("gcm") => (Cipher::Aead(Aead::Aes256Gcm16), key("e")),
+        Some("cbc") => {
+            let cipher = Cipher::CbcHmac(Cbc::Aes256, Integrity::HmacSha256);
+            (cipher, Secret::concat(&key("e"), &key("a")))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// D20, RFC 5282 §5.1, RFC 7296 §3.14.
 #[test]
-fn sk_with_aes_gcm() {
-    let case = &vectors(ENCRYPTED)[0];
-    let octets = hex(&case["sk_message"]);
-    let key = secret(&case["keys"]["ei"]);
-    let opening = OpeningCipher::new(Encryption::Aes256Gcm16, &key);
-    let datagram = Datagram::parse(&octets).unwrap();
-    assert!(datagram.is_encrypted());
-    let payloads = datagram.open(&opening).unwrap();
-    assert_eq!(payload::write(&payloads), hex(&case["inner"]));
+fn sk() {
+    let cases = vectors(ENCRYPTED);
+    assert_eq!(cases.len(), 2);
+    for case in &cases {
+        let octets = hex(&case["sk_message"]);
+        let (cipher, key) = sealed_with(case, "i");
+        let opening = OpeningCipher::new(cipher, &key);
+        let datagram = Datagram::parse(&octets).unwrap();
+        assert!(datagram.is_encrypted());
+        let payloads = datagram.open(&opening).unwrap();
+        assert_eq!(payload::write(&payloads), hex(&case["inner"]));
 
-    let iv = u64::from_be_bytes(octets[32..40].try_into().unwrap());
-    let mut sealing = SealingCipher::new(Encryption::Aes256Gcm16, &key).with_next_iv(iv);
-    assert_eq!(seal(&datagram.header, &payloads, &mut sealing), octets);
+        // As many octets, whatever the IV is; with a counter's, all of them are known.
+        let iv = u64::from_be_bytes(octets[32..40].try_into().unwrap());
+        let mut sealing = SealingCipher::new(cipher, &key).with_next_iv(iv);
+        let again = seal(&datagram.header, &payloads, &mut sealing);
+        assert_eq!(again.len(), octets.len());
+        assert_eq!(
+            Datagram::parse(&again).unwrap().open(&opening),
+            Ok(payloads)
+        );
+        assert_eq!(again == octets, case["cipher"] == "gcm");
 
-    let other_way = OpeningCipher::new(Encryption::Aes256Gcm16, &secret(&case["keys"]["er"]));
-    assert_eq!(datagram.open(&other_way), Err(OpenError::Icv));
+        let (cipher, other) = sealed_with(case, "r");
+        let other_way = OpeningCipher::new(cipher, &other);
+        assert_eq!(datagram.open(&other_way), Err(OpenError::Icv));
+    }
 }
 
 /// D24, RFC 7383 §2.5: SKF covers its numbers, and only the first fragment names the first payload.
 #[test]
-fn skf_with_aes_gcm() {
-    let case = &vectors(ENCRYPTED)[0];
-    let key = secret(&case["keys"]["ei"]);
-    let opening = OpeningCipher::new(Encryption::Aes256Gcm16, &key);
-    let messages: Vec<_> = case["skf_messages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(hex)
-        .collect();
-    let mut inner = Vec::new();
-    for (octets, number) in messages.iter().zip(1..) {
-        let datagram = Datagram::parse(octets).unwrap();
-        assert_eq!(datagram.place(), Place::new(number, 2));
-        assert_eq!(datagram.open(&opening), Err(OpenError::NotEncrypted));
-        let fragment = datagram.open_fragment(&opening).unwrap();
-        assert_eq!(Some(fragment.place), datagram.place());
-        let first = if number == 1 {
-            PayloadType::ID_INITIATOR
-        } else {
-            PayloadType::NONE
-        };
-        assert_eq!(fragment.first, first);
-        inner.extend(fragment.octets);
-        for bit in 28 * 8..octets.len() * 8 {
-            let mut forged = octets.clone();
-            forged[bit / 8] ^= 1 << (bit % 8);
-            let opened = Datagram::parse(&forged).unwrap().open_fragment(&opening);
-            assert!(opened.is_err(), "bit {bit} of fragment {number}");
+fn skf() {
+    for case in vectors(ENCRYPTED) {
+        let (cipher, key) = sealed_with(&case, "i");
+        let opening = OpeningCipher::new(cipher, &key);
+        let messages = case["skf_messages"].as_array().unwrap();
+        let mut inner = Vec::new();
+        for (octets, number) in messages.iter().map(hex).zip(1..) {
+            let datagram = Datagram::parse(&octets).unwrap();
+            assert_eq!(datagram.place(), Place::new(number, 2));
+            assert_eq!(datagram.open(&opening), Err(OpenError::NotEncrypted));
+            let fragment = datagram.open_fragment(&opening).unwrap();
+            assert_eq!(Some(fragment.place), datagram.place());
+            let first = if number == 1 {
+                PayloadType::ID_INITIATOR
+            } else {
+                PayloadType::NONE
+            };
+            assert_eq!(fragment.first, first);
+            inner.extend(fragment.octets);
+            for bit in 28 * 8..octets.len() * 8 {
+                let mut forged = octets.clone();
+                forged[bit / 8] ^= 1 << (bit % 8);
+                let opened = Datagram::parse(&forged).unwrap().open_fragment(&opening);
+                assert!(opened.is_err(), "bit {bit} of fragment {number}");
+            }
         }
+        assert_eq!(inner, hex(&case["inner"]));
+        assert!(parse_inner(PayloadType::ID_INITIATOR, &inner).is_ok());
     }
-    assert_eq!(inner, hex(&case["inner"]));
-    assert!(parse_inner(PayloadType::ID_INITIATOR, &inner).is_ok());
+}
+
+/// RFC 7634 appendix B, with the SK payload's body as it stands there.
+#[test]
+fn sk_with_chacha20_poly1305() {
+    let cases = vectors(include_str!("../../../tests/vectors/chacha20poly1305.json"));
+    let case = cases.iter().find(|case| case["what"] != "ESP").unwrap();
+    let key = Secret::concat(&secret(&case["key"]), &secret(&case["salt"]));
+    let cipher = Cipher::Aead(Aead::ChaCha20Poly1305);
+    let [associated, plaintext, sealed, iv] =
+        ["aad", "plaintext_with_padding", "ciphertext_and_icv", "iv"]
+            .map(|field| hex(&case[field]));
+    let iv = u64::from_be_bytes(iv.try_into().unwrap());
+    let mut message = associated.clone();
+    SealingCipher::new(cipher, &key)
+        .with_next_iv(iv)
+        .seal(&mut message, plaintext.clone());
+    let body = message.split_off(associated.len());
+    assert_eq!(body, [&iv.to_be_bytes()[..], &sealed].concat());
+    let opened = OpeningCipher::new(cipher, &key).open(&associated, &body);
+    assert_eq!(opened, Ok(plaintext));
 }
 
 /// RFC 7383 §2.5: as the vector's author divides, octet for octet. Its IVs are no counter's.
@@ -166,7 +211,7 @@ fn skf_with_aes_gcm() {
 fn messages_are_divided_as_in_the_vector() {
     let case = &vectors(ENCRYPTED)[0];
     let key = secret(&case["keys"]["ei"]);
-    let opening = OpeningCipher::new(Encryption::Aes256Gcm16, &key);
+    let opening = OpeningCipher::new(Cipher::Aead(Aead::Aes256Gcm16), &key);
     let whole = hex(&case["sk_message"]);
     let whole = Datagram::parse(&whole).unwrap();
     let payloads = whole.open(&opening).unwrap();
@@ -177,7 +222,7 @@ fn messages_are_divided_as_in_the_vector() {
         .map(hex)
         .collect();
 
-    let mut sealing = SealingCipher::new(Encryption::Aes256Gcm16, &key);
+    let mut sealing = SealingCipher::new(Cipher::Aead(Aead::Aes256Gcm16), &key);
     let fragments = seal_within(&whole.header, &payloads, expected[0].len(), &mut sealing);
     assert_eq!(fragments.len(), expected.len());
     for (fragment, expected) in fragments.iter().zip(&expected) {
@@ -187,7 +232,7 @@ fn messages_are_divided_as_in_the_vector() {
         assert_eq!(open(fragment), open(expected));
     }
 
-    let mut sealing = SealingCipher::new(Encryption::Aes256Gcm16, &key);
+    let mut sealing = SealingCipher::new(Cipher::Aead(Aead::Aes256Gcm16), &key);
     let one = seal_within(&whole.header, &payloads, whole.octets().len(), &mut sealing);
     let [one] = one.as_slice() else {
         panic!("divided without need");
