@@ -1,16 +1,16 @@
 //! An IKE message from the network, and what may be inside an encrypted one.
 
-use secure_gre_ike::algorithm::Encryption;
+use secure_gre_ike::algorithm::{Aead, Cipher};
 use secure_gre_ike::crypto::cipher::OpeningCipher;
 use secure_gre_ike::secret::Secret;
 use secure_gre_ike::wire::{self, Datagram, ExchangeType, Header, IkeSpi, PayloadType};
 
-const ENCRYPTION: Encryption = Encryption::Aes256Gcm16;
+const CIPHER: Cipher = Cipher::Aead(Aead::Aes256Gcm16);
 
 /// The octets are a datagram; then, but for the first one, the payloads inside SK.
 pub fn run(data: &[u8]) {
-    let key = Secret::new(vec![7; ENCRYPTION.key_material_octets()]);
-    let cipher = OpeningCipher::new(ENCRYPTION, &key);
+    let key = Secret::new(vec![7; CIPHER.key_material_octets()]);
+    let cipher = OpeningCipher::new(CIPHER, &key);
     if let Ok(datagram) = Datagram::parse(data) {
         assert_eq!(datagram.octets(), data);
         let _ = datagram.clear_payloads();

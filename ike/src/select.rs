@@ -57,7 +57,10 @@ fn choose_ike_as(
             group: common_group(ours.groups(), &theirs.groups, ke)?,
         };
         let others = [Transform::from(suite.prf), Transform::from(suite.group)];
-        Some((cut_down(offered, suite.cipher, &others, offered.spi.clone()), suite))
+        Some((
+            cut_down(offered, suite.cipher, &others, offered.spi.clone()),
+            suite,
+        ))
     })
 }
 

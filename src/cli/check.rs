@@ -126,9 +126,9 @@ fn gre(config: &secure_gre_gre::Config) -> String {
 
 /// What is known before there is a path: the arithmetic for Ethernet, with the worst suite on offer.
 fn mtu(peer: &Peer) -> String {
-    let envelope = envelope(peer, overhead(peer));
+    let envelope = envelope(peer, None, overhead(peer));
     let fits = envelope.passenger_mtu(LINK_MTU);
-    let mtu = device_mtu(peer, overhead(peer), LINK_MTU);
+    let mtu = device_mtu(peer, None, overhead(peer), LINK_MTU);
     let outer = envelope.outer_len(usize::from(mtu));
     match peer.tunnel.mtu {
         None => format!("{mtu}, in outer packets of {outer} (up to {fits} would fit {LINK_MTU})"),

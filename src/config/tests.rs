@@ -284,11 +284,7 @@ fn is_key(word: &str) -> bool {
 }
 
 /// The keys whose value in the reference is not what this version does.
-const LATER: &[&str] = &[
-    "spoke.remote-id",
-    "spoke.psk-file",
-    "spoke.address",
-];
+const LATER: &[&str] = &["spoke.remote-id", "spoke.psk-file", "spoke.address"];
 
 #[test]
 fn nothing_prints_the_key() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secure_gre_gre::keepalive::Prober;
+use secure_gre_ike::algorithm::Cipher;
 use secure_gre_ike::config::PeerId;
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::ChildId;
@@ -91,6 +92,8 @@ pub(super) struct Tunnel {
     outbound: Vec<ChildId>,
     /// Asks the peer for signs of life, while SAs stand.
     prober: Option<Prober>,
+    /// What protects the newest pair's packets, from the first on.
+    cipher: Option<Cipher>,
     /// The pair whose outbound SA may protect nothing more.
     exhausted: Option<ChildId>,
     /// The next pair is the first of an IKE SA that was not rekeyed: the peer may have started anew.
@@ -165,7 +168,7 @@ impl Tunnel {
         channels: Channels,
         hooks: Hooks,
     ) -> Result<Self, HostError> {
-        let mtu = device_mtu(&config, Overhead::MAX, LINK_MTU);
+        let mtu = device_mtu(&config, None, Overhead::MAX, LINK_MTU);
         let (host, queue) =
             Host::raise(netlink, runtime_dir, &config.name, &config.tunnel, mtu).await?;
         let addresses: Vec<_> = config
@@ -193,6 +196,7 @@ impl Tunnel {
             tried: Vec::new(),
             outbound: Vec::new(),
             prober: None,
+            cipher: None,
             exhausted: None,
             begun_anew: false,
             pulse: Pulse::default(),

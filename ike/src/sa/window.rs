@@ -186,14 +186,17 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithm::Encryption;
+    use crate::algorithm::{Aead, Cipher};
     use crate::secret::Secret;
 
     /// RFC 7296 §2.2: message IDs do not wrap; long before that, another IKE SA takes over.
     #[test]
     fn message_ids_wear_out() {
-        let key = Secret::new(vec![0; Encryption::Aes256Gcm16.key_material_octets()]);
-        let mut window = Window::new(Protection::new(Encryption::Aes256Gcm16, &key, &key));
+        let key = Secret::new(vec![
+            0;
+            Cipher::Aead(Aead::Aes256Gcm16).key_material_octets()
+        ]);
+        let mut window = Window::new(Protection::new(Cipher::Aead(Aead::Aes256Gcm16), &key, &key));
         assert!(!window.is_worn());
         window.after_own_requests(limits::MESSAGE_ID - 2);
         assert!(!window.is_worn());

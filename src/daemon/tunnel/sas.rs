@@ -73,6 +73,10 @@ impl Tunnel {
             }
         }
         self.outbound.push(child);
+        self.cipher = Some(keys.suite.cipher);
+        if let Err(problem) = self.follow_path_mtu().await {
+            error!("{}: {problem}", self.name());
+        }
         self.advised = None;
         self.tried.clear();
         if self.outbound.len() == 1 {

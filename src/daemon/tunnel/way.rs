@@ -327,12 +327,17 @@ impl Tunnel {
         Reaction::None
     }
 
-    /// The device's MTU follows the path's and the wire's, within the bounds of [`device_mtu`].
+    /// The device's MTU is what path, wire and cipher leave, within the bounds of [`device_mtu`].
     pub(super) async fn follow_path_mtu(&mut self) -> Result<(), HostError> {
         let Some(outer) = &self.link else {
             return Ok(());
         };
-        let mtu = device_mtu(&self.config, outer.wire.overhead(), self.path_mtu);
+        let mtu = device_mtu(
+            &self.config,
+            self.cipher,
+            outer.wire.overhead(),
+            self.path_mtu,
+        );
         outer.link.set_mtu(mtu);
         if mtu != self.host.mtu() {
             info!(

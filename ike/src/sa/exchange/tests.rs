@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::algorithm::Encryption;
+use crate::algorithm::{Aead, Cipher};
 use crate::config::{OnFailure, PeerConfig, PeerId, RemoteId, Retransmit, UdpEncapsulation};
 use crate::event::Output;
 use crate::nat::Nat;
@@ -56,13 +56,13 @@ fn core(initiated: bool) -> Core {
 }
 
 fn protection(initiated: bool) -> Protection {
-    let encryption = Encryption::Aes256Gcm16;
-    let key = |octet| Secret::new(vec![octet; encryption.key_material_octets()]);
+    let cipher = Cipher::Aead(Aead::Aes256Gcm16);
+    let key = |octet| Secret::new(vec![octet; cipher.key_material_octets()]);
     let (i, r) = (key(1), key(2));
     if initiated {
-        Protection::new(encryption, &i, &r)
+        Protection::new(cipher, &i, &r)
     } else {
-        Protection::new(encryption, &r, &i)
+        Protection::new(cipher, &r, &i)
     }
 }
 
