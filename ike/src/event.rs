@@ -175,8 +175,8 @@ pub struct ChildKeys {
     pub spi: EspSpi,
     /// Algorithm and ESN.
     pub suite: EspSuite,
-    /// KEYMAT of this direction (RFC 7296 §2.17): for AES-GCM the key followed by the 4-octet salt
-    /// (RFC 4106 §8.1).
+    /// KEYMAT of this direction (RFC 7296 §2.17): for AES-GCM and ChaCha20-Poly1305 the key followed
+    /// by the 4-octet salt (RFC 4106 §8.1, RFC 7634 §2), for AES-CBC the key followed by the HMAC's.
     pub key_material: Secret,
 }
 

@@ -119,8 +119,8 @@ pub struct Tunnel {
     pub df: df::Policy,
     /// DSCP of the outer packets.
     pub tos: tos::Policy,
-    /// MTU of the device, in octets; `None`: [`DEVICE_MTU`](secure_gre_gre::mtu::DEVICE_MTU), or what the path and the suite leave if
-    /// that is less.
+    /// MTU of the device, in octets; `None`: [`DEVICE_MTU`](secure_gre_gre::mtu::DEVICE_MTU), or what
+    /// the path and the suite leave if that is less.
     pub mtu: Option<u16>,
     /// Whether the MSS of TCP connections through the tunnel is lowered to what fits.
     pub mss_clamp: bool,

@@ -7,6 +7,7 @@
 //! - [`host`], [`journal`]: what a tunnel changes on the host, and how that is undone
 //! - [`locate`]: where the peer is and which way leads there
 //! - [`obstacles`]: what on the host stands in the way and is not ours to change
+//! - [`mtu`]: what fits into the tunnel
 //! - [`hooks`]: commands of the user's, run beside the loop
 //! - [`install`]: IKE's keys into ESP's SAs
 //! - [`report`]: what `status` shows

@@ -1,5 +1,5 @@
-//! What fits: the arithmetic of DESIGN §5 for a peer's file, the wire that its packets take, and the
-//! path's MTU.
+//! What fits: the arithmetic of DESIGN §5 for a peer's file, the cipher that was agreed on, the wire
+//! that its packets take, and the path's MTU.
 
 use secure_gre_esp as esp;
 use secure_gre_gre::df;

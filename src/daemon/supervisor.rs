@@ -1,7 +1,7 @@
 //! The loop: datagrams, time, commands and news from the packet workers go into the endpoint; its
 //! outputs are performed in their order ([`events`]), which is what makes "inbound SA ready" come
 //! before the datagram that lets the peer use it. [`calls`] is what comes over the control socket,
-//! [`rekey`] one of these.
+//! [`rekey`] one of these; [`ends`] are the signals that end it.
 
 mod calls;
 mod ends;
@@ -584,7 +584,7 @@ impl Supervisor {
 fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
     PeerConfig {
         id,
-        // Nobody is answered before there is something to carry the packets: see `on_located`.
+        // Nobody is answered before there is something to carry the packets: see `reach`.
         remote: Vec::new(),
         local_id: peer.local_id.clone(),
         remote_id: peer.remote_id.clone(),

@@ -1,5 +1,5 @@
 //! One peer as the daemon serves it: its device on the host, its link in the data plane, its SAs. The
-//! outer side is in [`way`], the SAs are in [`sas`].
+//! outer side is in [`way`], the SAs are in [`sas`], GRE keepalives in [`keepalive`].
 
 mod keepalive;
 mod sas;
@@ -31,7 +31,8 @@ use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
 use crate::net::tun::Queue;
 
-/// How long an inbound SA outlives its deletion: packets of it may still be on their way.
+/// How long an inbound SA outlives its deletion: packets of it may still be on their way, as
+/// `ike::limits::DRAIN` has it for a pair that was rekeyed.
 const RETIRE_AFTER: Duration = Duration::from_secs(5);
 
 /// How often it is made sure that nobody has taken from the host what we put there.

@@ -1,9 +1,9 @@
 //! From ESP packets to passengers, in place and without descriptors.
 //!
 //! Owns: the lookup of the SA by its SPI (RFC 4303 §2.1), the order of what is done to a packet
-//! (replay, ICV, replay again, GRE, ECN, MSS) and which payloads are believed: GRE only, as the
-//! selectors have it; dummies are taken without a word (RFC 4303 §2.6),
-//! and the daemon is told of GRE keepalives.
+//! (replay, ICV, replay again, GRE, ECN, MSS) and which payloads are believed: GRE, as the selectors
+//! have it, also behind IPv6 destination options. Dummies are taken without a word (RFC 4303 §2.6), and
+//! the daemon is told of GRE keepalives.
 //!
 //! Not here: receiving, writing to the device, when an SA is to be removed, and how packets are held
 //! for an SA that is still on its way (`held`).

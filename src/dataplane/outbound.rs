@@ -1,8 +1,8 @@
 //! From passengers to ESP packets, in place and without descriptors.
 //!
-//! Owns: the order of what is done to a passenger (MTU verdict, MSS clamp, outer TOS, TTL and DF, GRE, ESP) and
-//! which outbound SA carries it (RFC 7296 §2.8: the newest). Sequence numbers are reserved once per
-//! batch.
+//! Owns: the order of what is done to a passenger (MTU verdict, MSS clamp, outer TOS, TTL and DF, GRE,
+//! ESP) and which outbound SA carries it (RFC 7296 §2.8: the newest). Sequence numbers are reserved once
+//! per batch.
 //!
 //! Not here: reading the device, sending, and what the SAs were negotiated to be.
 

@@ -1,9 +1,9 @@
 //! The two threads of a link: reading, writing, waiting, and taking the daemon's commands.
 //!
 //! A worker reads until nothing is left before it sleeps, and sleeps on its descriptor and its
-//! waker together; the outbound one also wakes to keep a NAT's mapping alive when nothing was sent. It ends when the daemon lets go of its [`Handle`], or with a
-//! [`Note::WorkerFailed`] when the device or the socket has become unusable; whatever concerns only
-//! one packet is counted and goes on.
+//! waker together; the outbound one also wakes to keep a NAT's mapping alive when nothing was sent. It
+//! ends when the daemon lets go of its [`Handle`], or with a [`Note::WorkerFailed`] when the device or
+//! the socket has become unusable; whatever concerns only one packet is counted and goes on.
 //!
 //! Not here: what is done to the packets (`outbound`, `inbound`).
 
@@ -474,8 +474,9 @@ impl<N: Fn(Note)> InboundWorker<N> {
 const LINK_HEADER: usize = 0;
 /// Beyond some tens a system call's own share is unmeasurable.
 const RECEIVE_SLOTS: NonZeroUsize = NonZeroUsize::new(64).expect("not 0");
-/// The longest packet there can be, or many that came together. Not a power of two, so that the slots' first lines don't compete
-/// for the same lines of the cache; memory that no packet reaches is never touched.
+/// The longest packet there can be, or many that came together. Not a power of two, so that the slots'
+/// first lines don't compete for the same lines of the cache; memory that no packet reaches is never
+/// touched.
 const RECEIVE_SLOT_SIZE: NonZeroUsize = NonZeroUsize::new((1 << 16) + 192).expect("not 0");
 
 #[cfg(test)]

@@ -84,8 +84,9 @@ impl IkeSockets {
     }
 
     /// Sends one IKE message from `path.local` (an unspecified address lets the kernel choose) to
-    /// `path.remote`, `via` the device or with the mark that is given. An error concerns this message only: retransmission (RFC 7296 §2.1) deals with
-    /// it. DF is left to the kernel, which fragments a message that is longer than a known path MTU.
+    /// `path.remote`, `via` the device or with the mark that is given. An error concerns this message
+    /// only: retransmission (RFC 7296 §2.1) deals with it. DF is left to the kernel, which fragments a
+    /// message that is longer than a known path MTU.
     pub async fn send(&self, path: &Path, via: Via, message: &[u8]) -> Result<(), SendError> {
         let families = (Family::of(path.local.ip()), Family::of(path.remote.ip()));
         let socket = self

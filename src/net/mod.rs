@@ -1,7 +1,8 @@
 //! Everything Linux: devices, sockets, netlink, namespaces, capabilities.
 //!
 //! This room moves bytes and changes the host; it knows neither IKE messages nor SAs nor GRE. Each
-//! file owns one kernel interface, and all `unsafe` of the package is in `sys`.
+//! file owns one kernel interface, but for the vocabulary in `prefix` and `outer` and for `tool`, which
+//! runs other programs; all `unsafe` of the package is in `sys`.
 
 pub mod capture;
 pub mod echo;

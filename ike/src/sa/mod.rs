@@ -7,9 +7,10 @@
 //!
 //! One file per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`rekey`]
 //! CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA that carries the last
-//! two, [`window`] counts their messages, [`child`] negotiates a CHILD_SA pair and [`pairs`] is what becomes of it. How messages are
-//! encrypted and divided is in [`protection`], with [`outgoing`] and [`reassembly`] for the two
-//! directions of fragments. Which SA of a peer's stays is not decided here but in `endpoint`.
+//! two, [`window`] counts their messages, [`reply`] answers the peer's, [`child`] negotiates a CHILD_SA
+//! pair, [`pairs`] is what becomes of it and [`lifetime`] how long. How messages are encrypted and
+//! divided is in [`protection`], with [`outgoing`] and [`reassembly`] for the two directions of
+//! fragments; [`payloads`] finds what a message has to have. Which SA of a peer's stays is not decided here but in `endpoint`.
 
 pub(crate) mod auth;
 pub(crate) mod child;

@@ -54,7 +54,8 @@ impl ReceiveBatch {
         }
     }
 
-    /// The ESP packets that the last [`Wire::receive`](super::Wire::receive) brought, in the order of arrival.
+    /// The ESP packets that the last [`Wire::receive`](super::Wire::receive) brought, in the order of
+    /// arrival.
     pub fn packets(&mut self) -> impl Iterator<Item = Incoming<'_>> {
         let kind = self.kind;
         let slots = self.buffer.chunks_exact_mut(self.slot_size.get());

@@ -1,7 +1,8 @@
 //! Links, addresses and routes of the host, by rtnetlink.
 //!
-//! The only folder that knows the `rtnetlink` crate: links and addresses here, routes in `route`, pairs
-//! of devices in `veth`. Every change can be repeated: adding what is there and removing what is gone both succeed, so that
+//! The only folder that knows the `rtnetlink` crate: links and addresses here, routes in `route`, the
+//! kernel's way to an address in `way`, what changes on the host in `watch`, pairs of devices in `veth`.
+//! Every change can be repeated: adding what is there and removing what is gone both succeed, so that
 //! cleaning up after a crash is the same code as cleaning up.
 
 mod route;

@@ -14,8 +14,9 @@ use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
 
 impl Netlink {
-    /// The way to `destination`, from `source` if that is given, of packets bound to `via`. Neither routes of ours nor others
-    /// into the device `tunnel` count: the tunnel's packets cannot travel through the tunnel.
+    /// The way to `destination`, from `source` if that is given, of packets bound to `via`. Neither
+    /// routes of ours nor others into the device `tunnel` count: the tunnel's packets cannot travel
+    /// through the tunnel.
     ///
     /// Where the kernel's own choice is none of those, it is the answer, rules and tables of policy
     /// routing included; else the main table without them is searched.

@@ -1,5 +1,5 @@
-//! A reply that is too long for its path. Nothing that is answered today is that long on a path of
-//! which nothing is known, so the two ends are put together here.
+//! A reply that is too long for its path. None that the suites call for is that long on a path of which
+//! nothing is known, so the two ends are put together here.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
