@@ -28,6 +28,7 @@ mod host_filter;
 mod keepalive;
 mod lifecycle;
 mod mtu_edge;
+mod names;
 mod rekeying;
 mod strongswan;
 mod surviving;

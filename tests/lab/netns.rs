@@ -20,6 +20,9 @@ const QUICK: Duration = Duration::from_secs(20);
 /// What all names of our namespaces start with, followed by the process id of their owner.
 const PREFIX: &str = "sgrelab";
 
+/// What `ip netns exec` shows in place of files of `/etc`, for each namespace.
+const FILES: &str = "/etc/netns";
+
 /// A network namespace, deleted on drop together with its links.
 pub(crate) struct Netns {
     name: String,
@@ -57,6 +60,13 @@ impl Netns {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, program]);
         command
+    }
+
+    /// Gives programs inside an `/etc/hosts` of their own.
+    pub(crate) fn write_hosts(&self, lines: &str) {
+        let folder = Path::new(FILES).join(&self.name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("hosts"), lines).unwrap();
     }
 
     /// Runs a command line inside, split at white space.
@@ -142,4 +152,5 @@ fn remove(name: &str) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
     let _ = Command::new("ip").args(["netns", "del", name]).status();
+    let _ = fs::remove_dir_all(Path::new(FILES).join(name));
 }
