@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::algorithm::Group;
 use crate::event::Path;
 use crate::identity::Identity;
+use crate::nat::NAT_TRAVERSAL_PORT;
 use crate::wire::{ExchangeType, NotifyType, WireError};
 
 /// Why a datagram changed nothing. Each one is counted.
@@ -122,11 +123,21 @@ pub enum Negotiation {
 }
 
 impl Negotiation {
-    /// The key of the file that holds the list.
-    pub const fn key(self) -> &'static str {
+    /// The keys of the file that have made `ours`, which is our list.
+    fn keys(self, ours: &str) -> &'static str {
+        let either = |proposal: &str| proposal.contains("-esn") && proposal.contains("-noesn");
         match self {
             Self::Ike => "peer.ike.proposals",
-            Self::Esp => "peer.esp.proposals",
+            Self::Esp if ours.split(", ").any(either) => "peer.esp.proposals",
+            Self::Esp => "peer.esp.proposals or peer.esp.esn",
+        }
+    }
+
+    /// The key of strongSwan's `swanctl.conf` that holds such a list, in the same notation.
+    const fn swanctl_key(self) -> &'static str {
+        match self {
+            Self::Ike => "proposals",
+            Self::Esp => "esp_proposals",
         }
     }
 }
@@ -238,41 +249,56 @@ impl Failure {
                 remote.ip(),
                 remote.port()
             ),
+            Self::NoAnswer { remote, .. } if remote.port() == NAT_TRAVERSAL_PORT => format!(
+                "the peer answered on another port before: does every firewall between pass UDP port \
+                 {NAT_TRAVERSAL_PORT}, also in datagrams of 1280 octets?"
+            ),
             Self::NoAnswer { .. } => "the peer answered before and is silent now: a firewall may \
                 drop large datagrams or IP fragments, or the peer was restarted"
                 .to_owned(),
-            Self::NoProposalChosen { what, .. } => {
+            Self::NoProposalChosen { what, offered } => format!(
+                "let the peer accept ours (strongSwan: {} = {offered}), or let {} name what the peer \
+                 accepts",
+                what.swanctl_key(),
+                what.keys(offered)
+            ),
+            Self::NothingAcceptable { what, ours, .. } => format!(
+                "let the peer offer ours (strongSwan: {} = {ours}), or let {} name what the peer offers",
+                what.swanctl_key(),
+                what.keys(ours)
+            ),
+            Self::AuthenticationRefused {
+                local_id,
+                remote_id,
+            } => {
+                let asked = remote_id.as_ref().map_or_else(String::new, |id| {
+                    format!(", and local {{ id = {id} }} or set peer.remote-id to what it has")
+                });
                 format!(
-                    "let {} name an algorithm of each kind that the peer accepts",
-                    what.key()
+                    "make peer.psk-file and the peer's secret (strongSwan: secrets.ike.secret) equal; if \
+                     they are, let the peer know us by this name (strongSwan: remote {{ id = {local_id} }}) \
+                     or set peer.local-id to the one that it expects{asked}"
                 )
             }
-            Self::RekeyRefused { .. } => "give both ends the same group for rekeying in \
-                peer.esp.proposals (strongSwan: esp_proposals), or append -modpnone to ours so that \
-                a rekey without one is acceptable"
-                .to_owned(),
-            Self::NothingAcceptable { what, .. } => {
-                format!(
-                    "add one of the peer's to {}, or one of ours to the peer",
-                    what.key()
-                )
-            }
-            Self::AuthenticationRefused { .. } => "compare peer.psk-file with the peer's secret; \
-                if they are equal, the peer knows us by another name: set peer.local-id, or what \
-                the peer expects as its remote identity"
-                .to_owned(),
-            Self::PskMismatch { .. } => {
-                "make peer.psk-file and the peer's secret for this pair equal".to_owned()
-            }
-            Self::IdentityMismatch { received, .. } => format!(
-                "set peer.remote-id = \"{received}\" if that is the right peer, or change the \
-                 peer's local identity"
+            Self::RekeyRefused { offered, .. } => format!(
+                "give both ends the same group for rekeying: let the peer accept ours (strongSwan: \
+                 esp_proposals = {offered}), or let peer.esp.proposals name the peer's, with -modpnone if \
+                 a rekey without one is acceptable"
+            ),
+            Self::PskMismatch { remote_id } => format!(
+                "make peer.psk-file and the peer's secret for this pair (strongSwan: secrets.ike.secret, \
+                 with id = {remote_id} or no id) equal"
+            ),
+            Self::IdentityMismatch { expected, received } => format!(
+                "set peer.remote-id = \"{received}\" if that is the right peer, or change the peer's \
+                 local identity (strongSwan: local {{ id = {expected} }})"
             ),
             Self::AuthenticationMethod { .. } => {
-                "set the peer to authenticate with a pre-shared key".to_owned()
+                "set the peer to authenticate with a pre-shared key (strongSwan: local { auth = psk })"
+                    .to_owned()
             }
-            Self::TunnelMode => "set the peer's child to transport mode (strongSwan: mode = \
-                transport)"
+            Self::TunnelMode => "set the peer's child to transport mode (strongSwan: children { … { mode = \
+                transport } })"
                 .to_owned(),
             Self::SelectorsRefused | Self::SelectorsUnacceptable { .. } => "set the peer's \
                 selectors to protocol 47 between the two outer addresses (strongSwan: local_ts = \
@@ -304,7 +330,7 @@ impl fmt::Display for Failure {
             Self::NoProposalChosen { what, offered } => write!(
                 f,
                 "{}: the peer accepts nothing of what we offered ({offered}): NO_PROPOSAL_CHOSEN",
-                what.key()
+                what.keys(offered)
             ),
             Self::RekeyRefused { offered, group } => {
                 write!(
@@ -325,7 +351,7 @@ impl fmt::Display for Failure {
                 write!(
                     f,
                     "{}: no common proposal: the peer offers {offered}; ",
-                    what.key()
+                    what.keys(ours)
                 )?;
                 write!(f, "we accept {ours}")
             }
@@ -333,10 +359,11 @@ impl fmt::Display for Failure {
                 local_id,
                 remote_id,
             } => {
-                write!(
-                    f,
-                    "peer.psk-file or peer.local-id: the peer refused our key or identity "
-                )?;
+                f.write_str(match remote_id {
+                    Some(_) => "peer.psk-file, peer.local-id or peer.remote-id",
+                    None => "peer.psk-file or peer.local-id",
+                })?;
+                f.write_str(": the peer refused our key or identity ")?;
                 write!(f, "(AUTHENTICATION_FAILED): we said we are {local_id}")?;
                 match remote_id {
                     Some(id) => write!(f, " and asked for {id}"),
@@ -360,16 +387,17 @@ impl fmt::Display for Failure {
                 f,
                 "peer.psk-file: the peer authenticates by method {method}, not by a pre-shared key"
             ),
-            Self::TunnelMode => {
-                f.write_str("the peer wants tunnel mode; secure-gre protects GRE in transport mode")
-            }
+            Self::TunnelMode => f.write_str(
+                "the peer's mode: it wants tunnel mode (no USE_TRANSPORT_MODE came); secure-gre protects \
+                 GRE in transport mode",
+            ),
             Self::SelectorsRefused => f.write_str(
-                "the peer refused our traffic selectors, protocol 47 between the two addresses \
+                "the peer's traffic selectors: it refused ours, protocol 47 between the two addresses \
                  (TS_UNACCEPTABLE)",
             ),
             Self::SelectorsUnacceptable { offered } => write!(
                 f,
-                "the peer's traffic selectors ({offered}) leave out protocol 47 between the two \
+                "the peer's traffic selectors: it offers {offered}, which leave out protocol 47 between the two \
                  addresses"
             ),
             Self::Nat { ours, theirs, path } => {

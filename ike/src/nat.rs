@@ -10,7 +10,7 @@ use crate::event::{Encapsulation, Path};
 use crate::wire::{IkeSpi, Notify, NotifyType};
 
 /// The port that IKE moves to, and where ESP in UDP travels.
-const NAT_TRAVERSAL_PORT: u16 = 4500;
+pub(crate) const NAT_TRAVERSAL_PORT: u16 = 4500;
 
 /// Octets of a NAT_DETECTION_SOURCE_IP or NAT_DETECTION_DESTINATION_IP notification's data. SHA-1
 /// whatever is negotiated.

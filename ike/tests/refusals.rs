@@ -66,11 +66,11 @@ fn answers_to_ike_auth_that_are_of_no_use() {
     let cases: [(Edit, &str); 8] = [
         (
             |p| without(p, &notify(NotifyType::USE_TRANSPORT_MODE)),
-            "the peer wants tunnel mode; secure-gre protects GRE in transport mode",
+            "the peer's mode: it wants tunnel mode (no USE_TRANSPORT_MODE came); secure-gre protects GRE in transport mode",
         ),
         (
             |p| child_error(p, NotifyType::TS_UNACCEPTABLE),
-            "the peer refused our traffic selectors, protocol 47 between the two addresses (TS_UNACCEPTABLE)",
+            "the peer's traffic selectors: it refused ours, protocol 47 between the two addresses (TS_UNACCEPTABLE)",
         ),
         (
             |p| child_error(p, NotifyType::NO_PROPOSAL_CHOSEN),
@@ -93,7 +93,7 @@ fn answers_to_ike_auth_that_are_of_no_use() {
         ),
         (
             |_| vec![notify(NotifyType::AUTHENTICATION_FAILED)],
-            "peer.psk-file or peer.local-id: the peer refused our key or identity (AUTHENTICATION_FAILED): we said we are 192.0.2.1 and asked for 192.0.2.2",
+            "peer.psk-file, peer.local-id or peer.remote-id: the peer refused our key or identity (AUTHENTICATION_FAILED): we said we are 192.0.2.1 and asked for 192.0.2.2",
         ),
         (|_| vec![], "the peer sent no IDr payload in IKE_AUTH"),
     ];
@@ -179,12 +179,15 @@ fn requests_for_a_pair_that_we_do_not_make() {
     ));
     assert_eq!(
         text,
-        "the peer wants tunnel mode; secure-gre protects GRE in transport mode"
+        "the peer's mode: it wants tunnel mode (no USE_TRANSPORT_MODE came); secure-gre protects GRE in transport mode"
     );
 
     let (reply, text) = asked_with(|p| put(p, Payload::TsInitiator(vec![selector(6, B, B)])));
     assert!(reply.contains(&notify(NotifyType::TS_UNACCEPTABLE)));
-    assert!(text.starts_with("the peer's traffic selectors ("), "{text}");
+    assert!(
+        text.starts_with("the peer's traffic selectors: it offers "),
+        "{text}"
+    );
 
     let (reply, _) = asked_with(|p| put(p, Payload::TsResponder(vec![selector(47, B, B)])));
     assert!(reply.contains(&notify(NotifyType::TS_UNACCEPTABLE)));
