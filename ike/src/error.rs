@@ -300,7 +300,12 @@ impl Failure {
             Self::TunnelMode => "set the peer's child to transport mode (strongSwan: children { … { mode = \
                 transport } })"
                 .to_owned(),
-            Self::SelectorsRefused | Self::SelectorsUnacceptable { .. } => "set the peer's \
+            Self::SelectorsRefused
+            | Self::SelectorsUnacceptable { .. }
+            | Self::Fault {
+                fault: PeerFault::Malformed(WireError::NoTrafficSelector),
+                ..
+            } => "set the peer's \
                 selectors to protocol 47 between the two outer addresses (strongSwan: local_ts = \
                 dynamic[gre], remote_ts = dynamic[gre])"
                 .to_owned(),
@@ -412,6 +417,13 @@ impl fmt::Display for Failure {
                 )?;
                 write!(f, "{} to {}", path.local, path.remote)
             }
+            Self::Fault {
+                fault: PeerFault::Malformed(WireError::NoTrafficSelector),
+                ..
+            } => f.write_str(
+                "the peer's traffic selectors: it sent none, so that they leave out protocol 47 between \
+                 the two addresses",
+            ),
             Self::Notified { exchange, notify } => {
                 write!(f, "the peer answered {exchange} with {notify}")
             }

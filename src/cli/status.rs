@@ -125,8 +125,13 @@ fn tunnel_row(peer: &PeerStatus, tunnel: &TunnelStatus) -> [String; 7] {
 
 /// What a person wants to know when something is not as it should be.
 fn remarks(peer: &PeerStatus) -> Vec<String> {
-    let causes = peer.last_failure.iter().chain(&peer.obstacles);
+    let advice = peer
+        .advice
+        .iter()
+        .map(|advice| format!("to mend it: {advice}"));
+    let causes = peer.last_failure.iter().cloned().chain(advice);
     let mut lines: Vec<String> = causes
+        .chain(peer.obstacles.iter().cloned())
         .map(|cause| format!("{}: {cause}\n", peer.name))
         .collect();
     lines.extend(peer.tunnels.iter().flat_map(tunnel_remarks));

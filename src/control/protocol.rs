@@ -283,9 +283,12 @@ pub struct PeerStatus {
     pub ike: Option<IkeStatus>,
     /// Its CHILD_SA pairs, newest last.
     pub children: Vec<ChildStatus>,
-    /// Why the last attempt failed, while nothing is up.
+    /// Why the last attempt, of ours or of the peer's, failed while nothing is up; or the last rekey.
     pub last_failure: Option<String>,
-    /// What on this host stands in its way, each with the command that mends it, as of the last look.
+    /// What to do about that.
+    pub advice: Option<String>,
+    /// What on this host, or between the two, stands in its way, each with what mends it, as of the
+    /// last look.
     pub obstacles: Vec<String>,
     /// Its GRE tunnels.
     pub tunnels: Vec<TunnelStatus>,

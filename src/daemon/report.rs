@@ -25,6 +25,7 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> Pe
             .map(move |details| child(now, encapsulation, details))
     });
     let (local, remote) = tunnel.addresses().unzip();
+    let obstacles = tunnel.obstacles().iter();
     PeerStatus {
         name: tunnel.name().to_owned(),
         state: state(snapshot.state),
@@ -36,8 +37,9 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> Pe
         },
         ike: newest.map(|(details, _)| ike_sa(now, details)),
         children: children.collect(),
-        last_failure: snapshot.last_failure.as_ref().map(ToString::to_string),
-        obstacles: tunnel.obstacles().to_vec(),
+        last_failure: tunnel.trouble().map(|trouble| trouble.problem.clone()),
+        advice: tunnel.trouble().and_then(|trouble| trouble.advice.clone()),
+        obstacles: obstacles.cloned().chain(tunnel.silence(now)).collect(),
         tunnels: vec![tunnel_status(tunnel)],
     }
 }

@@ -1,8 +1,10 @@
 //! One peer as the daemon serves it: its device on the host, its link in the data plane, its SAs. The
-//! outer side is in [`way`], the SAs are in [`sas`], GRE keepalives in [`keepalive`].
+//! outer side is in [`way`], the SAs are in [`sas`], GRE keepalives in [`keepalive`], what went wrong in
+//! [`trouble`].
 
 mod keepalive;
 mod sas;
+mod trouble;
 mod way;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use secure_gre_ike::event::ChildId;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
+use self::trouble::{Beginning, Trouble};
 use super::hooks::{Hooks, Variable};
 use super::host::{Host, HostError};
 use super::locate::LocateError;
@@ -106,6 +109,10 @@ pub(super) struct Tunnel {
     locate_at: Option<Instant>,
     /// How long to wait after the next failure to locate it.
     locate_wait: Duration,
+    /// What `status` shows of it.
+    trouble: Option<Trouble>,
+    /// Since when, without a gap, pairs have stood.
+    begun: Option<Beginning>,
     /// The failure that was last said, so that its advice is given once.
     advised: Option<Failure>,
     /// When a refusal of the peer's attempt may be said again.
@@ -159,6 +166,18 @@ pub(super) enum ReachError {
     Workers(#[from] StartError),
 }
 
+impl ReachError {
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Locate(LocateError::Resolve { name, .. }) => Some(format!(
+                "make \"getent ahosts {name}\" print an address, or write the address into peer.address; \
+                 the name is looked up anew at each attempt"
+            )),
+            _ => None,
+        }
+    }
+}
+
 impl Tunnel {
     /// Puts the tunnel's device on the host; packets wait until the way is known.
     pub(super) async fn raise(
@@ -204,6 +223,8 @@ impl Tunnel {
             retiring: BTreeMap::new(),
             locate_at: None,
             locate_wait: LOCATE_AGAIN,
+            trouble: None,
+            begun: None,
             advised: None,
             refusals_from: None,
             farewell_at: None,
@@ -324,33 +345,6 @@ impl Tunnel {
         }
     }
 
-    /// Says why an attempt failed, and how to mend it unless that was said the last time. A peer with
-    /// several addresses is called at another one next.
-    pub(super) fn attempt_failed(&mut self, failure: Failure, retry_in: Option<Duration>) {
-        let called = self.addresses().map(|(_, remote)| remote);
-        self.tried
-            .extend(called.filter(|called| !self.tried.contains(called)));
-        let retry = retry_in.map_or(String::new(), |wait| {
-            format!("; trying again in {:.0} s", wait.as_secs_f64().max(1.0))
-        });
-        warn!("{}: {failure}{retry}", self.name());
-        if self.advised.as_ref() != Some(&failure) {
-            warn!("{}: to mend it: {}", self.name(), failure.advice());
-            self.advised = Some(failure);
-        }
-    }
-
-    /// Says why the peer's attempt was refused. Nothing authenticates such attempts, so that not each
-    /// of them gets its line.
-    pub(super) fn attempt_refused(&mut self, failure: &Failure, now: Instant) {
-        if self.refusals_from.is_some_and(|from| now < from) {
-            return;
-        }
-        self.refusals_from = Some(now + REFUSALS_EVERY);
-        warn!("{}: refused the peer's attempt: {failure}", self.name());
-        warn!("{}: to mend it: {}", self.name(), failure.advice());
-    }
-
     /// Says that the next step is the peer's.
     pub(super) fn say_waiting(&self) {
         if let Some((_, remote)) = self.addresses() {
@@ -368,6 +362,7 @@ impl Tunnel {
             return;
         }
         self.repair_at = now + REPAIR_EVERY;
+        self.name_silence(now);
         let carries = self.is_usable();
         match self.host.repair(&self.config.tunnel, carries).await {
             Ok(repaired) if repaired.is_empty() => {}

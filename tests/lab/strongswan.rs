@@ -27,6 +27,8 @@ pub(crate) struct Strongswan {
     pub(crate) remote_id: &'static str,
     pub(crate) ike_proposals: &'static str,
     pub(crate) esp_proposals: &'static str,
+    /// Of both ends.
+    pub(crate) selectors: &'static str,
     /// `transport` or `tunnel`.
     pub(crate) mode: &'static str,
     /// `none` waits for the product, `start` and `trap` initiate.
@@ -56,6 +58,8 @@ impl Default for Strongswan {
             remote_id: LEFT,
             ike_proposals: "aes256gcm16-prfsha256-ecp256",
             esp_proposals: "aes256gcm16-ecp256",
+            // The outer address, in both modes.
+            selectors: "dynamic[gre]",
             mode: "transport",
             start_action: "none",
             mobike: false,
@@ -112,6 +116,7 @@ impl Strongswan {
             ..
         } = self;
         let Self {
+            selectors,
             mode,
             start_action,
             mobike,
@@ -128,7 +133,6 @@ impl Strongswan {
         } else {
             "yes"
         };
-        // "dynamic" is the outer address, in both modes.
         format!(
             "connections {{
   gre {{
@@ -154,8 +158,8 @@ impl Strongswan {
     children {{
       gre {{
         mode = {mode}
-        local_ts = dynamic[gre]
-        remote_ts = dynamic[gre]
+        local_ts = {selectors}
+        remote_ts = {selectors}
         esp_proposals = {esp_proposals}
         start_action = {start_action}
         dpd_action = clear

@@ -42,6 +42,7 @@ fn report() -> StatusReport {
             child(0xa1b2_c3d4, 59, Phase::Current, Some(3125)),
         ],
         last_failure: None,
+        advice: None,
         obstacles: vec![],
         tunnels: vec![TunnelStatus {
             device: "sgre0".to_owned(),
@@ -79,6 +80,7 @@ fn report() -> StatusReport {
         ike: None,
         children: vec![],
         last_failure: Some("no answer from 192.0.2.7".to_owned()),
+        advice: Some("look there".to_owned()),
         obstacles: vec!["this host drops it; to admit it: a command".to_owned()],
         tunnels: vec![],
     };
@@ -115,6 +117,8 @@ sgre0: the peer sends key 1001, no tunnel has it (packets: 3)
 sgre0: the peer sends no key, and every tunnel has one (packets: 1)
 
 paris: no answer from 192.0.2.7
+
+paris: to mend it: look there
 
 paris: this host drops it; to admit it: a command
 

@@ -27,6 +27,7 @@ fn peer(name: &str) -> PeerStatus {
         ike: None,
         children: vec![],
         last_failure: None,
+        advice: None,
         obstacles: vec![],
         tunnels: vec![],
     }

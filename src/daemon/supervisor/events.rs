@@ -115,13 +115,7 @@ impl Supervisor {
                 info!("{name}: IKE SA rekeyed ({})", details.suite);
             }
             Event::RekeyFailed { child, failure, .. } => {
-                let which = if child.is_some() {
-                    "CHILD_SA"
-                } else {
-                    "IKE SA"
-                };
-                let advice = failure.advice();
-                warn!("{name}: {which} not rekeyed: {failure}\nto mend it: {advice}");
+                tunnel.rekey_failed(child.is_some(), &failure);
                 if !tunnel.can_do_without_rekey(child) {
                     self.broken.push(peer);
                 }

@@ -7,6 +7,7 @@ use secure_gre_esp as esp;
 use secure_gre_ike::event::{ChildId, ChildKeys, EspSpi, GoneReason};
 use tracing::{debug, error, info, warn};
 
+use super::trouble::Beginning;
 use super::{RETIRE_AFTER, Reaction, Tunnel};
 use crate::daemon::install;
 use crate::dataplane::SaId;
@@ -78,8 +79,10 @@ impl Tunnel {
             error!("{}: {problem}", self.name());
         }
         self.advised = None;
+        self.trouble = None;
         self.tried.clear();
         if self.outbound.len() == 1 {
+            self.begun = Some(Beginning::new(&self.counters()));
             self.carries(keys).await;
         } else {
             debug!("{}: packets leave on the new pair", self.name());

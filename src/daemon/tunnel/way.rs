@@ -11,6 +11,7 @@ use std::time::Instant;
 use secure_gre_ike::config::{OnFailure, UdpEncapsulation};
 use tracing::{debug, error, info, warn};
 
+use super::trouble::Trouble;
 use super::{
     LOCATE_AGAIN, LOCATE_AGAIN_MAX, Obstacles, Outer, ReachError, Reached, Reaction, Tunnel,
     TunnelNote,
@@ -312,6 +313,10 @@ impl Tunnel {
         problem: &ReachError,
         now: Instant,
     ) -> Reaction {
+        self.trouble = Some(Trouble {
+            problem: problem.to_string(),
+            advice: problem.advice(),
+        });
         if self.config.on_failure == OnFailure::Exit {
             warn!("{}: {problem}", self.name());
             return Reaction::GiveUp;

@@ -1,0 +1,137 @@
+//! What keeps a tunnel from carrying packets, and how to mend it: said when it happens, and kept for
+//! `status` until a pair stands.
+
+use std::time::{Duration, Instant};
+
+use secure_gre_ike::error::Failure;
+use tracing::warn;
+
+use super::{REFUSALS_EVERY, Tunnel};
+use crate::dataplane::LinkCounters;
+
+/// How many ESP packets, and how long after the first pair, have to have gone unanswered before that
+/// is remarkable: a peer may have nothing to send.
+const UNANSWERED_PACKETS: u64 = 10;
+const UNANSWERED_FOR: Duration = Duration::from_secs(10);
+
+/// The last thing that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::daemon) struct Trouble {
+    /// Begins with the field to look at, where one is to blame.
+    pub(in crate::daemon) problem: String,
+    pub(in crate::daemon) advice: Option<String>,
+}
+
+impl From<&Failure> for Trouble {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            problem: failure.to_string(),
+            advice: Some(failure.advice()),
+        }
+    }
+}
+
+/// What had been counted when the first pair came to stand.
+pub(super) struct Beginning {
+    at: Instant,
+    sent: u64,
+    received: u64,
+    said: bool,
+}
+
+impl Beginning {
+    pub(super) fn new(counters: &LinkCounters) -> Self {
+        Self {
+            at: Instant::now(),
+            sent: counters.outbound.delivered.packets,
+            received: counters.inbound.received,
+            said: false,
+        }
+    }
+}
+
+impl Tunnel {
+    /// Says why an attempt failed, and how to mend it unless that was said the last time. A peer with
+    /// several addresses is called at another one next.
+    pub(in crate::daemon) fn attempt_failed(
+        &mut self,
+        failure: Failure,
+        retry_in: Option<Duration>,
+    ) {
+        let called = self.addresses().map(|(_, remote)| remote);
+        self.tried
+            .extend(called.filter(|called| !self.tried.contains(called)));
+        let retry = retry_in.map_or(String::new(), |wait| {
+            format!("; trying again in {:.0} s", wait.as_secs_f64().max(1.0))
+        });
+        self.trouble = Some(Trouble::from(&failure));
+        warn!("{}: {failure}{retry}", self.name());
+        if self.advised.as_ref() != Some(&failure) {
+            warn!("{}: to mend it: {}", self.name(), failure.advice());
+            self.advised = Some(failure);
+        }
+    }
+
+    /// Says why the peer's attempt was refused. Nothing authenticates such attempts, so that not each
+    /// of them gets its line.
+    pub(in crate::daemon) fn attempt_refused(&mut self, failure: &Failure, now: Instant) {
+        if self.refusals_from.is_some_and(|from| now < from) {
+            return;
+        }
+        self.refusals_from = Some(now + REFUSALS_EVERY);
+        if self.outbound.is_empty() {
+            self.trouble = Some(Trouble::from(failure));
+        }
+        warn!("{}: refused the peer's attempt: {failure}", self.name());
+        warn!("{}: to mend it: {}", self.name(), failure.advice());
+    }
+
+    /// Says why a pair, or else the IKE SA, was not rekeyed.
+    pub(in crate::daemon) fn rekey_failed(&mut self, of_pair: bool, failure: &Failure) {
+        let which = if of_pair { "CHILD_SA" } else { "IKE SA" };
+        self.trouble = Some(Trouble::from(failure));
+        warn!("{}: {which} not rekeyed: {failure}", self.name());
+        warn!("{}: to mend it: {}", self.name(), failure.advice());
+    }
+
+    /// See [`Trouble`].
+    pub(in crate::daemon) fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Says once that ESP leaves and none comes, if that is so.
+    pub(super) fn name_silence(&mut self, now: Instant) {
+        let Some(silence) = self.silence(now) else {
+            return;
+        };
+        let begun = self.begun.as_mut();
+        if begun.is_some_and(|begun| !std::mem::replace(&mut begun.said, true)) {
+            warn!("{}: {silence}", self.name());
+        }
+    }
+
+    /// What a firewall that knows IKE, but not protocol 50, makes of a tunnel. Where ESP travels in
+    /// UDP, IKE goes the same way, and its silence is noticed.
+    pub(in crate::daemon) fn silence(&self, now: Instant) -> Option<String> {
+        let begun = self.begun.as_ref().filter(|_| !self.outbound.is_empty())?;
+        let native = self.link.as_ref()?.wire.overhead().udp == 0;
+        let waited = now.saturating_duration_since(begun.at);
+        let counters = self.counters();
+        let sent = counters
+            .outbound
+            .delivered
+            .packets
+            .saturating_sub(begun.sent);
+        let silent = counters.inbound.received == begun.received;
+        let remarkable = native && silent && sent >= UNANSWERED_PACKETS && waited >= UNANSWERED_FOR;
+        remarkable.then(|| {
+            format!(
+                "peer.encapsulation: IKE works, but of ESP {sent} packets were sent and none was \
+                 received for {} s: a firewall on the way may drop IP protocol 50; to mend it: let it \
+                 pass that, or set peer.encapsulation = \"always\" (strongSwan: encap = yes), which \
+                 needs UDP port 4500 only",
+                waited.as_secs()
+            )
+        })
+    }
+}
