@@ -20,6 +20,10 @@ pub(super) struct Arguments {
     /// Return when the tunnel carries packets, or fail with the reason and leave nothing.
     #[arg(long)]
     background: bool,
+    /// Rekey as soon as the tunnel is up: a group for forward secrecy that only one end has would
+    /// else show when the first keys expire.
+    #[arg(long)]
+    test_rekey: bool,
     /// The peer's file.
     file: PathBuf,
     #[command(flatten)]
@@ -40,11 +44,11 @@ pub(super) fn run(arguments: &Arguments, runtime_dir: &Path, listeners: Listener
     };
     show(&warnings);
     match (Client::connect(runtime_dir), arguments.background) {
-        (Ok(client), true) => in_background(client, &arguments.file),
-        (Ok(client), false) => in_foreground(client, &arguments.file, &peer.name, runtime_dir),
+        (Ok(client), true) => in_background(client, arguments),
+        (Ok(client), false) => in_foreground(client, arguments, &peer.name, runtime_dir),
         (Err(ClientError::NoDaemon { .. }), true) => start_daemon(arguments, runtime_dir),
         (Err(ClientError::NoDaemon { .. }), false) => {
-            match daemon::up(peer, runtime_dir, listeners) {
+            match daemon::up(peer, arguments.test_rekey, runtime_dir, listeners) {
                 Ok(()) => Exit::Ok,
                 Err(problem) => daemon_failure(&problem),
             }
@@ -58,7 +62,7 @@ fn start_daemon(arguments: &Arguments, runtime_dir: &Path) -> Exit {
         Ok(started) => started,
         Err(exit) => return exit,
     };
-    let exit = in_background(client, &arguments.file);
+    let exit = in_background(client, arguments);
     if exit != Exit::Ok {
         // It ends with its only tunnel, and only then is nothing left.
         started.wait();
@@ -66,8 +70,8 @@ fn start_daemon(arguments: &Arguments, runtime_dir: &Path) -> Exit {
     exit
 }
 
-fn in_background(mut client: Client, file: &Path) -> Exit {
-    match hand_over(&mut client, file, Until::Carries) {
+fn in_background(mut client: Client, arguments: &Arguments) -> Exit {
+    match hand_over(&mut client, arguments, Until::Carries) {
         Ok(Outcome::Up(name)) => print(&format!("{name} is up\n")),
         Ok(Outcome::Down) => fail(Exit::Failed, &"someone took the peer down"),
         Ok(Outcome::Failed(problem)) => fail(Exit::Failed, &problem),
@@ -76,7 +80,12 @@ fn in_background(mut client: Client, file: &Path) -> Exit {
 }
 
 /// Shows what the daemon says of the peer until the peer is gone, which Ctrl-C brings about.
-fn in_foreground(mut client: Client, file: &Path, name: &str, runtime_dir: &Path) -> Exit {
+fn in_foreground(
+    mut client: Client,
+    arguments: &Arguments,
+    name: &str,
+    runtime_dir: &Path,
+) -> Exit {
     // Blocked in every thread, so that the one that waits for them gets them.
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     if let Err(errno) = signals.thread_block() {
@@ -91,7 +100,7 @@ fn in_foreground(mut client: Client, file: &Path, name: &str, runtime_dir: &Path
             std::process::exit(client_failure(&error) as i32);
         }
     });
-    match hand_over(&mut client, file, Until::Gone) {
+    match hand_over(&mut client, arguments, Until::Gone) {
         Ok(Outcome::Up(_) | Outcome::Down) => Exit::Ok,
         Ok(Outcome::Failed(problem)) => fail(Exit::Failed, &problem),
         Err(error) => client_failure(&error),
@@ -99,11 +108,20 @@ fn in_foreground(mut client: Client, file: &Path, name: &str, runtime_dir: &Path
 }
 
 /// The daemon works elsewhere, and would look for a relative path there.
-fn hand_over(client: &mut Client, file: &Path, until: Until) -> Result<Outcome, ClientError> {
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    client.up(&file, until, |level, text| match level {
-        Level::Info => info!("{text}"),
-        Level::Warning => warn!("{text}"),
-        Level::Error => error!("{text}"),
-    })
+fn hand_over(
+    client: &mut Client,
+    arguments: &Arguments,
+    until: Until,
+) -> Result<Outcome, ClientError> {
+    let file = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
+    client.up(
+        &file,
+        until,
+        arguments.test_rekey,
+        |level, text| match level {
+            Level::Info => info!("{text}"),
+            Level::Warning => warn!("{text}"),
+            Level::Error => error!("{text}"),
+        },
+    )
 }

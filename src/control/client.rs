@@ -220,10 +220,15 @@ impl Client {
         &mut self,
         file: &Path,
         until: Until,
+        test_rekey: bool,
         mut hear: impl FnMut(Level, &str),
     ) -> Result<Outcome, ClientError> {
         let file = file.to_owned();
-        self.connection.send(&Request::Up { file, until })?;
+        self.connection.send(&Request::Up {
+            file,
+            until,
+            test_rekey,
+        })?;
         loop {
             match self.connection.receive(None)? {
                 Response::Said { level, text } => hear(level, &text),

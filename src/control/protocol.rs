@@ -82,7 +82,12 @@ pub enum Greeting {
 
 /// What a command asks of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(
+    tag = "request",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
 pub enum Request {
     /// Report on one peer, or on all.
     Status {
@@ -103,6 +108,8 @@ pub enum Request {
         file: PathBuf,
         /// Until when the caller stays.
         until: Until,
+        /// Rekey the first pair at once.
+        test_rekey: bool,
     },
     /// Replace the keys of a peer's SA. Answered when that is done, or has failed.
     Rekey {
@@ -127,8 +134,8 @@ pub enum SaKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Until {
-    /// The tunnel carries packets ([`Response::Up`]); a first failure is the last, and takes the
-    /// peer down again.
+    /// The tunnel carries packets ([`Response::Up`]), and was rekeyed if that is to be tested; a first
+    /// failure is the last, and takes the peer down again.
     Carries,
     /// The peer is gone again ([`Response::Down`]).
     Gone,

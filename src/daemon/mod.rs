@@ -110,13 +110,18 @@ pub enum Clash {
 
 /// Serves one peer until it is told to stop (Ctrl-C, SIGTERM, `down`), and leaves the host as it
 /// was. Meanwhile others may hand over theirs. What happens is said through `tracing`. The caller has
-/// made sure of the privileges.
-pub fn up(peer: config::Peer, runtime_dir: &Path, listeners: Listeners) -> Result<(), UpError> {
+/// made sure of the privileges. With `test_rekey` the first pair is rekeyed at once.
+pub fn up(
+    peer: config::Peer,
+    test_rekey: bool,
+    runtime_dir: &Path,
+    listeners: Listeners,
+) -> Result<(), UpError> {
     serve(
         runtime_dir,
         WITH_LAST_TUNNEL,
         listeners,
-        async |supervisor| Ok(supervisor.add_own(peer).await?),
+        async |supervisor| Ok(supervisor.add_own(peer, test_rekey).await?),
     )
 }
 
@@ -133,7 +138,7 @@ pub fn run(
         listeners,
         async |supervisor| {
             for peer in peers {
-                if let Err(problem) = supervisor.add(peer).await {
+                if let Err(problem) = supervisor.add(peer, false).await {
                     error!("not served: {problem}");
                 }
             }

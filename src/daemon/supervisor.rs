@@ -20,7 +20,7 @@ use rand::rngs::{StdRng, SysRng};
 use secure_gre_ike as ike;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{HalfOpenLimits, PeerConfig, PeerId};
-use secure_gre_ike::event::Command;
+use secure_gre_ike::event::{ChildId, Command};
 use secure_gre_ike::secret::Secret;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -85,6 +85,8 @@ pub(super) struct Supervisor {
     to_locate: Vec<PeerId>,
     /// Peers whose SAs have nobody to carry their packets, or may carry none.
     broken: Vec<PeerId>,
+    /// Pairs that are to be rekeyed on trial once the outputs are drained.
+    on_trial: Vec<ChildId>,
     /// Peers to be forgotten once the outputs are drained.
     departed: Vec<(PeerId, Departure)>,
     /// When the endpoint wants to be called.
@@ -193,6 +195,7 @@ impl Supervisor {
             hang_up_sender,
             to_locate: Vec::new(),
             broken: Vec::new(),
+            on_trial: Vec::new(),
             departed: Vec::new(),
             deadline: None,
             ends: EndSignals::watch().map_err(os("watch for signals"))?,
@@ -205,8 +208,13 @@ impl Supervisor {
         })
     }
 
-    /// Serves one more peer: puts its tunnel on the host and sets out to find it.
-    pub(super) async fn add(&mut self, mut peer: config::Peer) -> Result<PeerId, AddError> {
+    /// Serves one more peer: puts its tunnel on the host and sets out to find it. With `test_rekey`
+    /// its first pair is rekeyed at once.
+    pub(super) async fn add(
+        &mut self,
+        mut peer: config::Peer,
+        test_rekey: bool,
+    ) -> Result<PeerId, AddError> {
         self.check_clashes(&peer)?;
         self.last_id += 1;
         let id = PeerId(self.last_id);
@@ -221,10 +229,13 @@ impl Supervisor {
             self.channels.clone(),
             hooks,
         );
-        let tunnel = raised
+        let mut tunnel = raised
             .instrument(span)
             .await
             .map_err(|source| AddError::Host { name, source })?;
+        if test_rekey {
+            tunnel.plan_rekey_trial();
+        }
         if let Err(error) = self.endpoint.add_peer(ike_peer) {
             warn!("{error}");
         }
@@ -238,8 +249,12 @@ impl Supervisor {
     }
 
     /// Serves a peer whose end is, if it fails, also this process's.
-    pub(super) async fn add_own(&mut self, peer: config::Peer) -> Result<(), AddError> {
-        self.own = Some(self.add(peer).await?);
+    pub(super) async fn add_own(
+        &mut self,
+        peer: config::Peer,
+        test_rekey: bool,
+    ) -> Result<(), AddError> {
+        self.own = Some(self.add(peer, test_rekey).await?);
         Ok(())
     }
 

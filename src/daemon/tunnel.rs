@@ -111,6 +111,7 @@ pub(super) struct Tunnel {
     locate_wait: Duration,
     /// What `status` shows of it.
     trouble: Option<Trouble>,
+    rekey_trial: RekeyTrial,
     /// Since when, without a gap, pairs have stood.
     begun: Option<Beginning>,
     /// The failure that was last said, so that its advice is given once.
@@ -143,6 +144,15 @@ impl Default for Pulse {
             authentic: 0,
         }
     }
+}
+
+/// Whether the first pair is rekeyed at once, to see whether that works (PAINS 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RekeyTrial {
+    None,
+    /// When the first pair stands.
+    Planned,
+    Running,
 }
 
 /// The outer side: where the packets go, and who carries them.
@@ -224,6 +234,7 @@ impl Tunnel {
             locate_at: None,
             locate_wait: LOCATE_AGAIN,
             trouble: None,
+            rekey_trial: RekeyTrial::None,
             begun: None,
             advised: None,
             refusals_from: None,

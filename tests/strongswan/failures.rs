@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::lab::{self, Guest, Peer, Product, Strongswan, Topology, strongswan, traffic};
+use nix::sys::signal::Signal;
+
+use crate::lab::process::Process;
+use crate::lab::{self, Folder, Guest, Peer, Product, Strongswan, Topology, strongswan, traffic};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -304,6 +307,70 @@ fn all_fail(cases: &[Case]) {
     for case in cases {
         fails(&topology, &guest, case);
     }
+}
+
+/// PAINS 8: a pair's group is looked at when it is rekeyed, an hour later, or at once.
+#[test]
+fn a_group_that_only_the_rekey_asks_for() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let guest = topology.boot_guest();
+    let strongswan = Strongswan {
+        esp_proposals: "aes256gcm16-ecp384",
+        ..Strongswan::default()
+    };
+    strongswan.start(&guest);
+    let up = |more, flags: &[&str]| {
+        let folder = Folder::new();
+        let peer = Peer {
+            more,
+            routes: &[],
+            ..Peer::default()
+        };
+        let file = folder.write("peer.toml", &peer);
+        let mut command = folder.command(&topology.left, "up");
+        command.args(flags).arg(file);
+        (folder, Process::spawn(command))
+    };
+    let (other, same) = (
+        "[peer.esp]\nproposals = [\"aes256gcm16-x25519\"]\n",
+        "[peer.esp]\nproposals = [\"aes256gcm16-ecp384\"]\n",
+    );
+
+    let (folder, mut process) = up(other, &["--test-rekey"]);
+    let line = process.wait_for_line("warning: ", SOON);
+    let problem = "peer.esp.proposals: the peer has refused to rekey with what we offered";
+    assert!(
+        line.starts_with(&format!("warning: peer: CHILD_SA not rekeyed: {problem}")),
+        "{line}"
+    );
+    assert!(line.contains("aes256gcm16-x25519"), "{line}");
+    let advice = process.wait_for_line("to mend it: ", SOON);
+    assert!(
+        advice.contains("strongSwan: esp_proposals = aes256gcm16-x25519")
+            && advice.contains("let peer.esp.proposals name the peer's"),
+        "{advice}"
+    );
+    let status = folder.run(&topology.left, "status", &[]).expect("status");
+    assert!(status.contains(problem), "{status}");
+    // What stands goes on carrying.
+    traffic::ping(&topology.left, strongswan::INNER_V4, "-c 2").expect("ping");
+    process.signal(Signal::SIGINT);
+    assert_eq!(process.wait(SOON).code, Some(0));
+
+    let (_folder, process) = up(other, &["--background", "--test-rekey"]);
+    let output = process.wait(SOON);
+    assert!(!output.success(), "{output:?}");
+    assert!(
+        output.stderr.contains(problem) && output.stderr.contains("to mend it: "),
+        "{output:?}"
+    );
+
+    let (folder, process) = up(same, &["--background", "--test-rekey"]);
+    let output = process.wait(SOON);
+    assert!(output.success(), "{output:?}");
+    assert!(output.stderr.contains("both ends agree"), "{output:?}");
+    folder.run(&topology.left, "down", &[]).expect("down");
 }
 
 /// Drops on the way, as a firewall between the two does; `None`: nothing more.

@@ -217,13 +217,13 @@ fn an_up_hears_messages_before_its_last_answer_and_a_hang_up_is_noticed() {
         let client = tokio::task::spawn_blocking(move || {
             let mut heard = Vec::new();
             let mut client = Client::connect(&path).unwrap();
-            let outcome = client.up(Path::new("/x.toml"), Until::Carries, |_, text| {
+            let outcome = client.up(Path::new("/x.toml"), Until::Carries, false, |_, text| {
                 heard.push(text.to_owned());
             });
             assert_eq!(outcome.unwrap(), Outcome::Up("x".to_owned()));
             assert_eq!(heard, ["one", "two"]);
             // Asks again, and does not wait.
-            let request = "{\"request\":\"up\",\"file\":\"/x.toml\",\"until\":\"gone\"}\n";
+            let request = "{\"request\":\"up\",\"file\":\"/x.toml\",\"until\":\"gone\",\"test-rekey\":false}\n";
             let mut stream = StdStream::connect(socket_path(&path)).unwrap();
             stream.read_exact(&mut [0]).unwrap();
             stream.write_all(request.as_bytes()).unwrap();

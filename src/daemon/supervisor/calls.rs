@@ -41,8 +41,12 @@ impl Supervisor {
                 Ok(ids) => self.take_down(ids, reply).await,
                 Err(refusal) => reply.send(Response::Refused(refusal)),
             },
-            Request::Up { file, until } => {
-                if let Err(refusal) = self.take_over(&file, until, &reply).await {
+            Request::Up {
+                file,
+                until,
+                test_rekey,
+            } => {
+                if let Err(refusal) = self.take_over(&file, until, test_rekey, &reply).await {
                     reply.send(Response::Refused(refusal));
                 }
             }
@@ -65,6 +69,7 @@ impl Supervisor {
         &mut self,
         file: &std::path::Path,
         until: Until,
+        test_rekey: bool,
         reply: &Reply,
     ) -> Result<(), Refusal> {
         if self.life == Life::Ending {
@@ -82,9 +87,12 @@ impl Supervisor {
             let (level, text) = (protocol_level(level), text.to_owned());
             ear.send(Response::Said { level, text });
         });
-        let id = self.add(peer).await.map_err(|error| Refusal::NotServed {
-            problem: error.to_string(),
-        })?;
+        let id = self
+            .add(peer, test_rekey)
+            .await
+            .map_err(|error| Refusal::NotServed {
+                problem: error.to_string(),
+            })?;
         let sponsor = Sponsor {
             reply: reply.clone(),
             until,

@@ -48,8 +48,12 @@ impl Supervisor {
                 Output::Trace(message) => say_message(&message),
                 Output::Idle(deadline) => {
                     self.deadline = deadline.map(|deadline| deadline.at);
-                    let Some(peer) = self.broken.pop() else { break };
-                    let command = Command::Disconnect { peer };
+                    let on_trial = self.on_trial.pop();
+                    let rekey = on_trial.map(|child| Command::RekeyChild { child });
+                    let disconnect = || self.broken.pop().map(|peer| Command::Disconnect { peer });
+                    let Some(command) = rekey.or_else(disconnect) else {
+                        break;
+                    };
                     if let Err(error) = self.endpoint.handle_command(Instant::now(), command) {
                         warn!("{error}");
                     }
@@ -115,6 +119,12 @@ impl Supervisor {
                 info!("{name}: IKE SA rekeyed ({})", details.suite);
             }
             Event::RekeyFailed { child, failure, .. } => {
+                let was_trial = child.is_some() && tunnel.ends_rekey_trial();
+                if waited_for && was_trial {
+                    let advice = failure.advice();
+                    let problem = format!("{name}: {failure}\nto mend it: {advice}");
+                    return self.departed.push((peer, Departure::Failed(problem)));
+                }
                 tunnel.rekey_failed(child.is_some(), &failure);
                 if !tunnel.can_do_without_rekey(child) {
                     self.broken.push(peer);
@@ -130,6 +140,12 @@ impl Supervisor {
             Event::ChildOutbound { .. } if self.broken.contains(&peer) => {}
             Event::ChildOutbound { child, keys, .. } => {
                 if tunnel.install_outbound(child, &keys).await {
+                    if tunnel.begins_rekey_trial() {
+                        return self.on_trial.push(child);
+                    }
+                    if tunnel.ends_rekey_trial() {
+                        info!("{name}: rekeyed on trial: both ends agree ({})", keys.suite);
+                    }
                     self.carries(peer);
                 } else {
                     tunnel.rest(Instant::now());

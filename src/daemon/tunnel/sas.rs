@@ -8,7 +8,7 @@ use secure_gre_ike::event::{ChildId, ChildKeys, EspSpi, GoneReason};
 use tracing::{debug, error, info, warn};
 
 use super::trouble::Beginning;
-use super::{RETIRE_AFTER, Reaction, Tunnel};
+use super::{RETIRE_AFTER, Reaction, RekeyTrial, Tunnel};
 use crate::daemon::install;
 use crate::dataplane::SaId;
 use crate::net::prefix::Prefix;
@@ -109,6 +109,29 @@ impl Tunnel {
     #[must_use]
     pub(in crate::daemon) fn can_do_without_rekey(&mut self, child: Option<ChildId>) -> bool {
         child.is_none() || self.exhausted.take_if(|id| Some(*id) == child).is_none()
+    }
+
+    /// The first pair is to be rekeyed at once.
+    pub(in crate::daemon) fn plan_rekey_trial(&mut self) {
+        self.rekey_trial = RekeyTrial::Planned;
+    }
+
+    /// A pair stands: whether it is the one to be rekeyed.
+    pub(in crate::daemon) fn begins_rekey_trial(&mut self) -> bool {
+        let begins = self.rekey_trial == RekeyTrial::Planned;
+        if begins {
+            self.rekey_trial = RekeyTrial::Running;
+        }
+        begins
+    }
+
+    /// A rekey has come to its end: whether it was the one on trial.
+    pub(in crate::daemon) fn ends_rekey_trial(&mut self) -> bool {
+        let ends = self.rekey_trial == RekeyTrial::Running;
+        if ends {
+            self.rekey_trial = RekeyTrial::None;
+        }
+        ends
     }
 
     /// The first pair stands: routes lead into the tunnel.
