@@ -10,6 +10,7 @@ mod gre_options;
 mod initiator;
 mod life;
 mod responder;
+mod suites;
 
 /// Sends every kind of passenger both ways and checks that both ends agree on what carries them.
 /// The caller has established the SA; nothing may be seen in clear from here on.
