@@ -84,12 +84,14 @@ pub(crate) struct EspChoice {
 
 /// What a responder answers for ESP: the chosen proposal with `inbound`, the SPI that we receive on,
 /// and what it means. A peer that does not say how long its sequence numbers are has short ones
-/// (D15).
+/// (D15). `of_ike` are the groups that are good enough for the IKE SA: a peer that insists on a key
+/// exchange with one of them may have it.
 pub(crate) fn choose_esp(
     ours: &[EspProposal],
     offered: &[Proposal],
     inbound: EspSpi,
     pfs: Pfs,
+    of_ike: &[Group],
 ) -> Option<(Proposal, EspChoice)> {
     pairs(ours, offered).find_map(|(ours, offered)| {
         let theirs = Menu::read(offered, &ESP).ok()?;
@@ -97,7 +99,7 @@ pub(crate) fn choose_esp(
         let cipher = common_cipher(ours.ciphers(), &theirs)?;
         let their_esn = theirs.esn.as_deref().unwrap_or(&[Esn::No]);
         let esn = first_common(ours.esn(), their_esn)?;
-        let (group, group_transform) = choose_pfs(ours, &theirs, pfs)?;
+        let (group, group_transform) = choose_pfs(ours, &theirs, pfs, of_ike)?;
         let esn_transform = theirs.esn.as_ref().map(|_| Transform::from(esn));
         let others: Vec<_> = group_transform.into_iter().chain(esn_transform).collect();
         let chosen = cut_down(offered, cipher, &others, inbound.0.to_be_bytes().to_vec());
@@ -112,26 +114,30 @@ pub(crate) fn choose_esp(
     })
 }
 
-/// A group that both have; else none, where both allow that. `None`: neither. With the transform
-/// that says it, where the peer's proposal has one of that type.
+/// A group of both lists; else none, where both allow that; else one that is good enough for the IKE
+/// SA. `None`: nothing of these. With the transform that says it, where the peer's proposal has one
+/// of that type.
 fn choose_pfs(
     ours: &EspProposal,
     theirs: &Menu,
     pfs: Pfs,
+    of_ike: &[Group],
 ) -> Option<(Option<Group>, Option<Transform>)> {
     let Pfs::Possible(ke) = pfs else {
         return Some((None, None));
     };
     let ke = ke.and_then(Group::from_transform_id);
-    if let Some(group) = common_group(ours.groups(), &theirs.groups, ke) {
-        return Some((Some(group), Some(Transform::from(group))));
-    }
-    let without = match theirs.no_group {
-        NoGroup::Unsaid => None,
-        NoGroup::Allowed => Some(NO_GROUP),
-        NoGroup::Excluded => return None,
+    let with = |groups| {
+        let group = common_group(groups, &theirs.groups, ke)?;
+        Some((Some(group), Some(Transform::from(group))))
     };
-    ours.pfs_optional().then_some((None, without))
+    let without = match theirs.no_group {
+        NoGroup::Unsaid => Some((None, None)),
+        NoGroup::Allowed => Some((None, Some(NO_GROUP))),
+        NoGroup::Excluded => None,
+    };
+    let without = without.filter(|_| ours.pfs_optional());
+    with(ours.groups()).or(without).or_else(|| with(of_ike))
 }
 
 /// What is wrong with an answer to our proposals.

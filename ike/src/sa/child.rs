@@ -11,7 +11,7 @@ use crate::algorithm::{Group, Prf};
 use crate::error::{Failure, Negotiation, PeerFault};
 use crate::event::{ChildKeys, EspSpi, Event, Path};
 use crate::keys;
-use crate::proposal::{self, EspProposal, EspSuite};
+use crate::proposal::{self, EspProposal, EspSuite, IkeProposal};
 use crate::secret::Secret;
 use crate::select::{self, EspChoice, Pfs};
 use crate::ts;
@@ -190,7 +190,14 @@ pub(crate) fn answer(
         return Err(Refusal::new(NotifyType::TS_UNACCEPTABLE, failure));
     };
     let inbound = ctx.numbers.esp_spi(ctx.rng);
-    let chosen = select::choose_esp(&core.peer.esp_proposals, offered, inbound, pfs);
+    let of_ike: Vec<_> = core
+        .peer
+        .ike_proposals
+        .iter()
+        .flat_map(IkeProposal::groups)
+        .copied()
+        .collect();
+    let chosen = select::choose_esp(&core.peer.esp_proposals, offered, inbound, pfs, &of_ike);
     let Some((chosen, choice)) = chosen else {
         ctx.numbers.release(inbound);
         let failure = Failure::NothingAcceptable {

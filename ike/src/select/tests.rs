@@ -135,7 +135,7 @@ fn answers() {
         for_esp(7, &[AES128, SHORT, LONG]),
     ];
     let ours = default_esp(EsnPolicy::Prefer);
-    let (answer, choice) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible).unwrap();
+    let (answer, choice) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible, &[]).unwrap();
     let EspChoice {
         suite, outbound, ..
     } = choice;
@@ -291,9 +291,58 @@ fn integ_none() {
     assert_eq!(answer, for_ike(1, &[AES256, SHA256, X25519, NO_INTEG]));
 
     let offered = for_esp(1, &[AES256, HMAC_SHA256, NO_INTEG, SHORT]);
-    let (answer, ..) =
-        choose_esp(&esp("aes256gcm16"), &[offered], INBOUND, Pfs::Impossible).unwrap();
+    let (answer, ..) = choose_esp(
+        &esp("aes256gcm16"),
+        &[offered],
+        INBOUND,
+        Pfs::Impossible,
+        &[],
+    )
+    .unwrap();
     assert_eq!(answer.transforms, [AES256, SHORT, NO_INTEG]);
+}
+
+/// PAINS 8: whose list of groups for ESP is another one may still rekey, with what the IKE SA has.
+#[test]
+fn groups_of_a_rekey() {
+    let of_ike = [Group::Curve25519, Group::Ecp256];
+    let none = Transform::new(KE, 0);
+    let choose = |ours, groups: &[Transform]| {
+        let offered = for_esp(1, &[&[AES256, SHORT], groups].concat());
+        let ke = groups.first().map(|group| group.id);
+        let pfs = Pfs::Possible(ke);
+        let chosen = choose_esp(&esp(ours), &[offered], INBOUND, pfs, &of_ike);
+        chosen.map(|(_, choice)| choice.group)
+    };
+    for (ours, offered, group) in [
+        (
+            "aes256gcm16-modp2048",
+            vec![MODP2048],
+            Some(Some(Group::Modp2048)),
+        ),
+        (
+            "aes256gcm16-modp2048",
+            vec![ECP256],
+            Some(Some(Group::Ecp256)),
+        ),
+        ("aes256gcm16", vec![ECP256], Some(Some(Group::Ecp256))),
+        ("aes256gcm16", vec![ECP256, none], Some(None)),
+        (
+            "aes256gcm16-modp2048-modpnone",
+            vec![ECP256, none],
+            Some(None),
+        ),
+        (
+            "aes256gcm16-modp2048",
+            vec![ECP256, none],
+            Some(Some(Group::Ecp256)),
+        ),
+        ("aes256gcm16-x25519", vec![MODP2048], None),
+        ("aes256gcm16-x25519", vec![], None),
+        ("aes256gcm16-x25519-modpnone", vec![], Some(None)),
+    ] {
+        assert_eq!(choose(ours, &offered), group, "{ours} with {offered:?}");
+    }
 }
 
 /// D16: a transform that nobody may accept leaves the others of its type.
@@ -309,7 +358,7 @@ fn an_unknown_attribute_spoils_one_transform() {
 #[test]
 fn odd_proposals_for_esp() {
     let choose = |ours, offered: Proposal| {
-        let chosen = choose_esp(&esp(ours), &[offered], INBOUND, Pfs::Impossible);
+        let chosen = choose_esp(&esp(ours), &[offered], INBOUND, Pfs::Impossible, &[]);
         chosen.map(|(answer, choice)| (answer.transforms, choice.suite.to_string()))
     };
     let suite = |transforms: &[Transform], text: &str| Some((transforms.to_vec(), text.to_owned()));
@@ -627,7 +676,7 @@ proptest! {
     #[test]
     fn esp_choices_are_of_both_sides(ours in any_esp(), theirs in any_esp()) {
         let offered = esp_offer(&theirs, OUTBOUND);
-        let Some((answer, choice)) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible) else {
+        let Some((answer, choice)) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible, &[]) else {
             return Ok(());
         };
         let EspChoice { suite, outbound, .. } = choice;
@@ -648,7 +697,7 @@ proptest! {
         let first = theirs.iter().flat_map(EspProposal::groups).next();
         let pfs = Pfs::Possible(first.map(|group| group.transform_id()));
         let offered = esp_offer_with_groups(&theirs, OUTBOUND);
-        let chosen = choose_esp(&ours, &offered, INBOUND, pfs);
+        let chosen = choose_esp(&ours, &offered, INBOUND, pfs, &[]);
         let Some((answer, choice)) = chosen else {
             return Ok(());
         };
@@ -679,7 +728,7 @@ proptest! {
         let ours = (default_ike(), default_esp(EsnPolicy::Prefer));
         let answers = [
             choose_ike(&ours.0, &[for_ike(1, &transforms)], 31).map(|(answer, _)| answer),
-            choose_esp(&ours.1, &[for_esp(1, &transforms)], INBOUND, Pfs::Impossible).map(|(answer, ..)| answer),
+            choose_esp(&ours.1, &[for_esp(1, &transforms)], INBOUND, Pfs::Impossible, &[]).map(|(answer, ..)| answer),
         ];
         for answer in answers.into_iter().flatten() {
             prop_assert!(answer.transforms.iter().all(|chosen| transforms.contains(chosen)));
