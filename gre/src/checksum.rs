@@ -10,7 +10,7 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
     for part in parts {
         // A part that starts at an odd offset has its octets in the other halves of the words,
         // which swaps the two octets of its sum (RFC 1071 §2 (B)).
-        let part_sum = fold(sum_words(part));
+        let part_sum = u16::from_be(fold(sum_words(part)));
         sum += u64::from(if starts_odd {
             part_sum.swap_bytes()
         } else {
@@ -27,6 +27,8 @@ pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(u64::from(!checksum) + u64::from(!old) + u64::from(new))
 }
 
+/// In this machine's order of octets, which the sum has in the end as well (RFC 1071 §2 (B)).
+///
 /// 32-bit words sum as well as 16-bit ones, since 2^16 is 1 in this arithmetic, and half as many
 /// are twice as fast. The 32 spare bits hold the carries of 2^32 words.
 fn sum_words(part: &[u8]) -> u64 {
@@ -38,7 +40,7 @@ fn sum_words(part: &[u8]) -> u64 {
     words
         .iter()
         .chain([&last])
-        .map(|&word| u64::from(u32::from_be_bytes(word)))
+        .map(|&word| u64::from(u32::from_ne_bytes(word)))
         .sum()
 }
 
