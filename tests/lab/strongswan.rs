@@ -146,7 +146,7 @@ impl Strongswan {
     dpd_delay = {dpd_delay}
     rekey_time = {ike_rekey}
     over_time = 4h
-    rand_time = 1s
+    rand_time = 2s
     local {{
       auth = psk
       id = {local_id}
@@ -165,7 +165,7 @@ impl Strongswan {
         dpd_action = clear
         rekey_time = {child_rekey}
         life_time = 4h
-        rand_time = 1s
+        rand_time = 2s
       }}
     }}
   }}

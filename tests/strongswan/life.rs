@@ -147,10 +147,10 @@ fn lifetimes_run_out_on_both_ends() {
     let Some(lab) = lab::require() else { return };
     let (peer, strongswan, minimum, each) = if lab::is_full_run() {
         let peer = "[peer.ike]\nlifetime = \"20s\"\n[peer.esp]\nlifetime = \"20s\"";
-        (peer, ["17s", "17s"], Duration::from_secs(180), ENOUGH)
+        (peer, ["18s", "18s"], Duration::from_secs(180), ONCE)
     } else {
         let peer = "[peer.ike]\nlifetime = \"24s\"\n[peer.esp]\nlifetime = \"12s\"";
-        (peer, ["10s", "20s"], Duration::ZERO, Counts::default())
+        (peer, ["11s", "22s"], Duration::ZERO, Counts::default())
     };
     let topology = Topology::new(lab);
     let guest = topology.boot_guest();
