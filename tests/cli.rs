@@ -67,7 +67,9 @@ berlin.toml: berlin
   peer identity   the peer's address
   initiates       yes
   IKE             aes256gcm16-aes128gcm16-prfsha384-prfsha256-x25519-ecp256-ecp384
-  ESP             aes256gcm16-aes128gcm16-x25519-ecp256-modpnone-esn-noesn
+  IKE             aes256-sha384-sha256-ecp256-modp2048
+  ESP             aes256gcm16-aes128gcm16-chacha20poly1305-x25519-ecp256-modp2048-modpnone-esn-noesn
+  ESP             aes256-sha256-x25519-ecp256-modp2048-modpnone-esn-noesn
   mode            transport, for GRE between the two addresses
   device          the first free sgreN
   tunnel address  10.255.0.1/30
@@ -75,7 +77,7 @@ berlin.toml: berlin
   far end         10.255.0.2
   route           10.20.0.0/16
   GRE             no key
-  MTU             1400, in outer packets of 1460 (up to 1442 would fit 1500)
+  MTU             1400, in outer packets of 1468 (up to 1434 would fit 1500)
 ";
     assert_eq!(stdout, expected);
 }
