@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::capture::Capture;
+use super::eventually;
 use super::guest::Guest;
 use super::netns::Netns;
 use super::require::Lab;
@@ -177,6 +178,15 @@ impl Topology {
         netns.ip(&format!("address add {v4}/24 dev wire"));
         netns.ip(&format!("address add {v6}/64 dev wire nodad"));
         netns.ip("link set wire up");
+        // The kernel lays this route when the link is ready, which may be late for a test's first look.
+        eventually(
+            "the wire's multicast route",
+            Duration::from_secs(10),
+            || {
+                let routes = netns.ip("-6 route show table local");
+                routes.contains("ff00::/8 dev wire").then_some(())
+            },
+        );
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
         "iputils-ping",
         "`ping` with a fixed size and the don't-fragment bit",
     ),
+    ("nftables", "packet filters and NATs between the peers"),
     ("tcpdump", "captures of what leaves the machine"),
     ("iperf3", "bulk transfers through the tunnel"),
     ("kmod", "`modprobe` inside the guest kernel"),
@@ -87,10 +88,37 @@ fn is_installed(package: &str) -> anyhow::Result<bool> {
     Ok(output.stdout == b"installed")
 }
 
-fn is_root() -> anyhow::Result<bool> {
+pub(crate) fn is_root() -> anyhow::Result<bool> {
     let output = Command::new("id")
         .arg("--user")
         .output()
         .context("cannot run id")?;
     Ok(output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FOR_TESTS;
+
+    /// A program that the laboratory misses is a test that is skipped, or in CI a failure.
+    #[test]
+    fn whatever_the_laboratory_requires_is_installed() {
+        let require = include_str!("../../tests/lab/require.rs");
+        let (_, list) = require.split_once("PROGRAMS").unwrap();
+        let (list, _) = list.split_once("];").unwrap();
+        let packages: Vec<_> = list
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .skip(1)
+            .step_by(2)
+            .collect();
+        assert!(packages.contains(&"tcpdump"), "{packages:?}");
+        for package in packages {
+            assert!(
+                FOR_TESTS.iter().any(|(name, _)| *name == package),
+                "{package}"
+            );
+        }
+    }
 }

@@ -26,11 +26,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     install_nextest()?;
     cargo(&["build", "--package", "secure-gre"])?;
 
-    let environment = if arguments.full {
+    let mut environment = if arguments.full {
         full_environment()
     } else {
         Vec::new()
     };
+    if debian::is_root()? {
+        // Whatever a test needs is there: one that is skipped would only look passed.
+        environment.push(("CI", "true".to_owned()));
+    }
     let mut nextest = vec!["nextest", "run", "--workspace"];
     nextest.extend(arguments.nextest.iter().map(String::as_str));
     let mut steps = vec![nextest];
