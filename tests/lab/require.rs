@@ -45,6 +45,9 @@ fn missing() -> Vec<String> {
     if !Path::new("/dev/net/tun").exists() {
         missing.push("/dev/net/tun does not exist: `modprobe tun`".to_owned());
     }
+    if !Path::new("/etc/protocols").exists() {
+        missing.push("/etc/protocols does not exist (Debian package netbase)".to_owned());
+    }
     for (program, package) in PROGRAMS {
         if !PATH
             .split(':')

@@ -14,6 +14,10 @@ pub(crate) const FOR_TESTS: &[Package] = &[
         "iputils-ping",
         "`ping` with a fixed size and the don't-fragment bit",
     ),
+    (
+        "netbase",
+        "names of protocols, for `ip`, `nft` and strongSwan",
+    ),
     ("nftables", "packet filters and NATs between the peers"),
     ("tcpdump", "captures of what leaves the machine"),
     ("iperf3", "bulk transfers through the tunnel"),
