@@ -116,12 +116,7 @@ impl<N: FnMut(Note)> Outbound<N> {
     /// Turns the passengers of `batch` into ESP packets and removes from it, counted, those that
     /// may not leave. `reply` gets the packets that go back to the passengers' senders.
     pub fn seal(&mut self, batch: &mut Batch, now: Instant, mut reply: impl FnMut(&[u8])) {
-        self.tally.received += batch.len() as u64;
-        if self.sas.is_empty() {
-            self.tally.drop(LinkDrop::NoSa, batch.len());
-            batch.clear();
-            return;
-        }
+        self.receive(batch);
         batch.retain(|buffer, frame| {
             let outcome = self.encapsulate(buffer, frame, now, &mut reply);
             outcome
@@ -139,12 +134,7 @@ impl<N: FnMut(Note)> Outbound<N> {
     /// Turns the one packet of `batch`, which holds the octets of `own`, into an ESP packet, or removes
     /// it, counted.
     pub fn seal_own(&mut self, batch: &mut Batch, own: &Own) {
-        self.tally.received += batch.len() as u64;
-        if self.sas.is_empty() {
-            self.tally.drop(LinkDrop::NoSa, batch.len());
-            batch.clear();
-            return;
-        }
+        self.receive(batch);
         if let Own::Passenger(packet) = own {
             batch.retain(|buffer, frame| {
                 frame.tos = gre::tos::outer_tos(self.tos, packet.octets());
@@ -172,6 +162,15 @@ impl<N: FnMut(Note)> Outbound<N> {
     /// Where the notes go.
     pub const fn notify(&mut self) -> &mut N {
         &mut self.notify
+    }
+
+    /// Counts what has come. Without an SA nothing of it may leave.
+    fn receive(&mut self, batch: &mut Batch) {
+        self.tally.received += batch.len() as u64;
+        if self.sas.is_empty() {
+            self.tally.drop(LinkDrop::NoSa, batch.len());
+            batch.clear();
+        }
     }
 
     fn encapsulate(
