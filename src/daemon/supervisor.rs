@@ -1,17 +1,19 @@
 //! The loop: datagrams, time, commands and news from the packet workers go into the endpoint; its
 //! outputs are performed in their order ([`events`]), which is what makes "inbound SA ready" come
 //! before the datagram that lets the peer use it. [`calls`] is what comes over the control socket,
-//! [`rekey`] one of these; [`ends`] are the signals that end it.
+//! [`rekey`] one of these; [`reach`] is how a peer is found, [`departure`] how it is let go of; [`ends`]
+//! are the signals that end the loop.
 
 mod calls;
+mod departure;
 mod ends;
 mod events;
+mod reach;
 mod rekey;
 
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,16 +26,17 @@ use secure_gre_ike::event::{ChildId, Command};
 use secure_gre_ike::secret::Secret;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{Instrument, Level, Span, enabled, info, warn};
+use tracing::{Instrument, Level, Span, enabled, warn};
 
 use self::calls::{Farewell, Sponsor};
+use self::departure::Departure;
 use self::ends::EndSignals;
 use self::events::ike_path;
+use self::reach::Located;
 use self::rekey::AwaitedRekey;
 use super::hooks::Hooks;
 use super::host::shared_guard;
-use super::locate::{self, LocateError};
-use super::tunnel::{Channels, Obstacles, ReachError, Reached, Reaction, Tunnel, TunnelNote};
+use super::tunnel::{Channels, Obstacles, Reaction, Tunnel, TunnelNote};
 use super::{AddError, Clash, UpError};
 use crate::config;
 use crate::control::server::{Call, Server};
@@ -103,32 +106,6 @@ pub(super) struct Supervisor {
     gave_up: Option<String>,
     /// Those that run the peers' hooks.
     hook_tasks: JoinSet<()>,
-}
-
-/// Why a peer is served no more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Departure {
-    /// Someone asked for it.
-    Asked,
-    /// It did not come up for someone who waits for just that.
-    Failed(String),
-    /// `on-failure = "exit"`: nobody said that its packets may go elsewhere.
-    GaveUp(String),
-}
-
-impl Departure {
-    fn problem(self) -> Option<String> {
-        match self {
-            Self::Asked => None,
-            Self::Failed(problem) | Self::GaveUp(problem) => Some(problem),
-        }
-    }
-}
-
-/// A resolver's answer.
-struct Located {
-    peer: PeerId,
-    addresses: Result<Vec<IpAddr>, LocateError>,
 }
 
 /// When the loop is over.
@@ -421,115 +398,11 @@ impl Supervisor {
         }
     }
 
-    async fn on_located(&mut self, Located { peer, addresses }: Located) {
-        let span = self.span(peer);
-        self.reach(peer, addresses).instrument(span).await;
-    }
-
     fn on_obstacles(&mut self, Obstacles { peer, found }: Obstacles) {
         let span = self.span(peer);
         if let Some(tunnel) = self.tunnels.get_mut(&peer) {
             span.in_scope(|| tunnel.name_obstacles(found));
         }
-    }
-
-    /// The peer's addresses are known: what is left is the way there.
-    async fn reach(&mut self, peer: PeerId, addresses: Result<Vec<IpAddr>, LocateError>) {
-        let waited_for = self.is_waited_for(peer);
-        let Some(tunnel) = self
-            .tunnels
-            .get_mut(&peer)
-            .filter(|tunnel| !tunnel.is_parting())
-        else {
-            return;
-        };
-        let now = Instant::now();
-        let reached = match addresses {
-            Ok(addresses) => tunnel
-                .reach_one_of(&addresses)
-                .await
-                .map(|reached| (addresses, reached)),
-            Err(problem) => Err(ReachError::Locate(problem)),
-        };
-        let (addresses, local, remote) = match reached {
-            Ok((addresses, Reached::Way { local, remote })) => (addresses, local, remote),
-            Ok((_, Reached::Elsewhere)) => return self.react(peer, Reaction::Move).await,
-            Err(problem) if waited_for => {
-                let problem = format!("{}: {problem}", tunnel.name());
-                return self.finish(peer, Departure::Failed(problem)).await;
-            }
-            Err(problem) => {
-                let reaction = tunnel.not_reached(&problem, now);
-                return self.react(peer, reaction).await;
-            }
-        };
-        self.command(now, Command::Locate { peer, addresses }).await;
-        let Some(tunnel) = self.tunnels.get(&peer) else {
-            return;
-        };
-        if tunnel.initiates() {
-            let path = ike_path(locate::ike_path(local, remote));
-            self.command(now, Command::Connect { peer, path }).await;
-        } else {
-            tunnel.say_waiting();
-        }
-    }
-
-    /// Ctrl-C, or SIGTERM. The first one is meant for the peer that this process was started for:
-    /// others belong to whoever brought them.
-    async fn on_interrupt(&mut self) {
-        let own = self.own.take().filter(|own| self.tunnels.contains_key(own));
-        let others = self.tunnels.keys().filter(|id| own != Some(**id)).count();
-        if let (Some(own), 1..) = (own, others) {
-            self.stop(own).await;
-            let names = self.tunnels.iter().filter(|(id, _)| **id != own);
-            let names: Vec<_> = names.map(|(_, tunnel)| tunnel.name()).collect();
-            return info!(
-                "still serving {}; Ctrl-C again takes that down too",
-                names.join(", ")
-            );
-        }
-        self.life = Life::Ending;
-        self.stop_all().await;
-    }
-
-    async fn stop_all(&mut self) {
-        let ids: Vec<_> = self.tunnels.keys().copied().collect();
-        for id in ids {
-            self.stop(id).await;
-        }
-    }
-
-    /// Deletes a peer's SAs; the rest follows when it has answered, or has had its time to.
-    async fn stop(&mut self, peer: PeerId) {
-        let now = Instant::now();
-        let span = self.span(peer);
-        let Some(tunnel) = self.tunnels.get_mut(&peer) else {
-            return;
-        };
-        if tunnel.part(now + FAREWELL) {
-            span.in_scope(|| info!("{}: going down", tunnel.name()));
-            self.command(now, Command::Disconnect { peer }).await;
-        }
-    }
-
-    /// Undoes what was done for a peer, and forgets it.
-    async fn finish(&mut self, peer: PeerId, why: Departure) {
-        let Some(tunnel) = self.tunnels.remove(&peer) else {
-            return;
-        };
-        let (name, span) = (tunnel.name().to_owned(), peer_span(tunnel.name()));
-        self.forget(peer);
-        self.bound_half_open();
-        match why {
-            Departure::Asked | Departure::Failed(_) => tunnel.lower().instrument(span).await,
-            Departure::GaveUp(_) => tunnel.abandon().instrument(span).await,
-        }
-        let problem = why.problem();
-        if self.own == Some(peer) {
-            self.gave_up.clone_from(&problem);
-        }
-        self.tell_gone(peer, &name, problem);
     }
 
     async fn react(&mut self, peer: PeerId, reaction: Reaction) {
@@ -569,21 +442,6 @@ impl Supervisor {
         tunnel.map_or_else(Span::none, |tunnel| peer_span(tunnel.name()))
     }
 
-    /// Looks the peers up that are to be called, beside the loop: a resolver may take seconds.
-    fn locate_peers(&mut self) {
-        for peer in std::mem::take(&mut self.to_locate) {
-            let Some(tunnel) = self.tunnels.get_mut(&peer) else {
-                continue;
-            };
-            let ((address, local), sender) = (tunnel.address(), self.located_sender.clone());
-            tokio::spawn(async move {
-                let addresses = locate::resolve(address, local).await;
-                // The loop is gone: nobody waits for the answer.
-                let _ = sender.send(Located { peer, addresses }).await;
-            });
-        }
-    }
-
     /// The next instant at which anything is due.
     fn next_alarm(&self) -> Option<Instant> {
         let tunnels = self.tunnels.values().filter_map(Tunnel::next_alarm);
@@ -599,7 +457,7 @@ impl Supervisor {
 fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
     PeerConfig {
         id,
-        // Nobody is answered before there is something to carry the packets: see `reach`.
+        // Nobody is answered before there is something to carry the packets: see [`reach`].
         remote: Vec::new(),
         local_id: peer.local_id.clone(),
         remote_id: peer.remote_id.clone(),

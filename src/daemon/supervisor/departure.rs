@@ -1,0 +1,89 @@
+//! How a peer is let go of: its SAs deleted, what was done for it on the host undone, whoever waits told.
+
+use std::time::Instant;
+
+use secure_gre_ike::config::PeerId;
+use secure_gre_ike::event::Command;
+use tracing::{Instrument, info};
+
+use super::{FAREWELL, Life, Supervisor};
+use crate::telemetry::peer_span;
+
+/// Why a peer is served no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// Someone asked for it.
+    Asked,
+    /// It did not come up for someone who waits for just that.
+    Failed(String),
+    /// `on-failure = "exit"`: nobody said that its packets may go elsewhere.
+    GaveUp(String),
+}
+
+impl Departure {
+    pub(super) fn problem(self) -> Option<String> {
+        match self {
+            Self::Asked => None,
+            Self::Failed(problem) | Self::GaveUp(problem) => Some(problem),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Ctrl-C, or SIGTERM. The first one is meant for the peer that this process was started for:
+    /// others belong to whoever brought them.
+    pub(super) async fn on_interrupt(&mut self) {
+        let own = self.own.take().filter(|own| self.tunnels.contains_key(own));
+        let others = self.tunnels.keys().filter(|id| own != Some(**id)).count();
+        if let (Some(own), 1..) = (own, others) {
+            self.stop(own).await;
+            let names = self.tunnels.iter().filter(|(id, _)| **id != own);
+            let names: Vec<_> = names.map(|(_, tunnel)| tunnel.name()).collect();
+            return info!(
+                "still serving {}; Ctrl-C again takes that down too",
+                names.join(", ")
+            );
+        }
+        self.life = Life::Ending;
+        self.stop_all().await;
+    }
+
+    pub(super) async fn stop_all(&mut self) {
+        let ids: Vec<_> = self.tunnels.keys().copied().collect();
+        for id in ids {
+            self.stop(id).await;
+        }
+    }
+
+    /// Deletes a peer's SAs; the rest follows when it has answered, or has had its time to.
+    pub(super) async fn stop(&mut self, peer: PeerId) {
+        let now = Instant::now();
+        let span = self.span(peer);
+        let Some(tunnel) = self.tunnels.get_mut(&peer) else {
+            return;
+        };
+        if tunnel.part(now + FAREWELL) {
+            span.in_scope(|| info!("{}: going down", tunnel.name()));
+            self.command(now, Command::Disconnect { peer }).await;
+        }
+    }
+
+    /// Undoes what was done for a peer, and forgets it.
+    pub(super) async fn finish(&mut self, peer: PeerId, why: Departure) {
+        let Some(tunnel) = self.tunnels.remove(&peer) else {
+            return;
+        };
+        let (name, span) = (tunnel.name().to_owned(), peer_span(tunnel.name()));
+        self.forget(peer);
+        self.bound_half_open();
+        match why {
+            Departure::Asked | Departure::Failed(_) => tunnel.lower().instrument(span).await,
+            Departure::GaveUp(_) => tunnel.abandon().instrument(span).await,
+        }
+        let problem = why.problem();
+        if self.own == Some(peer) {
+            self.gave_up.clone_from(&problem);
+        }
+        self.tell_gone(peer, &name, problem);
+    }
+}
