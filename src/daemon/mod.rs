@@ -3,7 +3,7 @@
 //! touches a data packet; it tells the data plane which SAs there are.
 //!
 //! - [`supervisor`]: the loop, what each event leads to, and what commands ask for
-//! - [`tunnel`]: one peer with its device, its data plane and its SAs
+//! - [`peer`]: one peer with its device, its data plane and its SAs
 //! - [`host`], [`journal`]: what a tunnel changes on the host, and how that is undone
 //! - [`locate`]: where the peer is and which way leads there
 //! - [`obstacles`]: what on the host stands in the way and is not ours to change
@@ -19,9 +19,9 @@ mod journal;
 mod locate;
 pub(crate) mod mtu;
 mod obstacles;
+mod peer;
 mod report;
 mod supervisor;
-mod tunnel;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use secure_gre_ike as ike;
 use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 
-use super::tunnel::Tunnel;
+use super::peer::Peer;
 use crate::control::protocol::{
     ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Liveness, Mode, PeerState, PeerStatus,
     Phase, StrangeKey, Traffic, TunnelStatus,
@@ -16,7 +16,7 @@ use crate::dataplane::LinkCounters;
 use crate::metrics::{Drop, KeyCount, Tally};
 
 /// One peer as it is at `now`.
-pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> PeerStatus {
+pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> PeerStatus {
     let newest = snapshot.established.last();
     let children = snapshot.established.iter().flat_map(|(ike, children)| {
         let encapsulation = encapsulation(ike.encapsulation);
@@ -24,23 +24,23 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, tunnel: &Tunnel) -> Pe
             .iter()
             .map(move |details| child(now, encapsulation, details))
     });
-    let (local, remote) = tunnel.addresses().unzip();
-    let obstacles = tunnel.obstacles().iter();
+    let (local, remote) = served.addresses().unzip();
+    let obstacles = served.obstacles().iter();
     PeerStatus {
-        name: tunnel.name().to_owned(),
+        name: served.name().to_owned(),
         state: state(snapshot.state),
         local_address: local,
         remote_address: remote,
         liveness: Liveness {
             heard_seconds: snapshot.heard.map(|at| seconds_between(at, now)),
-            checked_after_seconds: tunnel.config().dpd.map(|interval| interval.as_secs()),
+            checked_after_seconds: served.config().dpd.map(|interval| interval.as_secs()),
         },
         ike: newest.map(|(details, _)| ike_sa(now, details)),
         children: children.collect(),
-        last_failure: tunnel.trouble().map(|trouble| trouble.problem.clone()),
-        advice: tunnel.trouble().and_then(|trouble| trouble.advice.clone()),
-        obstacles: obstacles.cloned().chain(tunnel.silence(now)).collect(),
-        tunnels: vec![tunnel_status(tunnel)],
+        last_failure: served.trouble().map(|trouble| trouble.problem.clone()),
+        advice: served.trouble().and_then(|trouble| trouble.advice.clone()),
+        obstacles: obstacles.cloned().chain(served.silence(now)).collect(),
+        tunnels: vec![tunnel_status(served)],
     }
 }
 
@@ -99,23 +99,23 @@ fn child(now: Instant, encapsulation: Encapsulation, details: &ChildDetails) -> 
     }
 }
 
-fn tunnel_status(tunnel: &Tunnel) -> TunnelStatus {
-    let LinkCounters { outbound, inbound } = tunnel.counters();
+fn tunnel_status(served: &Peer) -> TunnelStatus {
+    let LinkCounters { outbound, inbound } = served.counters();
     let drops = outbound.drops().chain(inbound.drops());
     let strange_keys = inbound
         .strange_keys
         .iter()
         .map(|KeyCount { key, packets }| StrangeKey { key, packets });
-    let config = &tunnel.config().tunnel;
+    let config = &served.config().tunnel;
     TunnelStatus {
-        device: tunnel.host().device().to_owned(),
+        device: served.host().device().to_owned(),
         addresses: config.addresses.iter().map(ToString::to_string).collect(),
         key: config.gre.key,
-        mtu: tunnel.host().mtu(),
+        mtu: served.host().mtu(),
         outbound: traffic(&outbound),
         inbound: traffic(&inbound),
         drops: sum_by_name(drops),
-        keepalive: tunnel.keepalive(),
+        keepalive: served.keepalive(),
         strange_keys: strange_keys.collect(),
     }
 }

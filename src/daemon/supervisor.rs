@@ -36,7 +36,7 @@ use self::reach::Located;
 use self::rekey::AwaitedRekey;
 use super::hooks::Hooks;
 use super::host::shared_guard;
-use super::tunnel::{Channels, Obstacles, Reaction, Tunnel, TunnelNote};
+use super::peer::{Channels, Obstacles, Peer, PeerNote, Reaction};
 use super::{AddError, Clash, UpError};
 use crate::config;
 use crate::control::server::{Call, Server};
@@ -68,14 +68,14 @@ pub(super) struct Supervisor {
     runtime_dir: PathBuf,
     life: Life,
     listeners: Listeners,
-    tunnels: BTreeMap<PeerId, Tunnel>,
+    peers: BTreeMap<PeerId, Peer>,
     last_id: u32,
     /// The peer that this process was started for.
     own: Option<PeerId>,
     /// Ends when `calls` is dropped.
     control: JoinHandle<()>,
     calls: mpsc::Receiver<Call>,
-    notes: mpsc::UnboundedReceiver<TunnelNote>,
+    notes: mpsc::UnboundedReceiver<PeerNote>,
     messages: mpsc::Receiver<Message>,
     channels: Channels,
     obstacles: mpsc::Receiver<Obstacles>,
@@ -157,7 +157,7 @@ impl Supervisor {
             runtime_dir: runtime_dir.to_owned(),
             life,
             listeners,
-            tunnels: BTreeMap::new(),
+            peers: BTreeMap::new(),
             last_id: 0,
             own: None,
             control: tokio::spawn(server.run(call_sender)),
@@ -198,7 +198,7 @@ impl Supervisor {
         let (name, span) = (peer.name.clone(), peer_span(&peer.name));
         let ike_peer = ike_peer(id, &mut peer);
         let hooks = Hooks::of(&peer, &mut self.hook_tasks);
-        let raised = Tunnel::raise(
+        let raised = Peer::raise(
             id,
             peer,
             &self.netlink,
@@ -206,17 +206,17 @@ impl Supervisor {
             self.channels.clone(),
             hooks,
         );
-        let mut tunnel = raised
+        let mut served = raised
             .instrument(span)
             .await
             .map_err(|source| AddError::Host { name, source })?;
         if test_rekey {
-            tunnel.plan_rekey_trial();
+            served.plan_rekey_trial();
         }
         if let Err(error) = self.endpoint.add_peer(ike_peer) {
             warn!("{error}");
         }
-        self.tunnels.insert(id, tunnel);
+        self.peers.insert(id, served);
         self.bound_half_open();
         self.to_locate.push(id);
         if let Life::LastTunnel { patience_until } = &mut self.life {
@@ -237,7 +237,7 @@ impl Supervisor {
 
     /// A name, a device, a peer's address and a prefix can be one tunnel's only.
     fn check_clashes(&self, peer: &config::Peer) -> Result<(), AddError> {
-        for other in self.tunnels.values().map(Tunnel::config) {
+        for other in self.peers.values().map(Peer::config) {
             let (theirs, ours) = (&other.tunnel, &peer.tunnel);
             let what = if other.name == peer.name {
                 Clash::Name(peer.name.clone())
@@ -263,10 +263,7 @@ impl Supervisor {
 
     /// Half-open state is the endpoint's as a whole: the narrowest bounds of all files hold.
     fn bound_half_open(&mut self) {
-        let limits = self
-            .tunnels
-            .values()
-            .map(|tunnel| tunnel.config().half_open);
+        let limits = self.peers.values().map(|served| served.config().half_open);
         let narrowest = limits.reduce(|a, b| HalfOpenLimits {
             cookies_from: a.cookies_from.min(b.cookies_from),
             limit: a.limit.min(b.limit),
@@ -312,7 +309,7 @@ impl Supervisor {
     }
 
     fn is_over(&self) -> bool {
-        self.tunnels.is_empty()
+        self.peers.is_empty()
             && match self.life {
                 Life::LastTunnel { patience_until } => patience_until <= Instant::now(),
                 Life::Service => false,
@@ -336,7 +333,7 @@ impl Supervisor {
     }
 
     fn is_astray(&self, path: OuterPath) -> bool {
-        let mut ways = self.tunnels.values().filter_map(Tunnel::addresses);
+        let mut ways = self.peers.values().filter_map(Peer::addresses);
         ways.any(|(local, remote)| path.remote.ip() == remote && path.local.ip() != local)
     }
 
@@ -352,17 +349,17 @@ impl Supervisor {
         self.drain().await;
         let mut overdue = Vec::new();
         let mut heard = Vec::new();
-        for (id, tunnel) in &mut self.tunnels {
-            tunnel.retire_due(now);
-            tunnel.repair_due(now).await;
-            tunnel.ask_due(now).await;
-            if tunnel.heard_since(now) {
+        for (id, served) in &mut self.peers {
+            served.retire_due(now);
+            served.repair_due(now).await;
+            served.ask_due(now).await;
+            if served.heard_since(now) {
                 heard.push(*id);
             }
-            if tunnel.locate_due(now) {
+            if served.locate_due(now) {
                 self.to_locate.push(*id);
             }
-            if tunnel.farewell_due(now) {
+            if served.farewell_due(now) {
                 overdue.push(*id);
             }
         }
@@ -375,12 +372,12 @@ impl Supervisor {
         self.locate_peers();
     }
 
-    async fn on_note(&mut self, TunnelNote { peer, note }: TunnelNote) {
+    async fn on_note(&mut self, PeerNote { peer, note }: PeerNote) {
         let span = self.span(peer);
-        let Some(tunnel) = self.tunnels.get_mut(&peer) else {
+        let Some(served) = self.peers.get_mut(&peer) else {
             return;
         };
-        let noted = tunnel.on_note(note, Instant::now());
+        let noted = served.on_note(note, Instant::now());
         let reaction = noted.instrument(span).await;
         self.react(peer, reaction).await;
     }
@@ -388,11 +385,11 @@ impl Supervisor {
     /// The host's addresses, links or routes have changed.
     async fn on_change(&mut self) {
         let now = Instant::now();
-        let ids: Vec<_> = self.tunnels.keys().copied().collect();
+        let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
             let span = self.span(id);
-            if let Some(tunnel) = self.tunnels.get_mut(&id) {
-                let reaction = tunnel.follow(now).instrument(span).await;
+            if let Some(served) = self.peers.get_mut(&id) {
+                let reaction = served.follow(now).instrument(span).await;
                 self.react(id, reaction).await;
             }
         }
@@ -400,8 +397,8 @@ impl Supervisor {
 
     fn on_obstacles(&mut self, Obstacles { peer, found }: Obstacles) {
         let span = self.span(peer);
-        if let Some(tunnel) = self.tunnels.get_mut(&peer) {
-            span.in_scope(|| tunnel.name_obstacles(found));
+        if let Some(served) = self.peers.get_mut(&peer) {
+            span.in_scope(|| served.name_obstacles(found));
         }
     }
 
@@ -428,8 +425,8 @@ impl Supervisor {
                 self.locate_peers();
             }
             Reaction::GiveUp => {
-                let tunnel = self.tunnels.get(&peer);
-                if let Some(why) = tunnel.map(|tunnel| events::gave_up(tunnel.name())) {
+                let served = self.peers.get(&peer);
+                if let Some(why) = served.map(|served| events::gave_up(served.name())) {
                     self.finish(peer, why).await;
                 }
             }
@@ -438,18 +435,18 @@ impl Supervisor {
 
     /// Where messages about the peer belong.
     fn span(&self, peer: PeerId) -> Span {
-        let tunnel = self.tunnels.get(&peer);
-        tunnel.map_or_else(Span::none, |tunnel| peer_span(tunnel.name()))
+        let served = self.peers.get(&peer);
+        served.map_or_else(Span::none, |served| peer_span(served.name()))
     }
 
     /// The next instant at which anything is due.
     fn next_alarm(&self) -> Option<Instant> {
-        let tunnels = self.tunnels.values().filter_map(Tunnel::next_alarm);
+        let alarms = self.peers.values().filter_map(Peer::next_alarm);
         let patience = match self.life {
-            Life::LastTunnel { patience_until } if self.tunnels.is_empty() => Some(patience_until),
+            Life::LastTunnel { patience_until } if self.peers.is_empty() => Some(patience_until),
             _ => None,
         };
-        tunnels.chain(self.deadline).chain(patience).min()
+        alarms.chain(self.deadline).chain(patience).min()
     }
 }
 

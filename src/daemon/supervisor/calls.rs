@@ -55,8 +55,8 @@ impl Supervisor {
     }
 
     async fn take_down(&mut self, ids: Vec<PeerId>, reply: Reply) {
-        let names = ids.iter().filter_map(|id| self.tunnels.get(id));
-        let names = names.map(|tunnel| tunnel.name().to_owned()).collect();
+        let names = ids.iter().filter_map(|id| self.peers.get(id));
+        let names = names.map(|served| served.name().to_owned()).collect();
         self.farewells.push(Farewell { reply, names });
         for id in ids {
             self.stop(id).await;
@@ -129,10 +129,9 @@ impl Supervisor {
         if !self.is_waited_for(peer) {
             return;
         }
-        if let (Some(sponsor), Some(tunnel)) =
-            (self.sponsors.remove(&peer), self.tunnels.get(&peer))
+        if let (Some(sponsor), Some(served)) = (self.sponsors.remove(&peer), self.peers.get(&peer))
         {
-            let name = tunnel.name().to_owned();
+            let name = served.name().to_owned();
             sponsor.reply.send(Response::Up { name });
         }
     }
@@ -152,7 +151,7 @@ impl Supervisor {
     }
 
     fn bid_farewell(&mut self) {
-        let served: Vec<_> = self.tunnels.values().map(|t| t.name().to_owned()).collect();
+        let served: Vec<_> = self.peers.values().map(|t| t.name().to_owned()).collect();
         self.farewells.retain(|farewell| {
             let waits = farewell.names.iter().any(|name| served.contains(name));
             if !waits {
@@ -165,7 +164,7 @@ impl Supervisor {
 
     /// The peers, for a person.
     pub(in crate::daemon) fn served(&self) -> String {
-        let names: Vec<_> = self.tunnels.values().map(|t| t.name()).collect();
+        let names: Vec<_> = self.peers.values().map(|t| t.name()).collect();
         if names.is_empty() {
             "nobody yet".to_owned()
         } else {
@@ -175,19 +174,19 @@ impl Supervisor {
 
     pub(super) fn named(&self, name: Option<&str>) -> Result<Vec<PeerId>, Refusal> {
         let Some(name) = name else {
-            return Ok(self.tunnels.keys().copied().collect());
+            return Ok(self.peers.keys().copied().collect());
         };
         let ids: Vec<_> = self
-            .tunnels
+            .peers
             .iter()
-            .filter(|(_, tunnel)| tunnel.name() == name)
+            .filter(|(_, served)| served.name() == name)
             .map(|(id, _)| *id)
             .collect();
         if ids.is_empty() {
             let known = self
-                .tunnels
+                .peers
                 .values()
-                .map(|tunnel| tunnel.name().to_owned())
+                .map(|served| served.name().to_owned())
                 .collect();
             return Err(Refusal::UnknownPeer {
                 name: name.to_owned(),
@@ -212,8 +211,8 @@ impl Supervisor {
         let wanted = snapshots.filter(|snapshot| ids.contains(&snapshot.peer));
         wanted
             .filter_map(|snapshot| {
-                let tunnel = self.tunnels.get(&snapshot.peer)?;
-                Some(report::peer(now, &snapshot, tunnel))
+                let served = self.peers.get(&snapshot.peer)?;
+                Some(report::peer(now, &snapshot, served))
             })
             .collect()
     }

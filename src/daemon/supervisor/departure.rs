@@ -33,12 +33,12 @@ impl Supervisor {
     /// Ctrl-C, or SIGTERM. The first one is meant for the peer that this process was started for:
     /// others belong to whoever brought them.
     pub(super) async fn on_interrupt(&mut self) {
-        let own = self.own.take().filter(|own| self.tunnels.contains_key(own));
-        let others = self.tunnels.keys().filter(|id| own != Some(**id)).count();
+        let own = self.own.take().filter(|own| self.peers.contains_key(own));
+        let others = self.peers.keys().filter(|id| own != Some(**id)).count();
         if let (Some(own), 1..) = (own, others) {
             self.stop(own).await;
-            let names = self.tunnels.iter().filter(|(id, _)| **id != own);
-            let names: Vec<_> = names.map(|(_, tunnel)| tunnel.name()).collect();
+            let names = self.peers.iter().filter(|(id, _)| **id != own);
+            let names: Vec<_> = names.map(|(_, served)| served.name()).collect();
             return info!(
                 "still serving {}; Ctrl-C again takes that down too",
                 names.join(", ")
@@ -49,7 +49,7 @@ impl Supervisor {
     }
 
     pub(super) async fn stop_all(&mut self) {
-        let ids: Vec<_> = self.tunnels.keys().copied().collect();
+        let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
             self.stop(id).await;
         }
@@ -59,26 +59,26 @@ impl Supervisor {
     pub(super) async fn stop(&mut self, peer: PeerId) {
         let now = Instant::now();
         let span = self.span(peer);
-        let Some(tunnel) = self.tunnels.get_mut(&peer) else {
+        let Some(served) = self.peers.get_mut(&peer) else {
             return;
         };
-        if tunnel.part(now + FAREWELL) {
-            span.in_scope(|| info!("{}: going down", tunnel.name()));
+        if served.part(now + FAREWELL) {
+            span.in_scope(|| info!("{}: going down", served.name()));
             self.command(now, Command::Disconnect { peer }).await;
         }
     }
 
     /// Undoes what was done for a peer, and forgets it.
     pub(super) async fn finish(&mut self, peer: PeerId, why: Departure) {
-        let Some(tunnel) = self.tunnels.remove(&peer) else {
+        let Some(served) = self.peers.remove(&peer) else {
             return;
         };
-        let (name, span) = (tunnel.name().to_owned(), peer_span(tunnel.name()));
+        let (name, span) = (served.name().to_owned(), peer_span(served.name()));
         self.forget(peer);
         self.bound_half_open();
         match why {
-            Departure::Asked | Departure::Failed(_) => tunnel.lower().instrument(span).await,
-            Departure::GaveUp(_) => tunnel.abandon().instrument(span).await,
+            Departure::Asked | Departure::Failed(_) => served.lower().instrument(span).await,
+            Departure::GaveUp(_) => served.abandon().instrument(span).await,
         }
         let problem = why.problem();
         if self.own == Some(peer) {

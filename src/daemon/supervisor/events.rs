@@ -8,7 +8,7 @@ use secure_gre_ike::event::{Command, Event, GoneReason, Output, Trace};
 use tracing::{Instrument, error, info, trace, warn};
 
 use super::{Departure, Supervisor};
-use crate::daemon::tunnel::Tunnel;
+use crate::daemon::peer::Peer;
 use crate::net::outer::{Encapsulation, Path as OuterPath, Via};
 use crate::telemetry;
 
@@ -24,9 +24,9 @@ impl Supervisor {
     /// What messages on `path` are bound to: the same as the ESP packets between its addresses.
     fn via(&self, path: &OuterPath) -> Via {
         let addresses = Some((path.local.ip(), path.remote.ip()));
-        let mut tunnels = self.tunnels.values();
-        let tunnel = tunnels.find(|tunnel| tunnel.addresses() == addresses);
-        tunnel.map_or(Via::default(), Tunnel::via)
+        let mut peers = self.peers.values();
+        let served = peers.find(|served| served.addresses() == addresses);
+        served.map_or(Via::default(), Peer::via)
     }
 
     /// Performs the endpoint's outputs, in order, until it is idle.
@@ -83,10 +83,10 @@ impl Supervisor {
         self.tell_rekeyed(&event);
         let peer = event.peer();
         let waited_for = self.is_waited_for(peer);
-        let Some(tunnel) = self.tunnels.get_mut(&peer) else {
+        let Some(served) = self.peers.get_mut(&peer) else {
             return;
         };
-        let name = tunnel.name().to_owned();
+        let name = served.name().to_owned();
         match event {
             Event::Connecting { path, .. } => {
                 info!(
@@ -107,53 +107,53 @@ impl Supervisor {
                 );
                 let path = outer_path(details.path);
                 let encapsulation = outer_encapsulation(details.encapsulation);
-                if let Err(problem) = tunnel.travel(path, encapsulation).await {
+                if let Err(problem) = served.travel(path, encapsulation).await {
                     error!("{name}: {problem}");
-                    tunnel.rest(Instant::now());
+                    served.rest(Instant::now());
                     self.broken.push(peer);
                 }
             }
-            Event::ChildOffered { spi, .. } => tunnel.expect(spi),
-            Event::ChildOfferWithdrawn { spi, .. } => tunnel.expect_no_more(spi),
+            Event::ChildOffered { spi, .. } => served.expect(spi),
+            Event::ChildOfferWithdrawn { spi, .. } => served.expect_no_more(spi),
             Event::IkeRekeyed { details, .. } => {
                 info!("{name}: IKE SA rekeyed ({})", details.suite);
             }
             Event::RekeyFailed { child, failure, .. } => {
-                let was_trial = child.is_some() && tunnel.ends_rekey_trial();
+                let was_trial = child.is_some() && served.ends_rekey_trial();
                 if waited_for && was_trial {
                     let advice = failure.advice();
                     let problem = format!("{name}: {failure}\nto mend it: {advice}");
                     return self.departed.push((peer, Departure::Failed(problem)));
                 }
-                tunnel.rekey_failed(child.is_some(), &failure);
-                if !tunnel.can_do_without_rekey(child) {
+                served.rekey_failed(child.is_some(), &failure);
+                if !served.can_do_without_rekey(child) {
                     self.broken.push(peer);
                 }
             }
             Event::ChildInbound { child, keys, .. } => {
-                if !tunnel.install_inbound(child, &keys) {
-                    tunnel.rest(Instant::now());
+                if !served.install_inbound(child, &keys) {
+                    served.rest(Instant::now());
                     self.broken.push(peer);
                 }
             }
             // Where the inbound half is not there, both go at once.
             Event::ChildOutbound { .. } if self.broken.contains(&peer) => {}
             Event::ChildOutbound { child, keys, .. } => {
-                if tunnel.install_outbound(child, &keys).await {
-                    if tunnel.begins_rekey_trial() {
+                if served.install_outbound(child, &keys).await {
+                    if served.begins_rekey_trial() {
                         return self.on_trial.push(child);
                     }
-                    if tunnel.ends_rekey_trial() {
+                    if served.ends_rekey_trial() {
                         info!("{name}: rekeyed on trial: both ends agree ({})", keys.suite);
                     }
                     self.carries(peer);
                 } else {
-                    tunnel.rest(Instant::now());
+                    served.rest(Instant::now());
                     self.broken.push(peer);
                 }
             }
-            Event::ChildGone { child, why, .. } => tunnel.remove(child, why, Instant::now()).await,
-            Event::IkeDown { why, last, .. } => say_down(&name, why, last && !tunnel.is_parting()),
+            Event::ChildGone { child, why, .. } => served.remove(child, why, Instant::now()).await,
+            Event::IkeDown { why, last, .. } => say_down(&name, why, last && !served.is_parting()),
             Event::AttemptFailed {
                 failure, retry_in, ..
             } => {
@@ -162,20 +162,20 @@ impl Supervisor {
                     let problem = format!("{name}: {failure}\nto mend it: {advice}");
                     return self.departed.push((peer, Departure::Failed(problem)));
                 }
-                tunnel.attempt_failed(failure, retry_in);
+                served.attempt_failed(failure, retry_in);
                 if retry_in.is_none() {
                     self.departed.push((peer, gave_up(&name)));
                 }
             }
             Event::Refused { failure, .. } => {
-                tunnel.attempt_refused(&failure, Instant::now());
+                served.attempt_refused(&failure, Instant::now());
             }
             Event::Reconnect { .. } => self.to_locate.push(peer),
-            Event::Disconnected { .. } if tunnel.is_parting() => {
+            Event::Disconnected { .. } if served.is_parting() => {
                 self.departed.push((peer, Departure::Asked));
             }
             // A worker has failed: not before its time.
-            Event::Disconnected { .. } if tunnel.waits_to_be_located() => {}
+            Event::Disconnected { .. } if served.waits_to_be_located() => {}
             // Renewed: the old SAs are gone.
             Event::Disconnected { .. } => self.to_locate.push(peer),
         }

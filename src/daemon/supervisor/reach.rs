@@ -11,7 +11,7 @@ use super::Supervisor;
 use super::departure::Departure;
 use super::events::ike_path;
 use crate::daemon::locate::{self, LocateError};
-use crate::daemon::tunnel::{ReachError, Reached, Reaction};
+use crate::daemon::peer::{ReachError, Reached, Reaction};
 
 /// A resolver's answer.
 pub(super) struct Located {
@@ -23,10 +23,10 @@ impl Supervisor {
     /// Looks the peers up that are to be called, beside the loop: a resolver may take seconds.
     pub(super) fn locate_peers(&mut self) {
         for peer in std::mem::take(&mut self.to_locate) {
-            let Some(tunnel) = self.tunnels.get_mut(&peer) else {
+            let Some(served) = self.peers.get_mut(&peer) else {
                 continue;
             };
-            let ((address, local), sender) = (tunnel.address(), self.located_sender.clone());
+            let ((address, local), sender) = (served.address(), self.located_sender.clone());
             tokio::spawn(async move {
                 let addresses = locate::resolve(address, local).await;
                 // The loop is gone: nobody waits for the answer.
@@ -47,16 +47,16 @@ impl Supervisor {
         addresses: Result<Vec<IpAddr>, LocateError>,
     ) {
         let waited_for = self.is_waited_for(peer);
-        let Some(tunnel) = self
-            .tunnels
+        let Some(served) = self
+            .peers
             .get_mut(&peer)
-            .filter(|tunnel| !tunnel.is_parting())
+            .filter(|served| !served.is_parting())
         else {
             return;
         };
         let now = Instant::now();
         let reached = match addresses {
-            Ok(addresses) => tunnel
+            Ok(addresses) => served
                 .reach_one_of(&addresses)
                 .await
                 .map(|reached| (addresses, reached)),
@@ -66,23 +66,23 @@ impl Supervisor {
             Ok((addresses, Reached::Way { local, remote })) => (addresses, local, remote),
             Ok((_, Reached::Elsewhere)) => return self.react(peer, Reaction::Move).await,
             Err(problem) if waited_for => {
-                let problem = format!("{}: {problem}", tunnel.name());
+                let problem = format!("{}: {problem}", served.name());
                 return self.finish(peer, Departure::Failed(problem)).await;
             }
             Err(problem) => {
-                let reaction = tunnel.not_reached(&problem, now);
+                let reaction = served.not_reached(&problem, now);
                 return self.react(peer, reaction).await;
             }
         };
         self.command(now, Command::Locate { peer, addresses }).await;
-        let Some(tunnel) = self.tunnels.get(&peer) else {
+        let Some(served) = self.peers.get(&peer) else {
             return;
         };
-        if tunnel.initiates() {
+        if served.initiates() {
             let path = ike_path(locate::ike_path(local, remote));
             self.command(now, Command::Connect { peer, path }).await;
         } else {
-            tunnel.say_waiting();
+            served.say_waiting();
         }
     }
 }

@@ -8,7 +8,7 @@ use secure_gre_ike::event::{ChildId, ChildKeys, EspSpi, GoneReason};
 use tracing::{debug, error, info, warn};
 
 use super::trouble::Beginning;
-use super::{RETIRE_AFTER, Reaction, RekeyTrial, Tunnel};
+use super::{Peer, RETIRE_AFTER, Reaction, RekeyTrial};
 use crate::daemon::install;
 use crate::dataplane::SaId;
 use crate::net::prefix::Prefix;
@@ -17,7 +17,7 @@ use crate::net::prefix::Prefix;
 /// chosen at random so that both ends seldom do it at once.
 const SOFT_PER_MILLE: RangeInclusive<u16> = 700..=800;
 
-impl Tunnel {
+impl Peer {
     /// The peer is about to hear of this inbound SPI.
     pub(in crate::daemon) fn expect(&self, spi: EspSpi) {
         if let (Some(outer), Ok(spi)) = (&self.link, install::spi(spi)) {

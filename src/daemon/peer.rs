@@ -54,7 +54,7 @@ const LOCATE_AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// News from a tunnel's packet workers.
 #[derive(Debug)]
-pub(super) struct TunnelNote {
+pub(super) struct PeerNote {
     pub(super) peer: PeerId,
     pub(super) note: Note,
 }
@@ -69,14 +69,14 @@ pub(super) struct Obstacles {
 /// What the packet workers, and those who look beside the loop, say to it.
 #[derive(Clone)]
 pub(super) struct Channels {
-    pub(super) notes: mpsc::UnboundedSender<TunnelNote>,
+    pub(super) notes: mpsc::UnboundedSender<PeerNote>,
     /// IKE messages that came between ESP packets in UDP.
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) obstacles: mpsc::Sender<Obstacles>,
 }
 
 /// See the module.
-pub(super) struct Tunnel {
+pub(super) struct Peer {
     id: PeerId,
     config: config::Peer,
     host: Host,
@@ -188,7 +188,7 @@ impl ReachError {
     }
 }
 
-impl Tunnel {
+impl Peer {
     /// Puts the tunnel's device on the host; packets wait until the way is known.
     pub(super) async fn raise(
         id: PeerId,
@@ -494,7 +494,7 @@ impl Tunnel {
     }
 }
 
-/// What [`Tunnel::reach_one_of`] has come to.
+/// What [`Peer::reach_one_of`] has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
     /// Packets can pass.

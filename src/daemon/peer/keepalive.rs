@@ -6,13 +6,13 @@ use std::time::Instant;
 use secure_gre_gre::keepalive::{self, Due, Ends, Packet, Prober};
 use tracing::{error, info, warn};
 
-use super::Tunnel;
+use super::Peer;
 use crate::control::protocol::Keepalive;
 use crate::dataplane::outbound::Own;
 use crate::net::outer::Path as OuterPath;
 use crate::net::prefix::Prefix;
 
-impl Tunnel {
+impl Peer {
     /// By which addresses a keepalive on `path` may name us and the peer.
     pub(super) fn keepalive_ends(&self, path: OuterPath) -> Ends {
         let tunnel = &self.config.tunnel;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use secure_gre_ike::error::Failure;
 use tracing::warn;
 
-use super::{REFUSALS_EVERY, Tunnel};
+use super::{Peer, REFUSALS_EVERY};
 use crate::dataplane::LinkCounters;
 
 /// How many ESP packets, and how long after the first pair, have to have gone unanswered before that
@@ -50,7 +50,7 @@ impl Beginning {
     }
 }
 
-impl Tunnel {
+impl Peer {
     /// Says why an attempt failed, and how to mend it unless that was said the last time. A peer with
     /// several addresses is called at another one next.
     pub(in crate::daemon) fn attempt_failed(

@@ -13,8 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::trouble::Trouble;
 use super::{
-    LOCATE_AGAIN, LOCATE_AGAIN_MAX, Obstacles, Outer, ReachError, Reached, Reaction, Tunnel,
-    TunnelNote,
+    LOCATE_AGAIN, LOCATE_AGAIN_MAX, Obstacles, Outer, Peer, PeerNote, ReachError, Reached, Reaction,
 };
 use crate::config;
 use crate::daemon::host::HostError;
@@ -26,7 +25,7 @@ use crate::net::netlink::RouteInfo;
 use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath, Via};
 use crate::net::tun::Queue;
 
-impl Tunnel {
+impl Peer {
     /// Finds a way to one of the peer's addresses, and brings up what carries packets on it.
     pub(in crate::daemon) async fn reach_one_of(
         &mut self,
@@ -120,7 +119,7 @@ impl Tunnel {
         let (notes, peer) = (self.channels.notes.clone(), self.id);
         let tell = move |note| {
             // The loop is gone, and the link soon too.
-            let _ = notes.send(TunnelNote { peer, note });
+            let _ = notes.send(PeerNote { peer, note });
         };
         let messages = self.channels.messages.clone();
         let config = self.link_config(path);
