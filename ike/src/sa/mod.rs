@@ -5,7 +5,7 @@
 //! value, and a half-open SA has no method for CREATE_CHILD_SA or INFORMATIONAL (SECURITY lesson
 //! 1). The exchange in flight is data beside the state ([`exchange::Request`], window 1).
 //!
-//! One file per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`rekey`]
+//! One file or folder per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`rekey`]
 //! CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA that carries the last
 //! two, [`window`] counts their messages, [`reply`] answers the peer's, [`child`] negotiates a CHILD_SA
 //! pair, [`pairs`] is what becomes of it and [`lifetime`] how long. How messages are encrypted and

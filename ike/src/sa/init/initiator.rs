@@ -1,59 +1,29 @@
-//! IKE_SA_INIT, both roles (RFC 7296 §1.2, §2.6, §2.7): proposals, public values, nonces, NAT
-//! detection, COOKIE and INVALID_KE_PAYLOAD. Nothing here is authenticated: a response that is of no
-//! use is remembered as a suspicion, while a genuine one may still come (RFC 7296 §2.21.1).
+//! The initiator of IKE_SA_INIT: what it asks, and what it makes of the answers. A response that is of
+//! no use is remembered as a suspicion, while a genuine one may still come (RFC 7296 §2.21.1).
 
 use std::time::Instant;
 
-use super::auth::AuthSent;
-use super::exchange::{Exchange, Repeat, Request};
-use super::outgoing::Outgoing;
-use super::payloads::Payloads;
-use super::protection::Protection;
-use super::{Context, Core, IkeSa, News, State, Step};
+use super::{
+    Agreed, EXCHANGE, check_nonce, derive, fragmentation_supported, nat_of, nat_payloads,
+    refuse_nat, takes_fragments,
+};
 use crate::algorithm::Group;
-use crate::config::{PeerConfig, UdpEncapsulation};
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Drop, Failure, Negotiation, PeerFault};
-use crate::event::{Deadline, Encapsulation, Path, Timer};
-use crate::keys::IkeKeys;
+use crate::event::{Deadline, Encapsulation, Timer};
 use crate::limits;
 use crate::nat::{self, Nat};
 use crate::proposal::{self, IkeProposal, IkeSuite};
-use crate::secret::Secret;
+use crate::sa::auth::AuthSent;
+use crate::sa::exchange::{Repeat, Request};
+use crate::sa::outgoing::Outgoing;
+use crate::sa::payloads::Payloads;
+use crate::sa::{Context, Core, News, State, Step};
 use crate::select;
 use crate::wire::{
     self, Datagram, ExchangeType, Header, IkeSpi, KeyExchange as KePayload, Notify, NotifyType,
-    Payload, WireError,
+    Payload,
 };
-
-const EXCHANGE: ExchangeType = ExchangeType::IKE_SA_INIT;
-
-/// What both ends know after IKE_SA_INIT.
-pub(crate) struct Agreed {
-    pub(crate) suite: IkeSuite,
-    pub(crate) keys: IkeKeys,
-    pub(crate) initiator_nonce: Vec<u8>,
-    pub(crate) responder_nonce: Vec<u8>,
-    /// Our message of the exchange as it was sent last: the octets that our AUTH signs.
-    pub(crate) our_message: Vec<u8>,
-    /// The peer's, which its AUTH signs: one, or two that differ in a cookie.
-    pub(crate) peer_messages: Vec<Vec<u8>>,
-}
-
-impl Agreed {
-    /// The protection of the messages that follow.
-    pub(crate) fn protection(&self, initiated: bool) -> Protection {
-        let (ours, peers) = self.keys.directions(initiated);
-        Protection::new(self.suite.cipher, &ours, &peers)
-    }
-
-    /// The lower of the two nonces: decides which of two crossing SAs stays (RFC 7296 §2.8.1).
-    pub(crate) fn lowest_nonce(&self) -> Vec<u8> {
-        self.initiator_nonce
-            .clone()
-            .min(self.responder_nonce.clone())
-    }
-}
 
 /// We are the initiator and wait for the response.
 pub(crate) struct InitSent {
@@ -314,190 +284,6 @@ struct Answer {
     fragmentation: bool,
 }
 
-/// We are the responder and wait for IKE_AUTH.
-pub(crate) struct InitReceived {
-    pub(crate) agreed: Agreed,
-    pub(crate) protection: Protection,
-    /// The peer's IKE_SA_INIT and our reply.
-    pub(crate) last: Exchange,
-    /// Half-open state does not wait for ever.
-    pub(crate) expires: Instant,
-}
-
-/// A request that leads to no SA, and what to answer.
-pub(crate) struct Refusal {
-    pub(crate) notify: Option<Notify>,
-    /// Boxed: it is many times the size of what is answered otherwise.
-    pub(crate) failure: Option<Box<Failure>>,
-}
-
-impl Refusal {
-    fn fault(fault: PeerFault) -> Self {
-        let failure = Failure::Fault {
-            exchange: EXCHANGE,
-            fault,
-        };
-        Self {
-            notify: Some(Notify::status(NotifyType::INVALID_SYNTAX)),
-            failure: Some(Box::new(failure)),
-        }
-    }
-
-    fn no_proposal(failure: Failure) -> Self {
-        let notify = Notify::status(NotifyType::NO_PROPOSAL_CHOSEN);
-        Self {
-            notify: Some(notify),
-            failure: Some(Box::new(failure)),
-        }
-    }
-
-    /// D6: the answer names the payload type.
-    pub(crate) fn wire(error: WireError) -> Self {
-        let failure = Failure::Fault {
-            exchange: EXCHANGE,
-            fault: PeerFault::Malformed(error),
-        };
-        Self {
-            notify: Some(Notify::for_wire_error(&error)),
-            failure: Some(Box::new(failure)),
-        }
-    }
-}
-
-impl InitReceived {
-    /// Repeats the reply if the request differs from the first one in its cookie alone. The caller has
-    /// found the cookie to be a good one, so nobody else than the first one's sender has sent this.
-    pub(crate) fn repeat_with_cookie(
-        &mut self,
-        ctx: &mut Context<'_>,
-        path: Path,
-        datagram: &Datagram<'_>,
-        payloads: &Payloads,
-    ) -> bool {
-        let first = self.agreed.peer_messages.first();
-        let known = first.and_then(|first| Datagram::parse(first).ok()?.clear_payloads().ok());
-        let same = known.is_some_and(|known| Payloads::new(known).equal_but_for_cookies(payloads));
-        if same {
-            self.agreed.peer_messages.truncate(1);
-            self.agreed.peer_messages.push(datagram.octets().to_vec());
-            self.last.answer(ctx, path);
-        }
-        same
-    }
-
-    /// Answers a request. Cookies and repetitions were dealt with before: this is the first step
-    /// that costs anything.
-    pub(crate) fn answer(
-        mut core: Core,
-        ctx: &mut Context<'_>,
-        our_spi: IkeSpi,
-        datagram: &Datagram<'_>,
-        payloads: &Payloads,
-    ) -> Result<IkeSa, Refusal> {
-        let request = Offer::read(payloads).map_err(Refusal::fault)?;
-        let (chosen, suite) = select_suite(&core.peer, &request)?;
-        check_nonce(request.nonce, suite).map_err(Refusal::fault)?;
-        let nat = nat_of(&datagram.header, core.path, payloads);
-        refuse_nat(&core, nat).map_err(Refusal::no_proposal)?;
-        core.nat = nat;
-        core.fragmentation = takes_fragments(&core, payloads);
-
-        // Before the first costly step (SECURITY lesson 2).
-        suite
-            .group
-            .check_public(&request.ke.data)
-            .map_err(|_| Refusal::fault(PeerFault::PublicValue))?;
-        let key_exchange = suite.group.generate(ctx.rng);
-        let public = key_exchange.public().to_vec();
-        let shared = key_exchange
-            .agree(&request.ke.data)
-            .map_err(|_| Refusal::fault(PeerFault::PublicValue))?;
-        let nonce = ctx.random(limits::OUR_NONCE_OCTETS);
-        core.responder_spi = our_spi;
-        let mut reply = vec![
-            Payload::SecurityAssociation(vec![chosen]),
-            Payload::KeyExchange(KePayload {
-                group: suite.group.transform_id(),
-                data: public,
-            }),
-            Payload::Nonce(nonce.clone()),
-        ];
-        if payloads
-            .notify(NotifyType::NAT_DETECTION_SOURCE_IP)
-            .is_some()
-        {
-            reply.extend(nat_payloads(&core));
-        }
-        if core.fragmentation {
-            reply.push(fragmentation_supported());
-        }
-        let reply = wire::encode(&core.header(ExchangeType::IKE_SA_INIT, 0, true), &reply);
-        ctx.transmit(core.path, reply.clone());
-
-        let agreed = Agreed {
-            suite,
-            keys: derive(&core, suite, &shared, request.nonce, &nonce),
-            initiator_nonce: request.nonce.to_vec(),
-            responder_nonce: nonce,
-            our_message: reply.clone(),
-            peer_messages: vec![datagram.octets().to_vec()],
-        };
-        let last = Exchange::new(datagram.octets().to_vec(), Outgoing::single(reply));
-        let state = Self {
-            protection: agreed.protection(false),
-            agreed,
-            last,
-            expires: ctx.now + limits::HALF_OPEN,
-        };
-        Ok(IkeSa {
-            core,
-            state: State::InitReceived(Box::new(state)),
-        })
-    }
-}
-
-/// What an initiator sent that a responder needs.
-struct Offer<'a> {
-    proposals: &'a [wire::Proposal],
-    ke: &'a KePayload,
-    nonce: &'a [u8],
-}
-
-impl<'a> Offer<'a> {
-    fn read(payloads: &'a Payloads) -> Result<Self, PeerFault> {
-        Ok(Self {
-            proposals: payloads.proposals()?,
-            ke: payloads.key_exchange()?,
-            nonce: payloads.nonce()?,
-        })
-    }
-}
-
-/// A proposal that suits both, with the group of the peer's public value; else INVALID_KE_PAYLOAD
-/// or NO_PROPOSAL_CHOSEN.
-fn select_suite(
-    peer: &PeerConfig,
-    offer: &Offer<'_>,
-) -> Result<(wire::Proposal, IkeSuite), Refusal> {
-    let ours: &[IkeProposal] = &peer.ike_proposals;
-    let Some((chosen, suite)) = select::choose_ike(ours, offer.proposals, offer.ke.group) else {
-        return Err(Refusal::no_proposal(Failure::NothingAcceptable {
-            what: Negotiation::Ike,
-            offered: wire::display::proposals(offer.proposals),
-            ours: proposal::list(ours),
-        }));
-    };
-    if suite.group.transform_id() != offer.ke.group {
-        let wanted = suite.group.transform_id().to_be_bytes().to_vec();
-        let notify = Notify::with_data(NotifyType::INVALID_KE_PAYLOAD, wanted);
-        return Err(Refusal {
-            notify: Some(notify),
-            failure: None,
-        });
-    }
-    Ok((chosen, suite))
-}
-
 /// `[N(COOKIE)] SA KE Nonce N(NAT_DETECTION_SOURCE_IP) N(NAT_DETECTION_DESTINATION_IP)
 /// [N(IKEV2_FRAGMENTATION_SUPPORTED)]`
 fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8]>) -> Vec<u8> {
@@ -519,79 +305,4 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
         payloads.push(fragmentation_supported());
     }
     wire::encode(&core.header(ExchangeType::IKE_SA_INIT, 0, false), &payloads)
-}
-
-fn nat_payloads(core: &Core) -> [Payload; 2] {
-    let (spi_i, spi_r, Path { local, remote }) =
-        (core.initiator_spi, core.responder_spi, core.path);
-    let source = nat::source_hash(spi_i, spi_r, local, core.peer.encapsulation);
-    let destination = nat::detection_hash(spi_i, spi_r, remote);
-    [
-        (NotifyType::NAT_DETECTION_SOURCE_IP, source),
-        (NotifyType::NAT_DETECTION_DESTINATION_IP, destination),
-    ]
-    .map(|(kind, hash)| Payload::Notify(Notify::with_data(kind, hash.to_vec())))
-}
-
-fn fragmentation_supported() -> Payload {
-    Payload::Notify(Notify::status(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED))
-}
-
-/// Whether both ends do (D24, RFC 7383 §2.3).
-fn takes_fragments(core: &Core, payloads: &Payloads) -> bool {
-    let offered = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
-    core.peer.fragmentation && offered.is_some()
-}
-
-/// What the peer's NAT_DETECTION notifies say of the path: hashes over the SPIs in the header of
-/// its own message (D12, RFC 7296 §2.23).
-fn nat_of(header: &Header, path: Path, payloads: &Payloads) -> Nat {
-    nat::detect(
-        header.initiator,
-        header.responder,
-        path.local,
-        path.remote,
-        payloads.notifies(),
-    )
-}
-
-/// No SA across a NAT where UDP is forbidden: its packets would not arrive.
-fn refuse_nat(core: &Core, Nat { ours, theirs }: Nat) -> Result<(), Failure> {
-    if core.peer.encapsulation == UdpEncapsulation::Never && (ours || theirs) {
-        let path = core.path;
-        return Err(Failure::Nat { ours, theirs, path });
-    }
-    Ok(())
-}
-
-/// D11, RFC 7296 §2.10: 16 to 256 octets, and at least half the key size of the PRF.
-pub(crate) fn check_nonce(nonce: &[u8], suite: IkeSuite) -> Result<(), PeerFault> {
-    let least = suite.prf.nonce_octets_min();
-    if (least..=256).contains(&nonce.len()) {
-        Ok(())
-    } else {
-        Err(PeerFault::Nonce(nonce.len()))
-    }
-}
-
-fn derive(core: &Core, suite: IkeSuite, shared: &Secret, ni: &[u8], nr: &[u8]) -> IkeKeys {
-    IkeKeys::derive(
-        suite,
-        shared,
-        ni,
-        nr,
-        core.initiator_spi,
-        core.responder_spi,
-    )
-}
-
-/// A responder's reply outside of any SA: the responder SPI stays 0 (D7).
-pub(crate) fn stateless_reply(request: &Header, notify: Notify) -> Vec<u8> {
-    let header = Header {
-        response: true,
-        from_initiator: false,
-        responder: IkeSpi::NONE,
-        ..*request
-    };
-    wire::encode(&header, &[Payload::Notify(notify)])
 }

@@ -1,0 +1,214 @@
+//! The responder of IKE_AUTH: whom it takes, and what it answers.
+
+use super::proof::{Proof, authentication};
+use super::{EXCHANGE, MESSAGE_ID, check_identity, details, in_auth};
+use crate::error::{Drop, Failure, PeerFault};
+use crate::event::{Encapsulation, Event, Path};
+use crate::identity::Identity;
+use crate::limits;
+use crate::nat;
+use crate::sa::child;
+use crate::sa::exchange::Exchange;
+use crate::sa::init::{Agreed, InitReceived};
+use crate::sa::live::Live;
+use crate::sa::pairs::Pairs;
+use crate::sa::payloads::Payloads;
+use crate::sa::protection::{Incoming, Protection, Unopened};
+use crate::sa::{Closed, Context, Core, News, State, Step};
+use crate::select::Pfs;
+use crate::wire::{Datagram, ExchangeType, Identification, Notify, NotifyType, Payload, WireError};
+
+impl InitReceived {
+    /// As the responder: takes IKE_AUTH.
+    pub(crate) fn on_message(
+        mut self: Box<Self>,
+        core: Core,
+        ctx: &mut Context<'_>,
+        path: Path,
+        datagram: &Datagram<'_>,
+    ) -> Step {
+        let header = &datagram.header;
+        if header.response {
+            return self.dropped(core, Drop::UnexpectedResponse);
+        }
+        if header.exchange != ExchangeType::IKE_AUTH {
+            return self.dropped(core, Drop::UnexpectedExchange);
+        }
+        if header.message_id != MESSAGE_ID {
+            return self.dropped(core, Drop::MessageId);
+        }
+        if !same_hosts(core.path, path) || has_not_moved(&core, path) {
+            return self.dropped(core, Drop::UnknownPeer);
+        }
+        let Incoming {
+            datagram: request,
+            payloads,
+        } = match self.protection.open(&core, ctx, datagram) {
+            Ok(incoming) => incoming,
+            Err(Unopened::Useless(reason)) => return self.dropped(core, reason),
+            Err(Unopened::Incomplete) => return Step::stay(core, State::InitReceived(self)),
+        };
+        let Self {
+            agreed, protection, ..
+        } = *self;
+        let responder = Responder {
+            agreed,
+            protection,
+            request,
+            path,
+        };
+        match payloads {
+            Ok(payloads) => responder.answer(core, ctx, &Payloads::new(payloads)),
+            Err(error) => responder.reject_malformed(core, ctx, error),
+        }
+    }
+
+    fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
+        Step::with(core, State::InitReceived(self), News::Dropped(reason))
+    }
+}
+
+/// A responder at work on an IKE_AUTH request whose ICV was right.
+struct Responder {
+    agreed: Agreed,
+    protection: Protection,
+    /// The datagram that the request came in, or that of its first fragment.
+    request: Vec<u8>,
+    /// Where the request came from and was sent to; from here on the SA's path.
+    path: Path,
+}
+
+impl Responder {
+    fn answer(self, mut core: Core, ctx: &mut Context<'_>, payloads: &Payloads) -> Step {
+        let proof = match Proof::read(payloads, true) {
+            Ok(proof) => proof,
+            Err(fault) => {
+                let notify = Notify::status(NotifyType::INVALID_SYNTAX);
+                return self.reject(core, ctx, notify, in_auth(fault));
+            }
+        };
+        if let Err(failure) = self.authenticate(&core, &proof) {
+            let notify = Notify::status(NotifyType::AUTHENTICATION_FAILED);
+            return self.reject(core, ctx, notify, failure);
+        }
+        // Authenticated: the path that it used is its path (RFC 7296 §2.11).
+        core.path = self.path;
+        self.establish(core, ctx, payloads, proof.id.identity.clone())
+    }
+
+    /// The AUTH value is computed in any case, so that a wrong identity takes as long as a wrong
+    /// key (SECURITY §2, oracle).
+    fn authenticate(&self, core: &Core, proof: &Proof<'_>) -> Result<(), Failure> {
+        let holds = proof.holds(&self.agreed, &core.peer.psk, true);
+        proof.check_method()?;
+        check_identity(core.expected_id(), &proof.id.identity)?;
+        if holds {
+            Ok(())
+        } else {
+            Err(Failure::PskMismatch {
+                remote_id: proof.id.identity.clone(),
+            })
+        }
+    }
+
+    fn establish(
+        mut self,
+        core: Core,
+        ctx: &mut Context<'_>,
+        payloads: &Payloads,
+        remote_id: Identity,
+    ) -> Step {
+        let local_id = core.local_id();
+        let id = Identification::new(local_id.clone());
+        let mut reply = vec![
+            Payload::IdResponder(id.clone()),
+            authentication(&self.agreed.sign(&core.peer.psk, false, &id)),
+        ];
+        let details = details(&core, ctx, &self.agreed, local_id, remote_id);
+        let lowest_nonce = self.agreed.lowest_nonce();
+        let answer = child::answer(&core, ctx, EXCHANGE, payloads, Pfs::Impossible);
+        match answer {
+            Ok((child_payloads, agreement)) => {
+                reply.extend(child_payloads);
+                let last = self.seal_reply(&core, ctx, reply);
+                let fresh = self.agreed.pair(agreement, false);
+                let sk_d = self.agreed.keys.sk_d;
+                let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce);
+                ctx.event(Event::IkeUp {
+                    peer: core.peer.id,
+                    details: live.details(),
+                });
+                // The peer may send as soon as it has the reply, and can receive only then.
+                let mut pairs = Pairs::default();
+                let child = pairs.arrive(&core, ctx, fresh, None);
+                last.answer(ctx, self.path);
+                pairs.confirm(&core, ctx, child);
+                live.take_over(pairs);
+                let live = live.after_peer_requests(MESSAGE_ID, last);
+                let initial_contact = payloads.notify(NotifyType::INITIAL_CONTACT).is_some();
+                let news = News::Established { initial_contact };
+                Step::with(core, State::Established(Box::new(live)), news)
+            }
+            Err(refusal) => {
+                // D30: the peer has an IKE SA without a CHILD_SA; of no use, so it is deleted.
+                reply.push(Payload::Notify(refusal.notify));
+                let last = self.seal_reply(&core, ctx, reply);
+                last.answer(ctx, self.path);
+                let sk_d = self.agreed.keys.sk_d;
+                let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce)
+                    .after_peer_requests(MESSAGE_ID, last);
+                live.send_delete(&core, ctx, None);
+                let state = State::Established(Box::new(live));
+                Step {
+                    news: refusal.failure.map(|failure| News::Refused(*failure)),
+                    ..Step::stay(core, state)
+                }
+            }
+        }
+    }
+
+    fn reject_malformed(self, core: Core, ctx: &mut Context<'_>, error: WireError) -> Step {
+        let notify = Notify::for_wire_error(&error);
+        self.reject(core, ctx, notify, in_auth(PeerFault::Malformed(error)))
+    }
+
+    /// Answers with an error and forgets all but that answer.
+    fn reject(
+        mut self,
+        core: Core,
+        ctx: &mut Context<'_>,
+        notify: Notify,
+        failure: Failure,
+    ) -> Step {
+        let last = self.seal_reply(&core, ctx, vec![Payload::Notify(notify)]);
+        last.answer(ctx, self.path);
+        let closed = Closed {
+            last,
+            until: ctx.now + limits::CLOSED,
+        };
+        Step::with(core, State::Closed(closed), News::Refused(failure))
+    }
+
+    fn seal_reply(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        payloads: Vec<Payload>,
+    ) -> Exchange {
+        let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, true);
+        let reply = self.protection.seal(core, ctx, &header, payloads);
+        Exchange::new(std::mem::take(&mut self.request), reply)
+    }
+}
+
+/// No ICV covers the outer addresses; the NAT detection of IKE_SA_INIT vouched for them. A message
+/// that somebody relays from elsewhere must not move the SA there. Ports may change (D4).
+fn same_hosts(a: Path, b: Path) -> bool {
+    a.local.ip() == b.local.ip() && a.remote.ip() == b.remote.ip()
+}
+
+/// Whether a peer has stayed on port 500 although ESP travels in UDP, for which it has to move
+/// (RFC 7296 §2.23): its ESP would have nowhere to go.
+fn has_not_moved(core: &Core, path: Path) -> bool {
+    core.encapsulation() != Encapsulation::None && !nat::is_traversal(path)
+}

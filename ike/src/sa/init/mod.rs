@@ -1,0 +1,125 @@
+//! IKE_SA_INIT (RFC 7296 §1.2, §2.6, §2.7): proposals, public values, nonces, NAT detection, COOKIE and
+//! INVALID_KE_PAYLOAD; what both roles have in common. [`initiator`] asks, [`responder`] answers.
+//! Nothing here is authenticated.
+
+mod initiator;
+mod responder;
+
+use super::Core;
+use super::payloads::Payloads;
+use super::protection::Protection;
+use crate::config::UdpEncapsulation;
+use crate::error::{Failure, PeerFault};
+use crate::event::Path;
+use crate::keys::IkeKeys;
+use crate::nat::{self, Nat};
+use crate::proposal::IkeSuite;
+use crate::secret::Secret;
+use crate::wire::{self, ExchangeType, Header, IkeSpi, Notify, NotifyType, Payload};
+
+pub(crate) use self::initiator::InitSent;
+pub(crate) use self::responder::{InitReceived, Refusal};
+
+const EXCHANGE: ExchangeType = ExchangeType::IKE_SA_INIT;
+
+/// What both ends know after IKE_SA_INIT.
+pub(crate) struct Agreed {
+    pub(crate) suite: IkeSuite,
+    pub(crate) keys: IkeKeys,
+    pub(crate) initiator_nonce: Vec<u8>,
+    pub(crate) responder_nonce: Vec<u8>,
+    /// Our message of the exchange as it was sent last: the octets that our AUTH signs.
+    pub(crate) our_message: Vec<u8>,
+    /// The peer's, which its AUTH signs: one, or two that differ in a cookie.
+    pub(crate) peer_messages: Vec<Vec<u8>>,
+}
+
+impl Agreed {
+    /// The protection of the messages that follow.
+    pub(crate) fn protection(&self, initiated: bool) -> Protection {
+        let (ours, peers) = self.keys.directions(initiated);
+        Protection::new(self.suite.cipher, &ours, &peers)
+    }
+
+    /// The lower of the two nonces: decides which of two crossing SAs stays (RFC 7296 §2.8.1).
+    pub(crate) fn lowest_nonce(&self) -> Vec<u8> {
+        self.initiator_nonce
+            .clone()
+            .min(self.responder_nonce.clone())
+    }
+}
+
+fn nat_payloads(core: &Core) -> [Payload; 2] {
+    let (spi_i, spi_r, Path { local, remote }) =
+        (core.initiator_spi, core.responder_spi, core.path);
+    let source = nat::source_hash(spi_i, spi_r, local, core.peer.encapsulation);
+    let destination = nat::detection_hash(spi_i, spi_r, remote);
+    [
+        (NotifyType::NAT_DETECTION_SOURCE_IP, source),
+        (NotifyType::NAT_DETECTION_DESTINATION_IP, destination),
+    ]
+    .map(|(kind, hash)| Payload::Notify(Notify::with_data(kind, hash.to_vec())))
+}
+
+fn fragmentation_supported() -> Payload {
+    Payload::Notify(Notify::status(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED))
+}
+
+/// Whether both ends do (D24, RFC 7383 §2.3).
+fn takes_fragments(core: &Core, payloads: &Payloads) -> bool {
+    let offered = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
+    core.peer.fragmentation && offered.is_some()
+}
+
+/// What the peer's NAT_DETECTION notifies say of the path: hashes over the SPIs in the header of
+/// its own message (D12, RFC 7296 §2.23).
+fn nat_of(header: &Header, path: Path, payloads: &Payloads) -> Nat {
+    nat::detect(
+        header.initiator,
+        header.responder,
+        path.local,
+        path.remote,
+        payloads.notifies(),
+    )
+}
+
+/// No SA across a NAT where UDP is forbidden: its packets would not arrive.
+fn refuse_nat(core: &Core, Nat { ours, theirs }: Nat) -> Result<(), Failure> {
+    if core.peer.encapsulation == UdpEncapsulation::Never && (ours || theirs) {
+        let path = core.path;
+        return Err(Failure::Nat { ours, theirs, path });
+    }
+    Ok(())
+}
+
+/// D11, RFC 7296 §2.10: 16 to 256 octets, and at least half the key size of the PRF.
+pub(crate) fn check_nonce(nonce: &[u8], suite: IkeSuite) -> Result<(), PeerFault> {
+    let least = suite.prf.nonce_octets_min();
+    if (least..=256).contains(&nonce.len()) {
+        Ok(())
+    } else {
+        Err(PeerFault::Nonce(nonce.len()))
+    }
+}
+
+fn derive(core: &Core, suite: IkeSuite, shared: &Secret, ni: &[u8], nr: &[u8]) -> IkeKeys {
+    IkeKeys::derive(
+        suite,
+        shared,
+        ni,
+        nr,
+        core.initiator_spi,
+        core.responder_spi,
+    )
+}
+
+/// A responder's reply outside of any SA: the responder SPI stays 0 (D7).
+pub(crate) fn stateless_reply(request: &Header, notify: Notify) -> Vec<u8> {
+    let header = Header {
+        response: true,
+        from_initiator: false,
+        responder: IkeSpi::NONE,
+        ..*request
+    };
+    wire::encode(&header, &[Payload::Notify(notify)])
+}
