@@ -11,7 +11,8 @@ use rand::rngs::{StdRng, SysRng};
 use secure_gre_esp as esp;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{
-    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit, UdpEncapsulation,
+    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, Remote, RemoteId, Retransmit,
+    UdpEncapsulation,
 };
 use secure_gre_ike::event::{ChildKeys, Command, Event, Output, Path, Transmit};
 use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
@@ -68,7 +69,7 @@ impl Host {
     fn new(name: &'static str, peer: IpAddr, now: Instant) -> Result<Self, Box<dyn Error>> {
         let config = PeerConfig {
             id: PEER,
-            remote: vec![peer],
+            remote: Remote::At(vec![peer]),
             local_id: None,
             remote_id: RemoteId::Address,
             psk: Secret::new(b"only for this example".to_vec()),

@@ -9,7 +9,8 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{
-    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit, UdpEncapsulation,
+    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, Remote, RemoteId, Retransmit,
+    UdpEncapsulation,
 };
 use secure_gre_ike::event::{Command, Event, Output, Path};
 use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
@@ -244,7 +245,7 @@ impl Host {
     fn new(seed: u64, local: IpAddr, remote: IpAddr, now: Instant) -> Self {
         let peer = PeerConfig {
             id: PEER,
-            remote: vec![remote],
+            remote: Remote::At(vec![remote]),
             local_id: None,
             remote_id: RemoteId::Address,
             psk: Secret::new(b"of two fuzzed endpoints".to_vec()),

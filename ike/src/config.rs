@@ -45,9 +45,9 @@ impl Default for HalfOpenLimits {
 pub struct PeerConfig {
     /// The caller's number for it.
     pub id: PeerId,
-    /// The addresses that it may call from, until [`Command::Locate`](crate::event::Command::Locate)
-    /// brings others; the address that we call is part of `Command::Connect`.
-    pub remote: Vec<IpAddr>,
+    /// Where it may call from, until [`Command::Locate`](crate::event::Command::Locate) says
+    /// otherwise; the address that we call is part of `Command::Connect`.
+    pub remote: Remote,
     /// Who we say we are; `None`: our address on the path (`local-id = "auto"`).
     pub local_id: Option<Identity>,
     /// Who the peer must say it is.
@@ -74,6 +74,26 @@ pub struct PeerConfig {
     /// The peer is asked for a sign of life after so long without anything authenticated from it;
     /// `None`: never.
     pub dpd: Option<Duration>,
+}
+
+/// Where a peer may call from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remote {
+    /// One of these addresses.
+    At(Vec<IpAddr>),
+    /// Anywhere: it is found by its identity, which has to be [`RemoteId::Is`]; else it is never
+    /// found. It is never called.
+    Anywhere,
+}
+
+impl Remote {
+    /// The addresses that are known.
+    pub(crate) fn addresses(&self) -> &[IpAddr] {
+        match self {
+            Self::At(addresses) => addresses,
+            Self::Anywhere => &[],
+        }
+    }
 }
 
 /// When ESP packets are put into UDP (RFC 3948).

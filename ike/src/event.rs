@@ -1,9 +1,9 @@
 //! What goes into an [`Endpoint`](crate::Endpoint) beside datagrams, and what comes out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::config::PeerId;
+use crate::config::{PeerId, Remote};
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::proposal::{EspSuite, IkeSuite};
@@ -40,13 +40,12 @@ pub enum Command {
         /// From where to where; the remote port is 500.
         path: Path,
     },
-    /// The peer's name resolves to these addresses, from any of which it may call; also after
-    /// [`Command::Disconnect`].
+    /// From here on the peer may call from there; also after [`Command::Disconnect`].
     Locate {
         /// Which peer.
         peer: PeerId,
-        /// Its addresses, in place of those before.
-        addresses: Vec<IpAddr>,
+        /// Where, in place of where it might before.
+        remote: Remote,
     },
     /// Delete every SA with this peer and do not call it again. [`Event::Disconnected`] says when
     /// nothing is left.

@@ -21,7 +21,7 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use secure_gre_ike as ike;
 use secure_gre_ike::Endpoint;
-use secure_gre_ike::config::{HalfOpenLimits, PeerConfig, PeerId};
+use secure_gre_ike::config::{HalfOpenLimits, PeerConfig, PeerId, Remote};
 use secure_gre_ike::event::{ChildId, Command};
 use secure_gre_ike::secret::Secret;
 use tokio::sync::mpsc;
@@ -455,7 +455,7 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
     PeerConfig {
         id,
         // Nobody is answered before there is something to carry the packets: see [`reach`].
-        remote: Vec::new(),
+        remote: Remote::At(Vec::new()),
         local_id: peer.local_id.clone(),
         remote_id: peer.remote_id.clone(),
         psk: std::mem::replace(&mut peer.psk, Secret::new(Vec::new())),

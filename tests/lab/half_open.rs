@@ -8,7 +8,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{
-    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit, UdpEncapsulation,
+    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, Remote, RemoteId, Retransmit,
+    UdpEncapsulation,
 };
 use secure_gre_ike::event::{Command, Output, Path};
 use secure_gre_ike::proposal::{EsnPolicy, EspProposal, IkeProposal};
@@ -31,7 +32,7 @@ fn request(path: Path, proposal: &str) -> Vec<u8> {
     let (peer, now) = (PeerId(1), Instant::now());
     let config = PeerConfig {
         id: peer,
-        remote: vec![path.remote.ip()],
+        remote: Remote::At(vec![path.remote.ip()]),
         local_id: None,
         remote_id: RemoteId::Address,
         psk: Secret::new(vec![7; 32]),

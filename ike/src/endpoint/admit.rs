@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::Endpoint;
 use super::half_open::Caller;
-use super::peer::Intent;
 use crate::config::PeerId;
 use crate::error::Drop;
 use crate::event::Path;
@@ -43,7 +42,7 @@ impl Endpoint {
         // Our own request, sent back to us: its AUTH would be ours too.
         if self
             .sas
-            .get(&header.initiator)
+            .get(header.initiator)
             .is_some_and(|sa| sa.core.initiated)
         {
             return Err(Drop::Refused);
@@ -58,7 +57,7 @@ impl Endpoint {
         self.check_cookie(now, path, datagram, &payloads)?;
 
         let responder_spi = self.unused_spi();
-        let Some(config) = self.peers.get(&peer).map(|peer| Arc::clone(&peer.config)) else {
+        let Some(config) = self.peers.get(peer).map(|peer| Arc::clone(&peer.config)) else {
             return Err(Drop::UnknownPeer);
         };
         let core = Core {
@@ -78,7 +77,7 @@ impl Endpoint {
                     self.step(now, spi, |_, _| Step::end(None));
                 }
                 self.half_open.insert(caller, responder_spi);
-                self.sas.insert(responder_spi, sa);
+                self.sas.put(sa);
                 Ok(())
             }
             Err(refusal) => self.refuse_init(now, path, peer, datagram, refusal),
@@ -96,7 +95,7 @@ impl Endpoint {
         datagram: &Datagram<'_>,
     ) -> Result<(), Drop> {
         let mut ctx = self.outside.context(now, false);
-        match self.sas.get(&spi).map(|sa| &sa.state) {
+        match self.sas.get(spi).map(|sa| &sa.state) {
             Some(State::InitReceived(state)) if state.last.repeat(&mut ctx, path, datagram) => {
                 return Ok(());
             }
@@ -107,25 +106,21 @@ impl Endpoint {
         if !self.has_cookie(now, path, datagram, &payloads) {
             return Err(Drop::MessageId);
         }
+        let mut sa = self.sas.take(spi).ok_or(Drop::MessageId)?;
         let mut ctx = self.outside.context(now, false);
-        let state = self.sas.get_mut(&spi).map(|sa| &mut sa.state);
-        let Some(State::InitReceived(state)) = state else {
-            return Err(Drop::MessageId);
+        let repeated = match &mut sa.state {
+            State::InitReceived(state) => {
+                state.repeat_with_cookie(&mut ctx, path, datagram, &payloads)
+            }
+            _ => false,
         };
-        if state.repeat_with_cookie(&mut ctx, path, datagram, &payloads) {
-            Ok(())
-        } else {
-            Err(Drop::MessageId)
-        }
+        self.sas.put(sa);
+        repeated.then_some(()).ok_or(Drop::MessageId)
     }
 
     /// The peer that may call from there.
     pub(super) fn peer_at(&self, path: Path) -> Option<PeerId> {
-        self.peers
-            .iter()
-            .filter(|(_, peer)| peer.intent != Intent::Leave)
-            .find(|(_, peer)| peer.addresses.contains(&path.remote.ip()))
-            .map(|(id, _)| *id)
+        self.peers.at(path.remote.ip())
     }
 
     /// Asks for a cookie where one is wanted and is not there (D9).

@@ -14,7 +14,7 @@ impl Endpoint {
     pub(super) fn succeed(&mut self, now: Instant, succession: Succession) {
         let Succession { born, rival } = succession;
         if let Some(born) = born {
-            self.sas.insert(born.core.our_spi(), *born);
+            self.sas.put(*born);
         }
         if let Some((spi, verdict)) = rival {
             self.step(now, spi, |sa, ctx| sa.judge(ctx, verdict));

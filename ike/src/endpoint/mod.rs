@@ -6,6 +6,8 @@ mod admit;
 mod half_open;
 mod heirs;
 mod peer;
+mod peers;
+mod sas;
 mod settle;
 mod snapshot;
 
@@ -16,7 +18,9 @@ use std::time::Instant;
 use rand_core::{CryptoRng, Rng};
 
 use self::half_open::{Caller, HalfOpen};
-use self::peer::{Intent, Peer};
+use self::peer::Intent;
+use self::peers::Peers;
+use self::sas::Sas;
 use crate::config::{Config, HalfOpenLimits, PeerConfig, PeerId};
 use crate::cookie::CookieJar;
 use crate::error::Drop;
@@ -31,10 +35,9 @@ use crate::wire::{Datagram, HeaderError, IkeSpi, Notify, NotifyType};
 
 /// All IKE SAs of one host. See the crate's documentation for how it is driven.
 pub struct Endpoint {
-    peers: BTreeMap<PeerId, Peer>,
+    peers: Peers,
     cookies: CookieJar,
-    /// By our SPI.
-    sas: BTreeMap<IkeSpi, IkeSa>,
+    sas: Sas,
     half_open: HalfOpen,
     outside: Outside,
     drops: BTreeMap<Drop, u64>,
@@ -72,14 +75,14 @@ impl Endpoint {
     /// outputs (but for P-256 and P-384, whose private keys `ring` draws by itself).
     pub fn new(config: Config, mut rng: Box<dyn CryptoRng + Send>, now: Instant) -> Self {
         let cookies = CookieJar::new(rng.as_mut(), now);
-        let peers = config
-            .peers
-            .into_iter()
-            .map(|peer| (peer.id, Peer::new(Arc::new(peer))));
+        let mut peers = Peers::default();
+        for peer in config.peers {
+            peers.add(peer);
+        }
         Self {
-            peers: peers.collect(),
+            peers,
             cookies,
-            sas: BTreeMap::new(),
+            sas: Sas::default(),
             half_open: HalfOpen::new(config.half_open),
             outside: Outside {
                 rng,
@@ -129,7 +132,7 @@ impl Endpoint {
                 Err(reason) => self.count(reason),
             };
         }
-        if self.sas.contains_key(&our_spi) {
+        if self.sas.contains(our_spi) {
             self.step(now, our_spi, |sa, ctx| sa.on_message(ctx, path, &datagram));
         } else {
             self.count(Drop::UnknownSpi);
@@ -138,8 +141,8 @@ impl Endpoint {
 
     /// Messages in clear of a peer; whatever strangers send is counted only.
     fn trace_received(&mut self, now: Instant, path: Path, our_spi: IkeSpi, bytes: &[u8]) {
-        let known = self.sas.contains_key(&our_spi)
-            || our_spi == IkeSpi::NONE && self.peer_at(path).is_some();
+        let known =
+            self.sas.contains(our_spi) || our_spi == IkeSpi::NONE && self.peer_at(path).is_some();
         if self.outside.trace && known {
             let mut ctx = self.outside.context(now, false);
             ctx.tell_clear(path, false, bytes);
@@ -149,22 +152,13 @@ impl Endpoint {
     /// Does what is due. Early, late and needless calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.assert_drained();
-        let is_due = |sa: &IkeSa| sa.deadline().is_some_and(|deadline| deadline.at <= now);
-        let due: Vec<_> = self
-            .sas
-            .iter()
-            .filter(|(_, sa)| is_due(sa))
-            .map(|(spi, _)| *spi)
-            .collect();
-        for spi in due {
+        for spi in self.sas.due(now) {
             self.step(now, spi, IkeSa::on_timeout);
         }
-        for (id, peer) in &mut self.peers {
-            if peer.reconnect_at.take_if(|at| *at <= now).is_some() {
-                self.outside
-                    .output
-                    .push_back(Output::Event(Event::Reconnect { peer: *id }));
-            }
+        while let Some(peer) = self.peers.take_due(now) {
+            self.outside
+                .output
+                .push_back(Output::Event(Event::Reconnect { peer }));
         }
     }
 
@@ -173,18 +167,13 @@ impl Endpoint {
         self.assert_drained();
         match command {
             Command::Connect { peer, path } => self.connect(now, peer, path),
-            Command::Locate {
-                peer: id,
-                addresses,
-            } => {
-                let peer = self
-                    .peers
-                    .get_mut(&id)
-                    .ok_or(CommandError::UnknownPeer(id))?;
-                peer.addresses = addresses;
+            Command::Locate { peer: id, remote } => {
+                let peer = self.peers.get_mut(id);
+                let peer = peer.ok_or(CommandError::UnknownPeer(id))?;
                 if peer.intent == Intent::Leave {
                     peer.intent = Intent::Answer;
                 }
+                self.peers.locate(id, remote);
                 Ok(())
             }
             Command::Disconnect { peer } => self.disconnect(now, peer),
@@ -212,9 +201,9 @@ impl Endpoint {
             }
             Command::Heard { peer } => {
                 self.check_known(peer)?;
-                let sas = self.sas.values_mut();
-                sas.filter(|sa| sa.core.peer.id == peer)
-                    .for_each(|sa| sa.hear(now));
+                for spi in self.spis_of(peer) {
+                    self.step(now, spi, IkeSa::hear);
+                }
                 Ok(())
             }
         }
@@ -224,20 +213,16 @@ impl Endpoint {
     pub fn add_peer(&mut self, config: PeerConfig) -> Result<(), CommandError> {
         self.assert_drained();
         let id = config.id;
-        if self.peers.contains_key(&id) {
-            return Err(CommandError::DuplicatePeer(id));
-        }
-        self.peers.insert(id, Peer::new(Arc::new(config)));
-        Ok(())
+        let added = self.peers.add(config);
+        added.then_some(()).ok_or(CommandError::DuplicatePeer(id))
     }
 
     /// Forgets a peer and, without a word to it, whatever SAs are left with it; a farewell is
     /// [`Command::Disconnect`]'s, before this. Its id is free again.
     pub fn remove_peer(&mut self, now: Instant, id: PeerId) -> Result<(), CommandError> {
         self.assert_drained();
-        self.peers
-            .remove(&id)
-            .ok_or(CommandError::UnknownPeer(id))?;
+        let removed = self.peers.remove(id);
+        removed.ok_or(CommandError::UnknownPeer(id))?;
         self.abandon(now, id);
         Ok(())
     }
@@ -259,8 +244,8 @@ impl Endpoint {
     /// What `status` shows: peers in the order of their ids.
     pub fn snapshot(&self) -> Vec<PeerSnapshot> {
         self.peers
-            .keys()
-            .filter_map(|id| self.peer_snapshot(*id))
+            .ids()
+            .filter_map(|id| self.peer_snapshot(id))
             .collect()
     }
 
@@ -283,26 +268,19 @@ impl Endpoint {
     }
 
     fn deadline(&self) -> Option<Deadline> {
-        let reconnects = self.peers.values().filter_map(|peer| peer.reconnect_at);
-        let reconnects = reconnects.map(|at| Deadline {
+        let next_call = self.peers.next_call().map(|at| Deadline {
             at,
             why: Timer::Reconnect,
         });
-        self.sas
-            .values()
-            .filter_map(IkeSa::deadline)
-            .chain(reconnects)
-            .min()
+        self.sas.deadline().into_iter().chain(next_call).min()
     }
 
     fn connect(&mut self, now: Instant, id: PeerId, path: Path) -> Result<(), CommandError> {
-        let peer = self
-            .peers
-            .get_mut(&id)
-            .ok_or(CommandError::UnknownPeer(id))?;
+        let peer = self.peers.get_mut(id);
+        let peer = peer.ok_or(CommandError::UnknownPeer(id))?;
         peer.intent = Intent::Keep;
-        peer.reconnect_at = None;
         let config = Arc::clone(&peer.config);
+        self.peers.call_at(id, None);
         let under_way = |sa: &IkeSa| !sa.is_ending() && !matches!(sa.state, State::InitReceived(_));
         if self.sas_of(id).any(|(_, sa)| under_way(sa)) {
             return Ok(());
@@ -326,13 +304,11 @@ impl Endpoint {
     }
 
     fn disconnect(&mut self, now: Instant, id: PeerId) -> Result<(), CommandError> {
-        let peer = self
-            .peers
-            .get_mut(&id)
-            .ok_or(CommandError::UnknownPeer(id))?;
+        let peer = self.peers.get_mut(id);
+        let peer = peer.ok_or(CommandError::UnknownPeer(id))?;
         peer.intent = Intent::Leave;
-        peer.reconnect_at = None;
         peer.disconnect_told = false;
+        self.peers.call_at(id, None);
         for spi in self.spis_of(id) {
             self.step(now, spi, |sa, ctx| match sa.state {
                 // Nobody but us knows of these.
@@ -357,7 +333,7 @@ impl Endpoint {
         our_spi: IkeSpi,
         step: impl FnOnce(IkeSa, &mut Context<'_>) -> Step,
     ) {
-        let Some(sa) = self.sas.remove(&our_spi) else {
+        let Some(sa) = self.sas.take(our_spi) else {
             return;
         };
         let peer = sa.core.peer.id;
@@ -380,7 +356,7 @@ impl Endpoint {
 
     fn apply(&mut self, now: Instant, peer: PeerId, our_spi: IkeSpi, step: Step) {
         if let Some(sa) = step.sa {
-            self.sas.insert(our_spi, sa);
+            self.sas.put(sa);
             self.bound_ended(now, peer);
         }
         if let Some(succession) = step.succession {
@@ -402,7 +378,7 @@ impl Endpoint {
     }
 
     fn check_known(&self, peer: PeerId) -> Result<(), CommandError> {
-        let known = self.peers.contains_key(&peer);
+        let known = self.peers.contains(peer);
         known.then_some(()).ok_or(CommandError::UnknownPeer(peer))
     }
 
@@ -422,22 +398,14 @@ impl Endpoint {
         child: ChildId,
         act: impl FnOnce(&mut Live, &Core, &mut Context<'_>),
     ) {
-        let has_it = |sa: &IkeSa| {
-            let pairs = sa.serving().map(Live::pairs);
-            pairs.is_some_and(|pairs| pairs.get(child).is_some())
-        };
-        let found = self.sas.iter().find(|(_, sa)| has_it(sa));
-        if let Some(spi) = found.map(|(spi, _)| *spi) {
+        let serves = |spi: &IkeSpi| self.sas.get(*spi).is_some_and(|sa| sa.serving().is_some());
+        if let Some(spi) = self.sas.with_child(child).filter(serves) {
             self.with_live(now, spi, act);
         }
     }
 
     fn sas_of(&self, peer: PeerId) -> impl Iterator<Item = (IkeSpi, &IkeSa)> {
-        let mine = move |sa: &&IkeSa| sa.core.peer.id == peer;
-        self.sas
-            .iter()
-            .map(|(spi, sa)| (*spi, sa))
-            .filter(move |(_, sa)| mine(sa))
+        self.sas.of(peer)
     }
 
     fn spis_of(&self, peer: PeerId) -> Vec<IkeSpi> {
@@ -457,7 +425,7 @@ impl Endpoint {
     fn unused_spi(&mut self) -> IkeSpi {
         loop {
             let spi = IkeSpi(self.outside.rng.next_u64());
-            if spi != IkeSpi::NONE && !self.sas.contains_key(&spi) {
+            if spi != IkeSpi::NONE && !self.sas.contains(spi) {
                 return spi;
             }
         }

@@ -1,11 +1,10 @@
 //! What an endpoint remembers of a peer between SAs: whether it is wanted, how often calling it has
 //! failed, when to call again.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::PeerConfig;
+use crate::config::{PeerConfig, Remote};
 use crate::error::Failure;
 use crate::limits;
 
@@ -23,12 +22,13 @@ pub(super) enum Intent {
 /// A peer of the configuration.
 pub(super) struct Peer {
     pub(super) config: Arc<PeerConfig>,
-    /// From where it may call.
-    pub(super) addresses: Vec<IpAddr>,
+    /// From where it may call; [`Peers::locate`](super::peers::Peers::locate) changes it.
+    pub(super) remote: Remote,
     pub(super) intent: Intent,
     /// Failed attempts since the last SA.
     pub(super) failures: u32,
-    pub(super) reconnect_at: Option<Instant>,
+    /// When it is to be called; [`Peers::call_at`](super::peers::Peers::call_at) changes it.
+    pub(super) call_at: Option<Instant>,
     pub(super) last_failure: Option<Failure>,
     /// [`Event::Disconnected`](crate::event::Event::Disconnected) was given since the last
     /// disconnect.
@@ -39,11 +39,11 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(config: Arc<PeerConfig>) -> Self {
         Self {
-            addresses: config.remote.clone(),
             config,
+            remote: Remote::At(Vec::new()),
             intent: Intent::Answer,
             failures: 0,
-            reconnect_at: None,
+            call_at: None,
             last_failure: None,
             disconnect_told: false,
             refusal_told_at: None,
@@ -53,7 +53,6 @@ impl Peer {
     /// An SA stands.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
-        self.reconnect_at = None;
         self.last_failure = None;
     }
 

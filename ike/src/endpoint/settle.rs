@@ -22,11 +22,13 @@ impl Endpoint {
         spi: IkeSpi,
         initial_contact: bool,
     ) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         peer.succeeded();
-        if peer.intent == Intent::Leave {
+        let unwanted = peer.intent == Intent::Leave;
+        self.peers.call_at(id, None);
+        if unwanted {
             return self.step(now, spi, |sa, ctx| sa.close(ctx, GoneReason::Disconnected));
         }
         if initial_contact {
@@ -48,10 +50,10 @@ impl Endpoint {
     /// SAs that were being set up when this one began are none of those that it has forgotten.
     fn replace_older(&mut self, now: Instant, peer: PeerId, newcomer: IkeSpi) {
         let identities = |spi: &IkeSpi| {
-            let details = self.sas.get(spi)?.serving()?.agreed();
+            let details = self.sas.get(*spi)?.serving()?.agreed();
             Some((details.local_id.clone(), details.remote_id.clone()))
         };
-        let Some(begun) = self.sas.get(&newcomer).map(|sa| sa.core.begun) else {
+        let Some(begun) = self.sas.get(newcomer).map(|sa| sa.core.begun) else {
             return;
         };
         let who = identities(&newcomer);
@@ -130,7 +132,7 @@ impl Endpoint {
 
     pub(super) fn on_failed(&mut self, now: Instant, id: PeerId, failure: Failure) {
         let stands = !self.established(id).is_empty();
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         // Crossing attempts: the other one has made it.
@@ -146,7 +148,7 @@ impl Endpoint {
                 None
             }
         };
-        peer.reconnect_at = retry_in.map(|wait| now + wait);
+        self.peers.call_at(id, retry_in.map(|wait| now + wait));
         let event = Event::AttemptFailed {
             peer: id,
             failure,
@@ -163,7 +165,7 @@ impl Endpoint {
             last,
         };
         self.outside.output.push_back(Output::Event(event));
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         if last && peer.intent == Intent::Keep {
@@ -172,7 +174,7 @@ impl Endpoint {
                 GoneReason::Expired => Duration::ZERO,
                 _ => reconnect_wait(1, self.outside.rng.next_u32()),
             };
-            peer.reconnect_at = Some(now + wait);
+            self.peers.call_at(id, Some(now + wait));
         }
         // The one that has gone may have hidden the verdict on the others: an SA of which the peer
         // lost its half is in no nonce comparison of the peer's.
@@ -180,7 +182,7 @@ impl Endpoint {
     }
 
     pub(super) fn tell_refusal(&mut self, now: Instant, id: PeerId, failure: Failure) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         if peer.may_tell_refusal(now) {
@@ -195,7 +197,7 @@ impl Endpoint {
         let busy = self
             .sas_of(id)
             .any(|(_, sa)| !matches!(sa.state, State::Closed(_)));
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         if peer.intent == Intent::Leave && !busy && !peer.disconnect_told {

@@ -9,15 +9,15 @@ use crate::wire::IkeSpi;
 
 impl Endpoint {
     pub(super) fn peer_snapshot(&self, id: PeerId) -> Option<PeerSnapshot> {
-        let peer = self.peers.get(&id)?;
+        let peer = self.peers.get(id)?;
         let established = self.established(id);
         let details = |spi: &IkeSpi| {
-            let live = self.sas.get(spi)?.serving()?;
+            let live = self.sas.get(*spi)?.serving()?;
             Some((live.details(), live.pairs().details()))
         };
         let serving = established
             .iter()
-            .filter_map(|(spi, _)| self.sas.get(spi)?.serving());
+            .filter_map(|(spi, _)| self.sas.get(*spi)?.serving());
         let heard = serving.map(|live| live.heard()).max();
         let any = |test: fn(&IkeSa) -> bool| self.sas_of(id).any(|(_, sa)| test(sa));
         let calls = |sa: &IkeSa| matches!(sa.state, State::InitSent(_) | State::AuthSent(_));

@@ -427,10 +427,9 @@ impl IkeSa {
     }
 
     /// The peer has proven by other means that it is there.
-    pub(crate) const fn hear(&mut self, now: Instant) {
-        if let State::Established(live) = &mut self.state {
-            live.hear(now);
-        }
+    pub(crate) fn hear(self, ctx: &mut Context<'_>) -> Step {
+        let now = ctx.now;
+        self.with_live(ctx, |live, _, _| live.hear(now))
     }
 
     /// The SA, if its ends are authenticated and it has the pairs.

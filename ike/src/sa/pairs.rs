@@ -157,6 +157,10 @@ impl Pairs {
         }
     }
 
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ChildId> {
+        self.children.iter().map(Child::id)
+    }
+
     pub(crate) fn get(&self, id: ChildId) -> Option<&Child> {
         self.children.iter().find(|child| child.id == id)
     }

@@ -21,7 +21,8 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{
-    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, RemoteId, Retransmit, UdpEncapsulation,
+    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, Remote, RemoteId, Retransmit,
+    UdpEncapsulation,
 };
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{
@@ -84,7 +85,7 @@ impl Setup {
         let esn = self.esn;
         let peer = PeerConfig {
             id: PEER,
-            remote: vec![remote],
+            remote: Remote::At(vec![remote]),
             local_id: self.local_id.clone(),
             remote_id: self.remote_id.clone(),
             psk: Secret::new(self.psk.as_bytes().to_vec()),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use secure_gre_ike::config::PeerId;
+use secure_gre_ike::config::{PeerId, Remote};
 use secure_gre_ike::event::Command;
 use tracing::Instrument;
 
@@ -74,7 +74,11 @@ impl Supervisor {
                 return self.react(peer, reaction).await;
             }
         };
-        self.command(now, Command::Locate { peer, addresses }).await;
+        let locate = Command::Locate {
+            peer,
+            remote: Remote::At(addresses),
+        };
+        self.command(now, locate).await;
         let Some(served) = self.peers.get(&peer) else {
             return;
         };

@@ -10,7 +10,9 @@ use rand::rngs::StdRng;
 
 use super::*;
 use crate::algorithm::{Aead, Cipher};
-use crate::config::{OnFailure, PeerConfig, PeerId, RemoteId, Retransmit, UdpEncapsulation};
+use crate::config::{
+    OnFailure, PeerConfig, PeerId, Remote, RemoteId, Retransmit, UdpEncapsulation,
+};
 use crate::event::Output;
 use crate::nat::Nat;
 use crate::sa::{Numbers, payloads::Payloads};
@@ -21,7 +23,7 @@ fn core(initiated: bool) -> Core {
     let at = |last: u8| SocketAddr::from(([192, 0, 2, last], 500));
     let peer = PeerConfig {
         id: PeerId(1),
-        remote: Vec::new(),
+        remote: Remote::Anywhere,
         local_id: None,
         remote_id: RemoteId::Any,
         psk: Secret::new(Vec::new()),
