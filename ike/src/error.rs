@@ -10,6 +10,7 @@ use crate::algorithm::Group;
 use crate::event::Path;
 use crate::identity::Identity;
 use crate::nat::NAT_TRAVERSAL_PORT;
+use crate::proposal::IkeSuite;
 use crate::wire::{ExchangeType, NotifyType, WireError};
 
 /// Why a datagram changed nothing. Each one is counted.
@@ -198,6 +199,18 @@ pub enum Failure {
         /// Who the peer said it is.
         received: Identity,
     },
+    /// Nobody of those who may call from anywhere has this identity.
+    UnknownIdentity {
+        /// Who the caller said it is.
+        received: Identity,
+    },
+    /// What IKE_SA_INIT had agreed on, before the peer said who it is, is nothing that its file accepts.
+    OtherTerms {
+        /// What was agreed on.
+        agreed: IkeSuite,
+        /// What the file accepts, in its syntax.
+        ours: String,
+    },
     /// The peer signs with a certificate, or by another method.
     AuthenticationMethod {
         /// The number of the method (RFC 7296 §3.8).
@@ -293,6 +306,14 @@ impl Failure {
                 "set peer.remote-id = \"{received}\" if that is the right peer, or change the peer's \
                  local identity (strongSwan: local {{ id = {expected} }})"
             ),
+            Self::UnknownIdentity { received } => format!(
+                "if it belongs here, give it a file with peer.address = \"any\", or a [[spoke]] of the \
+                 hub's, with remote-id = \"{received}\" and its key"
+            ),
+            Self::OtherTerms { agreed, .. } => format!(
+                "let peer.ike.proposals be the same in all files with peer.address = \"any\", or let this \
+                 one name {agreed} too"
+            ),
             Self::AuthenticationMethod { .. } => {
                 "set the peer to authenticate with a pre-shared key (strongSwan: local { auth = psk })"
                     .to_owned()
@@ -387,6 +408,14 @@ impl fmt::Display for Failure {
                     f,
                     "peer.remote-id: the peer says it is {received}, not {expected}"
                 )
+            }
+            Self::UnknownIdentity { received } => {
+                write!(f, "peer.remote-id: the caller says it is {received}, ")?;
+                f.write_str("which nobody who may call from anywhere is")
+            }
+            Self::OtherTerms { agreed, ours } => {
+                write!(f, "peer.ike.proposals: {agreed} was agreed on before the peer ")?;
+                write!(f, "said who it is, and its file accepts {ours}")
             }
             Self::AuthenticationMethod { method } => write!(
                 f,

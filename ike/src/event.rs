@@ -91,6 +91,9 @@ pub enum CommandError {
     /// No peer of the configuration has this id.
     #[error("no peer has the id {}", .0.0)]
     UnknownPeer(PeerId),
+    /// This one may call from anywhere, so that there is nowhere to call it.
+    #[error("the peer with the id {} is not called: it may call from anywhere", .0.0)]
+    CalledFromAnywhere(PeerId),
     /// A peer of the configuration has this id already.
     #[error("there is a peer with the id {} already", .0.0)]
     DuplicatePeer(PeerId),
@@ -287,6 +290,14 @@ pub enum Event {
         /// What went wrong, for a person.
         failure: Failure,
     },
+    /// The same for somebody who has not said who it is, or is nobody that we know: it called from an
+    /// address that is no peer's, while there are peers who may call from anywhere.
+    StrangerRefused {
+        /// From where.
+        path: Path,
+        /// What went wrong, for a person.
+        failure: Failure,
+    },
     /// Time for another attempt: find the peer's address again and send [`Command::Connect`].
     Reconnect {
         /// Whom to call.
@@ -300,9 +311,10 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whom it is about.
-    pub const fn peer(&self) -> PeerId {
+    /// Whom it is about; `None`: a stranger.
+    pub const fn peer(&self) -> Option<PeerId> {
         match self {
+            Self::StrangerRefused { .. } => None,
             Self::Connecting { peer, .. }
             | Self::IkeUp { peer, .. }
             | Self::ChildOffered { peer, .. }
@@ -316,7 +328,7 @@ impl Event {
             | Self::AttemptFailed { peer, .. }
             | Self::Refused { peer, .. }
             | Self::Reconnect { peer }
-            | Self::Disconnected { peer } => *peer,
+            | Self::Disconnected { peer } => Some(*peer),
         }
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! Where to look: [`wire`] for a message's octets, `sa` for an exchange (one file each), `endpoint`
 //! for what happens between SAs, [`algorithm`] and [`proposal`] for suites, `select` and `ts` for
-//! what is agreed on, `keys` for what is derived, [`limits`] for every bound.
+//! what is agreed on, `roster` for who may call from anywhere, `keys` for what is derived, [`limits`] for every bound.
 
 pub mod algorithm;
 pub mod config;
@@ -31,6 +31,7 @@ pub mod limits;
 mod nat;
 pub mod proposal;
 mod retransmit;
+mod roster;
 mod sa;
 pub mod secret;
 mod select;

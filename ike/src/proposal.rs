@@ -46,6 +46,14 @@ impl IkeProposal {
         &self.groups
     }
 
+    /// Whether it has everything of what was agreed on.
+    pub fn allows(&self, suite: IkeSuite) -> bool {
+        let IkeSuite { cipher, prf, group } = suite;
+        self.ciphers.all().contains(&cipher)
+            && self.prfs.contains(&prf)
+            && self.groups.contains(&group)
+    }
+
     /// The keywords of its weak algorithms, for a warning (RFC 8247).
     pub fn weak(&self) -> Vec<&'static str> {
         weak(&self.ciphers, &self.prfs, &self.groups)

@@ -1,11 +1,11 @@
 //! IKE_SA_INIT requests from the network: nothing is kept before it has to be, and never more than
 //! the limits allow (RFC 7296 §2.6).
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Endpoint;
 use super::half_open::Caller;
+use super::strangers::Met;
 use crate::config::PeerId;
 use crate::error::Drop;
 use crate::event::Path;
@@ -38,7 +38,7 @@ impl Endpoint {
         if let Some(spi) = self.half_open.get(&caller) {
             return self.repeat_init_reply(now, spi, path, datagram);
         }
-        let peer = self.peer_at(path).ok_or(Drop::UnknownPeer)?;
+        let Met { owner, terms } = self.meet(path).ok_or(Drop::UnknownPeer)?;
         // Our own request, sent back to us: its AUTH would be ours too.
         if self
             .sas
@@ -51,17 +51,15 @@ impl Endpoint {
             Ok(payloads) => Payloads::new(payloads),
             Err(error) => {
                 let refusal = init::Refusal::wire(error);
-                return self.refuse_init(now, path, peer, datagram, refusal);
+                return self.refuse_init(now, path, owner, datagram, refusal);
             }
         };
         self.check_cookie(now, path, datagram, &payloads)?;
 
         let responder_spi = self.unused_spi();
-        let Some(config) = self.peers.get(peer).map(|peer| Arc::clone(&peer.config)) else {
-            return Err(Drop::UnknownPeer);
-        };
         let core = Core {
-            peer: config,
+            owner,
+            peer: terms,
             initiator_spi: header.initiator,
             responder_spi: IkeSpi::NONE,
             initiated: false,
@@ -80,7 +78,7 @@ impl Endpoint {
                 self.sas.put(sa);
                 Ok(())
             }
-            Err(refusal) => self.refuse_init(now, path, peer, datagram, refusal),
+            Err(refusal) => self.refuse_init(now, path, owner, datagram, refusal),
         }
     }
 
@@ -116,11 +114,6 @@ impl Endpoint {
         };
         self.sas.put(sa);
         repeated.then_some(()).ok_or(Drop::MessageId)
-    }
-
-    /// The peer that may call from there.
-    pub(super) fn peer_at(&self, path: Path) -> Option<PeerId> {
-        self.peers.at(path.remote.ip())
     }
 
     /// Asks for a cookie where one is wanted and is not there (D9).
@@ -167,7 +160,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: Path,
-        peer: PeerId,
+        owner: Option<PeerId>,
         datagram: &Datagram<'_>,
         refusal: init::Refusal,
     ) -> Result<(), Drop> {
@@ -176,7 +169,7 @@ impl Endpoint {
             self.outside.context(now, false).transmit(path, reply);
         }
         if let Some(failure) = refusal.failure {
-            self.tell_refusal(now, peer, *failure);
+            self.tell_refusal_of(now, owner, path, *failure);
         }
         Err(Drop::Refused)
     }

@@ -10,6 +10,7 @@ mod peers;
 mod sas;
 mod settle;
 mod snapshot;
+mod strangers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,16 +19,17 @@ use std::time::Instant;
 use rand_core::{CryptoRng, Rng};
 
 use self::half_open::{Caller, HalfOpen};
-use self::peer::Intent;
+use self::peer::{Intent, RefusalNews};
 use self::peers::Peers;
 use self::sas::Sas;
-use crate::config::{Config, HalfOpenLimits, PeerConfig, PeerId};
+use crate::config::{Config, HalfOpenLimits, PeerConfig, PeerId, Remote};
 use crate::cookie::CookieJar;
 use crate::error::Drop;
 use crate::event::{
     ChildId, Command, CommandError, Deadline, Event, GoneReason, Output, Path, PeerSnapshot, Timer,
 };
 use crate::nat::Nat;
+use crate::roster::Roster;
 use crate::sa::init::{self, InitSent};
 use crate::sa::live::Live;
 use crate::sa::{Context, Core, IkeSa, News, Numbers, State, Step};
@@ -41,10 +43,12 @@ pub struct Endpoint {
     half_open: HalfOpen,
     outside: Outside,
     drops: BTreeMap<Drop, u64>,
+    stranger_refusals: RefusalNews,
 }
 
 /// What a step of an SA reads from and writes to.
 struct Outside {
+    roster: Roster,
     rng: Box<dyn CryptoRng + Send>,
     numbers: Numbers,
     output: VecDeque<Output>,
@@ -54,6 +58,7 @@ struct Outside {
 impl Outside {
     fn context(&mut self, now: Instant, alone: bool) -> Context<'_> {
         let Self {
+            roster,
             rng,
             numbers,
             output,
@@ -62,6 +67,7 @@ impl Outside {
         Context {
             now,
             alone,
+            roster,
             rng: rng.as_mut(),
             numbers,
             output,
@@ -75,23 +81,25 @@ impl Endpoint {
     /// outputs (but for P-256 and P-384, whose private keys `ring` draws by itself).
     pub fn new(config: Config, mut rng: Box<dyn CryptoRng + Send>, now: Instant) -> Self {
         let cookies = CookieJar::new(rng.as_mut(), now);
-        let mut peers = Peers::default();
-        for peer in config.peers {
-            peers.add(peer);
-        }
-        Self {
-            peers,
+        let mut endpoint = Self {
+            peers: Peers::default(),
             cookies,
             sas: Sas::default(),
             half_open: HalfOpen::new(config.half_open),
             outside: Outside {
+                roster: Roster::default(),
                 rng,
                 numbers: Numbers::default(),
                 output: VecDeque::new(),
                 trace: false,
             },
             drops: BTreeMap::new(),
+            stranger_refusals: RefusalNews::default(),
+        };
+        for peer in config.peers {
+            endpoint.serve(peer);
         }
+        endpoint
     }
 
     /// Whether every message that is understood or sent is also told in words, as
@@ -108,7 +116,7 @@ impl Endpoint {
             Ok(datagram) => datagram,
             Err(HeaderError::MajorVersion { header, .. }) => {
                 // D5: answered with our highest version; a response or a stranger never is.
-                if !header.response && self.peer_at(path).is_some() {
+                if !header.response && self.is_answered(path) {
                     let reply = init::stateless_reply(
                         &header,
                         Notify::status(NotifyType::INVALID_MAJOR_VERSION),
@@ -141,8 +149,7 @@ impl Endpoint {
 
     /// Messages in clear of a peer; whatever strangers send is counted only.
     fn trace_received(&mut self, now: Instant, path: Path, our_spi: IkeSpi, bytes: &[u8]) {
-        let known =
-            self.sas.contains(our_spi) || our_spi == IkeSpi::NONE && self.peer_at(path).is_some();
+        let known = self.sas.contains(our_spi) || our_spi == IkeSpi::NONE && self.is_answered(path);
         if self.outside.trace && known {
             let mut ctx = self.outside.context(now, false);
             ctx.tell_clear(path, false, bytes);
@@ -174,6 +181,7 @@ impl Endpoint {
                     peer.intent = Intent::Answer;
                 }
                 self.peers.locate(id, remote);
+                self.enrol(id);
                 Ok(())
             }
             Command::Disconnect { peer } => self.disconnect(now, peer),
@@ -213,8 +221,15 @@ impl Endpoint {
     pub fn add_peer(&mut self, config: PeerConfig) -> Result<(), CommandError> {
         self.assert_drained();
         let id = config.id;
-        let added = self.peers.add(config);
+        let added = self.serve(config);
         added.then_some(()).ok_or(CommandError::DuplicatePeer(id))
+    }
+
+    fn serve(&mut self, config: PeerConfig) -> bool {
+        let id = config.id;
+        let added = self.peers.add(config);
+        self.enrol(id);
+        added
     }
 
     /// Forgets a peer and, without a word to it, whatever SAs are left with it; a farewell is
@@ -222,7 +237,8 @@ impl Endpoint {
     pub fn remove_peer(&mut self, now: Instant, id: PeerId) -> Result<(), CommandError> {
         self.assert_drained();
         let removed = self.peers.remove(id);
-        removed.ok_or(CommandError::UnknownPeer(id))?;
+        let removed = removed.ok_or(CommandError::UnknownPeer(id))?;
+        self.outside.roster.strike(&removed.config);
         self.abandon(now, id);
         Ok(())
     }
@@ -278,6 +294,9 @@ impl Endpoint {
     fn connect(&mut self, now: Instant, id: PeerId, path: Path) -> Result<(), CommandError> {
         let peer = self.peers.get_mut(id);
         let peer = peer.ok_or(CommandError::UnknownPeer(id))?;
+        if peer.remote == Remote::Anywhere {
+            return Err(CommandError::CalledFromAnywhere(id));
+        }
         peer.intent = Intent::Keep;
         let config = Arc::clone(&peer.config);
         self.peers.call_at(id, None);
@@ -289,6 +308,7 @@ impl Endpoint {
         let mut ctx = self.outside.context(now, true);
         ctx.event(Event::Connecting { peer: id, path });
         let core = Core {
+            owner: Some(id),
             peer: config,
             initiator_spi: spi,
             responder_spi: IkeSpi::NONE,
@@ -299,7 +319,7 @@ impl Endpoint {
             begun: now,
         };
         let step = InitSent::start(core, &mut ctx);
-        self.apply(now, id, spi, step);
+        self.apply(now, (Some(id), path), spi, step);
         Ok(())
     }
 
@@ -309,6 +329,7 @@ impl Endpoint {
         peer.intent = Intent::Leave;
         peer.disconnect_told = false;
         self.peers.call_at(id, None);
+        self.enrol(id);
         for spi in self.spis_of(id) {
             self.step(now, spi, |sa, ctx| match sa.state {
                 // Nobody but us knows of these.
@@ -336,10 +357,10 @@ impl Endpoint {
         let Some(sa) = self.sas.take(our_spi) else {
             return;
         };
-        let peer = sa.core.peer.id;
+        let (owner, path) = (sa.core.owner, sa.core.path);
         let caller = Caller::new(sa.core.path.remote, sa.core.initiator_spi);
         // D39: not even one that is being set up by the peer, which would not survive it.
-        let alone = !self.sas_of(peer).any(|(_, other)| {
+        let alone = !self.sas.of(owner).any(|(_, other)| {
             let begins = matches!(other.state, State::InitSent(_) | State::AuthSent(_));
             !begins && !other.is_ending()
         });
@@ -351,30 +372,37 @@ impl Endpoint {
         if !still_half_open {
             self.half_open.remove(&caller, our_spi);
         }
-        self.apply(now, peer, our_spi, step);
+        self.apply(now, (owner, path), our_spi, step);
     }
 
-    fn apply(&mut self, now: Instant, peer: PeerId, our_spi: IkeSpi, step: Step) {
+    /// `before` is whose the SA was, and its path; its step may have made somebody of a stranger.
+    fn apply(&mut self, now: Instant, before: (Option<PeerId>, Path), our_spi: IkeSpi, step: Step) {
+        let core = step.sa.as_ref().map(|sa| &sa.core);
+        let (owner, path) = core.map_or(before, |core| (core.owner, core.path));
         if let Some(sa) = step.sa {
             self.sas.put(sa);
-            self.bound_ended(now, peer);
+            self.bound_ended(now, owner);
         }
         if let Some(succession) = step.succession {
             self.succeed(now, succession);
         }
-        match step.news {
-            None => {}
-            Some(News::Dropped(reason)) => self.count(reason),
-            Some(News::Established { initial_contact }) => {
+        match (step.news, owner) {
+            (None, _) => {}
+            (Some(News::Dropped(reason)), _) => self.count(reason),
+            (Some(News::Refused(failure)), _) => self.tell_refusal_of(now, owner, path, failure),
+            (Some(News::Established { initial_contact }), Some(peer)) => {
                 self.on_established(now, peer, our_spi, initial_contact);
             }
-            Some(News::Failed(failure)) => self.on_failed(now, peer, failure),
-            Some(News::Refused(failure)) => self.tell_refusal(now, peer, failure),
-            Some(News::Down(why)) => self.on_down(now, peer, why),
-            Some(News::Alive) => self.on_alive(now, peer, our_spi),
+            (Some(News::Failed(failure)), Some(peer)) => self.on_failed(now, peer, failure),
+            (Some(News::Down(why)), Some(peer)) => self.on_down(now, peer, why),
+            (Some(News::Alive), Some(peer)) => self.on_alive(now, peer, our_spi),
+            // Nothing of a stranger's stands, and none is called.
+            (Some(_), None) => {}
         }
-        self.mind_heirs(now, peer);
-        self.tell_disconnected(peer);
+        if let Some(peer) = owner {
+            self.mind_heirs(now, peer);
+            self.tell_disconnected(peer);
+        }
     }
 
     fn check_known(&self, peer: PeerId) -> Result<(), CommandError> {
@@ -405,7 +433,7 @@ impl Endpoint {
     }
 
     fn sas_of(&self, peer: PeerId) -> impl Iterator<Item = (IkeSpi, &IkeSa)> {
-        self.sas.of(peer)
+        self.sas.of(Some(peer))
     }
 
     fn spis_of(&self, peer: PeerId) -> Vec<IkeSpi> {

@@ -33,7 +33,7 @@ pub(super) struct Peer {
     /// [`Event::Disconnected`](crate::event::Event::Disconnected) was given since the last
     /// disconnect.
     pub(super) disconnect_told: bool,
-    refusal_told_at: Option<Instant>,
+    pub(super) refusals: RefusalNews,
 }
 
 impl Peer {
@@ -46,7 +46,7 @@ impl Peer {
             call_at: None,
             last_failure: None,
             disconnect_told: false,
-            refusal_told_at: None,
+            refusals: RefusalNews::default(),
         }
     }
 
@@ -55,15 +55,22 @@ impl Peer {
         self.failures = 0;
         self.last_failure = None;
     }
+}
 
-    /// Whether a refusal of the peer's attempt may be told: anybody can cause one, so once in a
-    /// while is enough.
-    pub(super) fn may_tell_refusal(&mut self, now: Instant) -> bool {
-        let silent = self
-            .refusal_told_at
-            .is_some_and(|told| now.saturating_duration_since(told) < limits::REFUSAL_NEWS);
+/// Refusals of others' attempts: anybody can cause one, so it is enough to tell one once in a while.
+#[derive(Default)]
+pub(super) struct RefusalNews {
+    told_at: Option<Instant>,
+}
+
+impl RefusalNews {
+    /// Whether it is time for another.
+    pub(super) fn may_tell(&mut self, now: Instant) -> bool {
+        let told_at = self.told_at;
+        let silent =
+            told_at.is_some_and(|told| now.saturating_duration_since(told) < limits::REFUSAL_NEWS);
         if !silent {
-            self.refusal_told_at = Some(now);
+            self.told_at = Some(now);
         }
         !silent
     }

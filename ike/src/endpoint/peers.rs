@@ -18,7 +18,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// `false`: there is one of that number.
+    /// `false`: there is one of that number already.
     pub(super) fn add(&mut self, config: PeerConfig) -> bool {
         let (id, remote) = (config.id, config.remote.clone());
         if self.by_id.contains_key(&id) {

@@ -15,7 +15,8 @@ use crate::wire::IkeSpi;
 pub(super) struct Sas {
     /// By our SPI.
     by_spi: BTreeMap<IkeSpi, IkeSa>,
-    by_peer: BTreeSet<(PeerId, IkeSpi)>,
+    /// Strangers' under `None`.
+    by_owner: BTreeSet<(Option<PeerId>, IkeSpi)>,
     by_child: BTreeMap<ChildId, IkeSpi>,
     by_deadline: BTreeSet<(Deadline, IkeSpi)>,
 }
@@ -24,7 +25,7 @@ impl Sas {
     /// Puts one in that is not here.
     pub(super) fn put(&mut self, sa: IkeSa) {
         let spi = sa.core.our_spi();
-        self.by_peer.insert((sa.core.peer.id, spi));
+        self.by_owner.insert((sa.core.owner, spi));
         self.by_child
             .extend(children(&sa).map(|child| (child, spi)));
         self.by_deadline
@@ -35,7 +36,7 @@ impl Sas {
     /// Takes one out.
     pub(super) fn take(&mut self, spi: IkeSpi) -> Option<IkeSa> {
         let sa = self.by_spi.remove(&spi)?;
-        self.by_peer.remove(&(sa.core.peer.id, spi));
+        self.by_owner.remove(&(sa.core.owner, spi));
         for child in children(&sa) {
             self.by_child.remove(&child);
         }
@@ -57,10 +58,10 @@ impl Sas {
         self.by_spi.is_empty()
     }
 
-    /// Those with this peer, by their SPIs.
-    pub(super) fn of(&self, peer: PeerId) -> impl Iterator<Item = (IkeSpi, &IkeSa)> {
-        let bounds = (peer, IkeSpi(0))..=(peer, IkeSpi(u64::MAX));
-        let spis = self.by_peer.range(bounds).map(|(_, spi)| *spi);
+    /// Those with this peer, or with strangers, by their SPIs.
+    pub(super) fn of(&self, owner: Option<PeerId>) -> impl Iterator<Item = (IkeSpi, &IkeSa)> {
+        let bounds = (owner, IkeSpi(0))..=(owner, IkeSpi(u64::MAX));
+        let spis = self.by_owner.range(bounds).map(|(_, spi)| *spi);
         spis.filter_map(|spi| Some((spi, self.get(spi)?)))
     }
 

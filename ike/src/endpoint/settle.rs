@@ -109,9 +109,10 @@ impl Endpoint {
     }
 
     /// So are those that have ended and only wait for a repetition.
-    pub(super) fn bound_ended(&mut self, now: Instant, peer: PeerId) {
+    pub(super) fn bound_ended(&mut self, now: Instant, owner: Option<PeerId>) {
         let mut ended: Vec<_> = self
-            .sas_of(peer)
+            .sas
+            .of(owner)
             .filter(|(_, sa)| sa.is_ending())
             .map(|(spi, sa)| (sa.core.begun, spi))
             .collect();
@@ -185,7 +186,7 @@ impl Endpoint {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        if peer.may_tell_refusal(now) {
+        if peer.refusals.may_tell(now) {
             peer.last_failure = Some(failure.clone());
             let event = Event::Refused { peer: id, failure };
             self.outside.output.push_back(Output::Event(event));

@@ -34,7 +34,7 @@ use std::time::Instant;
 
 use rand_core::CryptoRng;
 
-use crate::config::{PeerConfig, RemoteId};
+use crate::config::{PeerConfig, PeerId, RemoteId};
 use crate::error::{Drop, Failure};
 use crate::event::{
     ChildId, Deadline, Encapsulation, EspSpi, Event, GoneReason, Output, Path, Timer, Trace,
@@ -42,6 +42,7 @@ use crate::event::{
 };
 use crate::identity::Identity;
 use crate::nat::Nat;
+use crate::roster::Roster;
 use crate::wire::display::Message;
 use crate::wire::{Datagram, ExchangeType, Header, IkeSpi, Payload};
 
@@ -56,6 +57,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
     /// No other SA with this peer stands or is being set up by it (D39, RFC 7296 §2.4).
     pub(crate) alone: bool,
+    /// Who may call from anywhere.
+    pub(crate) roster: &'a Roster,
     pub(crate) rng: &'a mut (dyn CryptoRng + Send),
     pub(crate) numbers: &'a mut Numbers,
     pub(crate) output: &'a mut VecDeque<Output>,
@@ -141,6 +144,9 @@ impl Numbers {
 
 /// What an IKE SA keeps through all its states.
 pub(crate) struct Core {
+    /// With whom it is; `None`: with a stranger, who has yet to say who it is.
+    pub(crate) owner: Option<PeerId>,
+    /// On what terms: the owner's, or those for strangers.
     pub(crate) peer: Arc<PeerConfig>,
     pub(crate) initiator_spi: IkeSpi,
     pub(crate) responder_spi: IkeSpi,

@@ -195,7 +195,9 @@ impl Bench {
             Event::AttemptFailed { failure, .. } | Event::RekeyFailed { failure, .. } => {
                 self.failures.push(failure);
             }
-            Event::Refused { failure, .. } => self.refusals.push(failure),
+            Event::Refused { failure, .. } | Event::StrangerRefused { failure, .. } => {
+                self.refusals.push(failure);
+            }
             Event::Disconnected { .. } => self.disconnected += 1,
             Event::Connecting { .. }
             | Event::ChildOffered { .. }

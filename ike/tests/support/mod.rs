@@ -11,6 +11,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod puppet;
+pub(crate) mod site;
 pub(crate) mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -290,7 +291,9 @@ impl Host {
                 self.failures.push(failure);
                 self.retries.push(retry_in);
             }
-            Event::Refused { failure, .. } => self.refusals.push(failure),
+            Event::Refused { failure, .. } | Event::StrangerRefused { failure, .. } => {
+                self.refusals.push(failure);
+            }
             Event::Reconnect { .. } => return true,
             Event::Disconnected { .. } => self.disconnected += 1,
             Event::IkeUp { details, .. } | Event::IkeRekeyed { details, .. } => {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use secure_gre_ike as ike;
 use secure_gre_ike::config::PeerId;
+use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{Command, Event, GoneReason, Output, Trace};
 use tracing::{Instrument, error, info, trace, warn};
 
@@ -41,9 +42,14 @@ impl Supervisor {
                         warn!("{error}");
                     }
                 }
+                Output::Event(Event::StrangerRefused { path, failure }) => {
+                    say_refused(path, &failure);
+                }
                 Output::Event(event) => {
-                    let span = self.span(event.peer());
-                    self.on_event(event).instrument(span).await;
+                    if let Some(peer) = event.peer() {
+                        let span = self.span(peer);
+                        self.on_event(peer, event).instrument(span).await;
+                    }
                 }
                 Output::Trace(message) => say_message(&message),
                 Output::Idle(deadline) => {
@@ -79,9 +85,8 @@ impl Supervisor {
         }
     }
 
-    async fn on_event(&mut self, event: Event) {
+    async fn on_event(&mut self, peer: PeerId, event: Event) {
         self.tell_rekeyed(&event);
-        let peer = event.peer();
         let waited_for = self.is_waited_for(peer);
         let Some(served) = self.peers.get_mut(&peer) else {
             return;
@@ -178,7 +183,24 @@ impl Supervisor {
             Event::Disconnected { .. } if served.waits_to_be_located() => {}
             // Renewed: the old SAs are gone.
             Event::Disconnected { .. } => self.to_locate.push(peer),
+            // Nobody's: said where it came out.
+            Event::StrangerRefused { .. } => {}
         }
+    }
+}
+
+/// Somebody has called whom no address and no identity makes one of our peers. The endpoint tells that
+/// seldom enough to be said each time.
+fn say_refused(path: ike::event::Path, failure: &Failure) {
+    let caller = path.remote;
+    match failure {
+        Failure::UnknownIdentity { .. } => {
+            warn!(
+                "refused {caller}: {failure}; to mend it: {}",
+                failure.advice()
+            );
+        }
+        _ => info!("refused {caller}: {failure}"),
     }
 }
 

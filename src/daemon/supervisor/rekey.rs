@@ -90,7 +90,7 @@ impl Supervisor {
 
 impl AwaitedRekey {
     fn outcome(&self, event: &Event) -> Option<Response> {
-        if event.peer() != self.peer {
+        if event.peer() != Some(self.peer) {
             return None;
         }
         match (self.target, event) {

@@ -1,5 +1,7 @@
 //! The responder of IKE_AUTH: whom it takes, and what it answers.
 
+use std::sync::Arc;
+
 use super::proof::{Proof, authentication};
 use super::{EXCHANGE, MESSAGE_ID, check_identity, details, in_auth};
 use crate::error::{Drop, Failure, PeerFault};
@@ -7,9 +9,10 @@ use crate::event::{Encapsulation, Event, Path};
 use crate::identity::Identity;
 use crate::limits;
 use crate::nat;
+use crate::proposal;
 use crate::sa::child;
 use crate::sa::exchange::Exchange;
-use crate::sa::init::{Agreed, InitReceived};
+use crate::sa::init::{Agreed, InitReceived, refuse_nat};
 use crate::sa::live::Live;
 use crate::sa::pairs::Pairs;
 use crate::sa::payloads::Payloads;
@@ -87,8 +90,13 @@ impl Responder {
                 return self.reject(core, ctx, notify, in_auth(fault));
             }
         };
+        identify(&mut core, ctx, &proof.id.identity);
         if let Err(failure) = self.authenticate(&core, &proof) {
             let notify = Notify::status(NotifyType::AUTHENTICATION_FAILED);
+            return self.reject(core, ctx, notify, failure);
+        }
+        if let Err(failure) = self.check_terms(&core) {
+            let notify = Notify::status(NotifyType::NO_PROPOSAL_CHOSEN);
             return self.reject(core, ctx, notify, failure);
         }
         // Authenticated: the path that it used is its path (RFC 7296 §2.11).
@@ -96,11 +104,16 @@ impl Responder {
         self.establish(core, ctx, payloads, proof.id.identity.clone())
     }
 
-    /// The AUTH value is computed in any case, so that a wrong identity takes as long as a wrong
-    /// key (SECURITY §2, oracle).
+    /// The AUTH value is computed in any case, so that a wrong identity, or one that nobody has, takes as
+    /// long as a wrong key (SECURITY §2, oracle).
     fn authenticate(&self, core: &Core, proof: &Proof<'_>) -> Result<(), Failure> {
         let holds = proof.holds(&self.agreed, &core.peer.psk, true);
         proof.check_method()?;
+        if core.owner.is_none() {
+            return Err(Failure::UnknownIdentity {
+                received: proof.id.identity.clone(),
+            });
+        }
         check_identity(core.expected_id(), &proof.id.identity)?;
         if holds {
             Ok(())
@@ -109,6 +122,17 @@ impl Responder {
                 remote_id: proof.id.identity.clone(),
             })
         }
+    }
+
+    /// What was agreed on in IKE_SA_INIT, maybe with a stranger, has to be what the peer's file accepts.
+    fn check_terms(&self, core: &Core) -> Result<(), Failure> {
+        let ours = &core.peer.ike_proposals;
+        let agreed = self.agreed.suite;
+        if !ours.iter().any(|proposal| proposal.allows(agreed)) {
+            let ours = proposal::list(ours);
+            return Err(Failure::OtherTerms { agreed, ours });
+        }
+        refuse_nat(core, core.nat)
     }
 
     fn establish(
@@ -198,6 +222,16 @@ impl Responder {
         let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, true);
         let reply = self.protection.seal(core, ctx, &header, payloads);
         Exchange::new(std::mem::take(&mut self.request), reply)
+    }
+}
+
+/// Makes somebody of a stranger, if the roster has its identity; and of somebody who calls from the
+/// address of a peer without being it.
+fn identify(core: &mut Core, ctx: &Context<'_>, identity: &Identity) {
+    let is_owner = core.owner.is_some() && check_identity(core.expected_id(), identity).is_ok();
+    if let Some(peer) = ctx.roster.find(identity).filter(|_| !is_owner) {
+        core.owner = Some(peer.id);
+        core.peer = Arc::clone(peer);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::config::{
 };
 use crate::event::Output;
 use crate::nat::Nat;
+use crate::roster::Roster;
 use crate::sa::{Numbers, payloads::Payloads};
 use crate::secret::Secret;
 use crate::wire::{Header, IkeSpi, Payload};
@@ -43,6 +44,7 @@ fn core(initiated: bool) -> Core {
     )]
     let begun = Instant::now();
     Core {
+        owner: Some(peer.id),
         peer: Arc::new(peer),
         initiator_spi: IkeSpi(1),
         responder_spi: IkeSpi(2),
@@ -90,6 +92,7 @@ fn a_reply_follows_its_request_into_smaller_fragments() {
     let ctx = &mut Context {
         now: initiator.begun,
         alone: false,
+        roster: &Roster::default(),
         rng: &mut rng,
         numbers: &mut numbers,
         output: &mut output,

@@ -84,7 +84,7 @@ fn nat_of(header: &Header, path: Path, payloads: &Payloads) -> Nat {
 }
 
 /// No SA across a NAT where UDP is forbidden: its packets would not arrive.
-fn refuse_nat(core: &Core, Nat { ours, theirs }: Nat) -> Result<(), Failure> {
+pub(crate) fn refuse_nat(core: &Core, Nat { ours, theirs }: Nat) -> Result<(), Failure> {
     if core.peer.encapsulation == UdpEncapsulation::Never && (ours || theirs) {
         let path = core.path;
         return Err(Failure::Nat { ours, theirs, path });

@@ -113,6 +113,7 @@ impl Heir {
             agreed.spis,
         );
         let core = Core {
+            owner: core.owner,
             peer: Arc::clone(&core.peer),
             initiator_spi,
             responder_spi,
