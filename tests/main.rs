@@ -34,3 +34,4 @@ mod rekeying;
 mod strongswan;
 mod surviving;
 mod two_daemons;
+mod watching;

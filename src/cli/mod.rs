@@ -15,6 +15,7 @@ mod up;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -183,16 +184,25 @@ fn say(text: &str) {
 
 /// Writes data to standard output. A reader that has seen enough, as `head` does, is no failure.
 fn print(text: &str) -> Exit {
+    match try_print(text) {
+        ControlFlow::Break(exit) => exit,
+        ControlFlow::Continue(()) => Exit::Ok,
+    }
+}
+
+/// `Break`: there is nobody who reads on, or the text could not be written.
+fn try_print(text: &str) -> ControlFlow<Exit> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => fail(
+        Ok(()) => ControlFlow::Continue(()),
+        Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => ControlFlow::Break(Exit::Ok),
+        Err(fault) => ControlFlow::Break(fail(
             Exit::Failed,
             &format!("cannot write to standard output: {fault}"),
-        ),
-        _ => Exit::Ok,
+        )),
     }
 }
 

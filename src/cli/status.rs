@@ -1,9 +1,13 @@
 //! `secure-gre status`: how peers and their tunnels are doing.
 
 use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use super::{Exit, client_failure, fail, print, table};
+use super::{Exit, client_failure, fail, print, table, try_print};
 use crate::control::client::Client;
 use crate::control::protocol::{
     ChildStatus, Keepalive, PeerStatus, StatusReport, StrangeKey, Traffic, TunnelStatus,
@@ -13,21 +17,55 @@ use crate::control::protocol::{
 pub(super) struct Arguments {
     /// The peer's name; without it, all peers.
     name: Option<String>,
-    /// Print one JSON object, for programs.
+    /// Print one JSON object, for programs; with --watch one a line.
     #[arg(long)]
     json: bool,
+    /// Show it anew each second, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
 }
 
+/// How often `--watch` looks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Clears a terminal and goes to its upper left corner (ECMA-48 §8.3.39, §8.3.21).
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
 pub(super) fn run(arguments: &Arguments, runtime_dir: &Path) -> Exit {
+    loop {
+        let text = match text(arguments, runtime_dir) {
+            Ok(text) => text,
+            Err(exit) => return exit,
+        };
+        if !arguments.watch {
+            return print(&text);
+        }
+        if let ControlFlow::Break(exit) = try_print(&text) {
+            return exit;
+        }
+        thread::sleep(WATCH_EVERY);
+    }
+}
+
+/// What is printed, or how it ends that there is nothing to print.
+fn text(arguments: &Arguments, runtime_dir: &Path) -> Result<String, Exit> {
     let report = Client::connect(runtime_dir)
-        .and_then(|mut client| client.status(arguments.name.as_deref()));
-    match report {
-        Ok(report) if arguments.json => match serde_json::to_string_pretty(&report) {
-            Ok(json) => print(&format!("{json}\n")),
-            Err(fault) => fail(Exit::Failed, &format!("cannot write the report: {fault}")),
-        },
-        Ok(report) => print(&tables(&report)),
-        Err(error) => client_failure(&error),
+        .and_then(|mut client| client.status(arguments.name.as_deref()))
+        .map_err(|error| client_failure(&error))?;
+    if arguments.json {
+        let json = json(&report, arguments.watch)
+            .map_err(|fault| fail(Exit::Failed, &format!("cannot write the report: {fault}")))?;
+        return Ok(format!("{json}\n"));
+    }
+    let on_screen = arguments.watch && io::stdout().is_terminal();
+    let clear = if on_screen { CLEAR } else { "" };
+    Ok(format!("{clear}{}", tables(&report)))
+}
+
+fn json(report: &StatusReport, on_one_line: bool) -> serde_json::Result<String> {
+    match on_one_line {
+        true => serde_json::to_string(report),
+        false => serde_json::to_string_pretty(report),
     }
 }
 
