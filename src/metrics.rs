@@ -76,6 +76,8 @@ link_drops! {
     HeldTooLong = "held_too_long",
     /// Inbound: for an SA that did not come.
     HeldInVain = "held_in_vain",
+    /// Inbound: from elsewhere than the peer was last seen, with too many before it.
+    StrayFlood = "stray_flood",
     /// Inbound: the device is down, gone, or did not want the packet.
     TunRefused = "tun_refused",
 }

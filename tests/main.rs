@@ -29,6 +29,7 @@ mod keepalive;
 mod lifecycle;
 mod mtu_edge;
 mod names;
+mod nat;
 mod operations;
 mod rekeying;
 mod strongswan;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::config::{PeerId, Remote};
+use crate::config::{PeerId, Remote, UdpEncapsulation};
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::proposal::{EspSuite, IkeSuite};
@@ -77,6 +77,27 @@ pub enum Command {
     ChildConfirmed {
         /// Which pair.
         child: ChildId,
+    },
+    /// An authenticated ESP packet of the peer's, newer than all before it, came from elsewhere than
+    /// they are sent to (RFC 7296 §2.23). [`Event::Moved`] follows if that is to be believed.
+    SeenAt {
+        /// Of whom.
+        peer: PeerId,
+        /// To where and from where it came.
+        path: Path,
+    },
+    /// Ask the peer for a sign of life at once (RFC 7296 §2.4), if an IKE SA is up with it.
+    Probe {
+        /// Whom.
+        peer: PeerId,
+    },
+    /// SAs that are set up with this peer from here on put ESP into UDP when `encapsulation` says so,
+    /// whatever its configuration does. Those that stand go on as they are.
+    Encapsulate {
+        /// With whom.
+        peer: PeerId,
+        /// When.
+        encapsulation: UdpEncapsulation,
     },
     /// Authenticated ESP came from the peer since the last of these: it is alive (RFC 7296 §2.4).
     Heard {
@@ -247,6 +268,15 @@ pub enum Event {
         /// Why.
         why: GoneReason,
     },
+    /// The packets of all pairs go by another path from here on.
+    Moved {
+        /// With whom.
+        peer: PeerId,
+        /// The path.
+        path: Path,
+        /// Whether they are in UDP is as it was; whether a NAT is to be reminded of us may not be.
+        encapsulation: Encapsulation,
+    },
     /// The IKE SA was rekeyed (RFC 7296 §1.3.2): the new one has its pairs, which go on as they are.
     IkeRekeyed {
         /// With whom.
@@ -322,6 +352,7 @@ impl Event {
             | Self::ChildInbound { peer, .. }
             | Self::ChildOutbound { peer, .. }
             | Self::ChildGone { peer, .. }
+            | Self::Moved { peer, .. }
             | Self::IkeRekeyed { peer, .. }
             | Self::RekeyFailed { peer, .. }
             | Self::IkeDown { peer, .. }

@@ -3,6 +3,7 @@
 //! [`trouble`].
 
 mod keepalive;
+mod moving;
 mod sas;
 mod trouble;
 mod way;
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secure_gre_esp::Spi;
 use secure_gre_gre::keepalive::Prober;
 use secure_gre_ike::algorithm::Cipher;
 use secure_gre_ike::config::PeerId;
@@ -30,7 +32,7 @@ use crate::config::{self, PeerAddress};
 use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, WorkerError};
 use crate::net::esp::{Overhead, Wire, WireError};
 use crate::net::netlink::Netlink;
-use crate::net::outer::Via;
+use crate::net::outer::{Path as OuterPath, Via};
 use crate::net::prefix::Prefix;
 use crate::net::tun::Queue;
 
@@ -159,6 +161,8 @@ enum RekeyTrial {
 struct Outer {
     wire: Arc<Wire>,
     link: Link,
+    /// The inbound SAs that the link has.
+    inbound: Vec<(ChildId, Spi)>,
 }
 
 /// Why packets cannot get to the peer.
@@ -401,6 +405,7 @@ impl Peer {
             }
             Note::Exhausted { sa } => self.used_up(ChildId(sa.0), true),
             Note::SoftLimit { sa } => self.used_up(ChildId(sa.0), false),
+            Note::Elsewhere { path } => Reaction::SeenAt(path),
             Note::KeepaliveRequest(answer) => {
                 self.answer(answer);
                 Reaction::None
@@ -518,6 +523,8 @@ pub(super) enum Reaction {
     Rekey(ChildId),
     /// The peer uses this pair.
     Confirm(ChildId),
+    /// The peer may be elsewhere.
+    SeenAt(OuterPath),
     /// Set up new SAs on a new path; the old path is gone.
     Move,
     /// `on-failure = "exit"`.

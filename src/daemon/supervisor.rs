@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
+use secure_gre_esp::peek_spi;
 use secure_gre_ike as ike;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{HalfOpenLimits, PeerConfig, PeerId, Remote};
@@ -41,7 +42,7 @@ use super::{AddError, Clash, UpError};
 use crate::config;
 use crate::control::server::{Call, Server};
 use crate::dataplane::Message;
-use crate::net::ike::{Arrival, IkeSockets};
+use crate::net::ike::{Arrival, Discard, IkeSockets};
 use crate::net::netlink::{Netlink, Watch};
 use crate::net::outer::Path as OuterPath;
 use crate::telemetry::{self, Listeners, peer_span};
@@ -327,8 +328,19 @@ impl Supervisor {
                 *self.discards.entry("ike_other_address").or_default() += 1;
             }
             Ok(Arrival::Message { path, bytes }) => self.on_datagram(path, bytes).await,
+            Ok(Arrival::Esp { path, bytes }) => self.on_stray(path, bytes),
             Ok(Arrival::Discarded(why)) => *self.discards.entry(why.name()).or_default() += 1,
             Err(error) => warn!("can't receive on the IKE ports: {error}"),
+        }
+    }
+
+    /// ESP from where no wire leads to: whoever has its SA finds out what it is.
+    fn on_stray(&mut self, path: OuterPath, esp: &[u8]) {
+        let mut peers = self.peers.values();
+        let taken =
+            peek_spi(esp).is_some_and(|spi| peers.any(|served| served.take_stray(spi, path, esp)));
+        if !taken {
+            *self.discards.entry(Discard::EspInUdp.name()).or_default() += 1;
         }
     }
 
@@ -416,6 +428,11 @@ impl Supervisor {
             }
             Reaction::Confirm(child) => {
                 self.command(Instant::now(), Command::ChildConfirmed { child })
+                    .await;
+            }
+            Reaction::SeenAt(path) => {
+                let path = ike_path(path);
+                self.command(Instant::now(), Command::SeenAt { peer, path })
                     .await;
             }
             Reaction::Move => {

@@ -18,8 +18,10 @@ use secure_gre_gre::keepalive::Kind;
 
 use super::bucket::Bucket;
 use super::held::{Held, Offers};
+use super::stray::{Stray, Strays};
 use super::{LinkConfig, Note, SaId};
 use crate::metrics::{Drop, LinkDrop, Tally, Traffic};
+use crate::net::outer::Path;
 
 /// The Next Header values that a peer may send (RFC 2784 §2, RFC 4303 §2.6).
 const GRE: u8 = 47;
@@ -45,6 +47,8 @@ pub enum Command {
     Remove(SaId),
     /// The largest passenger, in octets.
     SetMtu(u16),
+    /// This packet has come by no wire.
+    Open(Stray),
 }
 
 /// One packet from the wire.
@@ -87,6 +91,7 @@ pub struct Inbound<N> {
     offers: Offers,
     /// Held packets whose SA has come.
     due: Vec<Held>,
+    strays: Strays,
     ends: gre::keepalive::Ends,
     asks: bool,
     /// Keepalives that the daemon may be told of.
@@ -114,6 +119,7 @@ impl<N: FnMut(Note)> Inbound<N> {
             sas: Vec::new(),
             offers: Offers::default(),
             due: Vec::new(),
+            strays: Strays::default(),
             ends: config.ends.clone(),
             asks: config.asks,
             keepalives: Bucket::new(KEEPALIVE_BURST, KEEPALIVE_INTERVAL),
@@ -142,11 +148,16 @@ impl<N: FnMut(Note)> Inbound<N> {
             }
             Command::Remove(id) => self.sas.retain(|installed| installed.id != id),
             Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::Open(stray) => {
+                if !self.strays.push(stray, Instant::now()) {
+                    self.lose(LinkDrop::StrayFlood, 1);
+                }
+            }
         }
     }
 
-    /// Opens packets in their order, first those that were held for an SA that has come since, and
-    /// hands each passenger to `deliver`; what became of it is for [`account`](Self::account). What
+    /// Opens packets in their order, first those that were held for an SA that has come since and those
+    /// that came by no wire, and hands each passenger to `deliver`; what became of it is for [`account`](Self::account). What
     /// does not get so far is counted; a packet that is held, when it is clear what becomes of it.
     pub fn open<'a>(
         &mut self,
@@ -156,18 +167,25 @@ impl<N: FnMut(Note)> Inbound<N> {
         for mut held in std::mem::take(&mut self.due) {
             let expired = held.expire(Instant::now());
             self.lose(LinkDrop::HeldTooLong, expired);
-            held.for_each(|arrival| self.open_one(arrival, &mut deliver));
+            held.for_each(|arrival| self.open_one(arrival, None, &mut deliver));
+        }
+        for Stray { path, mut esp } in self.strays.take() {
+            let arrival = Arrival {
+                esp: &mut esp,
+                tos: NOT_ECT,
+            };
+            self.open_one(arrival, Some(path), &mut deliver);
         }
         for arrival in arrivals {
             if self.offers.is_empty() || !self.hold(&arrival) {
-                self.open_one(arrival, &mut deliver);
+                self.open_one(arrival, None, &mut deliver);
             }
         }
     }
 
-    /// Whether held packets wait for [`open`](Self::open).
+    /// Whether packets that did not come with the last batch wait for [`open`](Self::open).
     pub const fn has_due(&self) -> bool {
-        !self.due.is_empty()
+        !self.due.is_empty() || !self.strays.is_empty()
     }
 
     fn refuse(&mut self, reason: Drop) {
@@ -183,9 +201,15 @@ impl<N: FnMut(Note)> Inbound<N> {
         self.tally.drop(reason, 1);
     }
 
-    fn open_one(&mut self, arrival: Arrival<'_>, deliver: &mut impl FnMut(&mut [u8])) {
+    /// `elsewhere`: the path of one that came by no wire.
+    fn open_one(
+        &mut self,
+        arrival: Arrival<'_>,
+        elsewhere: Option<Path>,
+        deliver: &mut impl FnMut(&mut [u8]),
+    ) {
         self.tally.received += 1;
-        match self.accept(arrival) {
+        match self.accept(arrival, elsewhere) {
             Ok(Accepted::Passenger(passenger)) => deliver(passenger),
             Ok(Accepted::Consumed) => self.tally.consumed += 1,
             Err(reason) => self.refuse(reason),
@@ -222,9 +246,16 @@ impl<N: FnMut(Note)> Inbound<N> {
         &mut self.tally
     }
 
-    fn accept<'b>(&mut self, arrival: Arrival<'b>) -> Result<Accepted<'b>, Drop> {
+    fn accept<'b>(
+        &mut self,
+        arrival: Arrival<'b>,
+        elsewhere: Option<Path>,
+    ) -> Result<Accepted<'b>, Drop> {
         let Arrival { esp, tos } = arrival;
         let payload = self.unprotect(esp)?;
+        if let Some(path) = elsewhere.filter(|_| payload.newest) {
+            (self.notify)(Note::Elsewhere { path });
+        }
         let packet = match payload.next_header {
             GRE => payload.bytes,
             DESTINATION_OPTIONS => gre::destination::skip_options(payload.bytes)?,
@@ -295,6 +326,9 @@ enum Accepted<'b> {
     /// It has done its work: a dummy, or a keepalive.
     Consumed,
 }
+
+/// The daemon's socket does not tell the TOS octet: as if no router had marked the packet.
+const NOT_ECT: u8 = 0;
 
 /// Keepalives at once, and then one more each: twenty a second, where peers that are in their right
 /// mind send one a second at most.

@@ -8,6 +8,7 @@
 //! | [`batch`] | the buffer of outbound packets |
 //! | [`note`] | what the workers tell the daemon |
 //! | `held` | packets that come before their SA |
+//! | [`stray`] | packets that come by no wire |
 //! | `bucket` | how often something may be done that others ask for |
 //! | `headers` | the fields of passengers' headers that are changed on the way |
 //! | `too_big` | answers to passengers that do not fit, and how often they are given |
@@ -35,6 +36,7 @@ pub mod inbound;
 pub mod note;
 pub mod outbound;
 pub mod segment;
+pub mod stray;
 mod too_big;
 mod worker;
 
@@ -52,6 +54,7 @@ use crate::net::outer::Path;
 use crate::net::tun::Queue;
 
 pub use note::{Direction, Note, WorkerError};
+pub use stray::Stray;
 
 /// Which pair of SAs, as the daemon numbers them; both SAs of a pair have the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -161,6 +164,13 @@ impl Link {
         let sa = Box::new(sa);
         self.inbound
             .send(inbound::Command::Install { id, sa, fresh });
+    }
+
+    /// Opens a packet that came by no wire; [`Note::Elsewhere`] says if that has shown where the peer is.
+    /// `false`: too many wait already, and it is lost.
+    #[must_use]
+    pub fn open_stray(&self, stray: Stray) -> bool {
+        self.inbound.send_if_idle(inbound::Command::Open(stray))
     }
 
     /// This SA carries all packets from here on.

@@ -8,6 +8,7 @@ use std::io;
 use secure_gre_gre as gre;
 
 use super::SaId;
+use crate::net::outer::Path;
 
 /// News from a worker.
 #[derive(Debug)]
@@ -27,6 +28,12 @@ pub enum Note {
     FirstInbound {
         /// Which pair.
         sa: SaId,
+    },
+    /// An authentic packet of an inbound SA, newer than all before it, came from elsewhere than the
+    /// wire leads to (RFC 7296 §2.23). At a limited rate.
+    Elsewhere {
+        /// To where and from where.
+        path: Path,
     },
     /// The peer asks by a GRE keepalive; this under a header of ESP is the answer. At a limited rate.
     KeepaliveRequest(gre::keepalive::Packet),

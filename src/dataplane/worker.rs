@@ -55,6 +55,16 @@ impl<C> Handle<C> {
         self.order(Order::Command(command));
     }
 
+    /// As [`send`](Self::send), but for a worker that has [`BACKLOG`] to do: `false`.
+    pub(super) fn send_if_idle(&self, command: C) -> bool {
+        let orders = self.orders.as_ref();
+        let idle = orders.is_some_and(|orders| orders.len() < BACKLOG);
+        if idle {
+            self.send(command);
+        }
+        idle
+    }
+
     pub(super) fn rewire(&self, wire: Arc<Wire>) {
         self.order(Order::Rewire(wire));
     }
@@ -470,6 +480,8 @@ impl<N: Fn(Note)> InboundWorker<N> {
     }
 }
 
+/// Orders that may wait before one that strangers can cause is dropped.
+const BACKLOG: usize = 256;
 /// Passengers are IP packets: there is nothing before them.
 const LINK_HEADER: usize = 0;
 /// Beyond some tens a system call's own share is unmeasurable.

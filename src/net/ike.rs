@@ -116,7 +116,14 @@ pub enum Arrival<'b> {
         /// From the IKE header on.
         bytes: &'b [u8],
     },
-    /// Nothing for IKE; to be counted.
+    /// On port 4500 without the non-ESP marker (RFC 3948 §2.2): an ESP packet from where no wire leads.
+    Esp {
+        /// Where it came in.
+        path: Path,
+        /// From the SPI on.
+        bytes: &'b [u8],
+    },
+    /// Nothing for anybody; to be counted.
     Discarded(Discard),
 }
 
@@ -127,7 +134,7 @@ pub enum Discard {
     NatKeepalive,
     /// On port 4500, too short to be told apart from ESP, and no keepalive.
     Runt,
-    /// On port 4500 without the non-ESP marker (RFC 3948 §2.2): an ESP packet.
+    /// An ESP packet in UDP of which nobody wants to know.
     EspInUdp,
     /// Longer than the buffer.
     Truncated,
@@ -205,7 +212,7 @@ struct Socket {
 }
 
 /// A datagram in the caller's buffer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Datagram {
     length: usize,
     truncated: bool,
@@ -271,25 +278,22 @@ impl Socket {
 
     fn classify<'b>(&self, datagram: Datagram, buffer: &'b [u8]) -> Arrival<'b> {
         let bytes = buffer.get(..datagram.length).unwrap_or_default();
-        let bytes = match self.port {
-            NAT_TRAVERSAL_PORT => message_on_shared_port(bytes),
-            _ => Ok(bytes),
+        let content = match self.port {
+            NAT_TRAVERSAL_PORT => on_shared_port(bytes),
+            _ => OnSharedPort::Ike(bytes),
         };
-        match (datagram, bytes) {
-            (
-                Datagram {
-                    truncated: true, ..
-                },
-                _,
-            ) => Arrival::Discarded(Discard::Truncated),
-            (Datagram { path: None, .. }, _) => Arrival::Discarded(Discard::NotUnicast),
-            (_, Err(discard)) => Arrival::Discarded(discard),
-            (
-                Datagram {
-                    path: Some(path), ..
-                },
-                Ok(bytes),
-            ) => Arrival::Message { path, bytes },
+        let path = match datagram {
+            Datagram {
+                truncated: true, ..
+            } => Err(Discard::Truncated),
+            Datagram { path, .. } => path.ok_or(Discard::NotUnicast),
+        };
+        match (path, content) {
+            (Err(discard), _) => Arrival::Discarded(discard),
+            (Ok(path), OnSharedPort::Ike(bytes)) => Arrival::Message { path, bytes },
+            (Ok(path), OnSharedPort::Esp) => Arrival::Esp { path, bytes },
+            (Ok(_), OnSharedPort::Keepalive) => Arrival::Discarded(Discard::NatKeepalive),
+            (Ok(_), OnSharedPort::Runt) => Arrival::Discarded(Discard::Runt),
         }
     }
 
@@ -369,15 +373,6 @@ fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
         .as_sockaddr_in()
         .map(|v4| SocketAddr::V4((*v4).into()));
     v4.or_else(|| Some(SocketAddr::V6((*address.as_sockaddr_in6()?).into())))
-}
-
-fn message_on_shared_port(bytes: &[u8]) -> Result<&[u8], Discard> {
-    match on_shared_port(bytes) {
-        OnSharedPort::Ike(message) => Ok(message),
-        OnSharedPort::Esp => Err(Discard::EspInUdp),
-        OnSharedPort::Keepalive => Err(Discard::NatKeepalive),
-        OnSharedPort::Runt => Err(Discard::Runt),
-    }
 }
 
 #[cfg(test)]

@@ -137,18 +137,39 @@ impl Topology {
 
     /// Connects a namespace at [`INSIDE_LEFT`] through `left`, which becomes a NAT.
     pub(crate) fn add_inside(&self) -> Netns {
-        const GATEWAY: &str = "10.77.0.254";
+        let inside = self.add_behind(&self.left, "lan", INSIDE_LEFT, "10.77.0.254");
+        translate(&self.left, "wire");
+        inside
+    }
+
+    /// Connects a namespace at [`INSIDE_RIGHT`] through `right`, which becomes a NAT and forwards IKE's
+    /// ports to it.
+    pub(crate) fn add_inside_right(&self, right: &Netns) -> Netns {
+        let inside = self.add_behind(right, "lan", INSIDE_RIGHT, "10.88.0.254");
+        translate(right, "wire");
+        for command in [
+            "add chain ip nat pre { type nat hook prerouting priority -100 ; }".to_owned(),
+            format!(
+                "add rule ip nat pre iifname wire udp dport {{ 500, 4500 }} dnat to {INSIDE_RIGHT}"
+            ),
+        ] {
+            nft(right, &command);
+        }
+        inside
+    }
+
+    /// Connects a namespace through a port of `router`, which has an address there.
+    fn add_behind(&self, router: &Netns, port: &str, address: &str, gateway: &str) -> Netns {
         let inside = Netns::new(self.lab, "inside");
         let name = inside.name();
-        self.left.ip(&format!(
-            "link add lan type veth peer name wire netns {name}"
+        router.ip(&format!(
+            "link add {port} type veth peer name wire netns {name}"
         ));
-        self.left.ip(&format!("address add {GATEWAY}/24 dev lan"));
-        self.left.ip("link set lan up");
-        inside.ip(&format!("address add {INSIDE_LEFT}/24 dev wire"));
+        router.ip(&format!("address add {gateway}/24 dev {port}"));
+        router.ip(&format!("link set {port} up"));
+        inside.ip(&format!("address add {address}/24 dev wire"));
         inside.ip("link set wire up");
-        inside.ip(&format!("route add default via {GATEWAY}"));
-        translate(&self.left, "wire");
+        inside.ip(&format!("route add default via {gateway}"));
         inside
     }
 
@@ -201,8 +222,14 @@ fn translate(netns: &Netns, outside: &str) {
         "add chain ip nat post { type nat hook postrouting priority 100 ; }".to_owned(),
         format!("add rule ip nat post oifname {outside} masquerade random"),
     ] {
-        netns
-            .run(&format!("nft {command}"), Duration::from_secs(10))
-            .expect(&command);
+        nft(netns, &command);
     }
+}
+
+/// Runs an `nft` command, split at white space.
+#[track_caller]
+pub(crate) fn nft(netns: &Netns, command: &str) {
+    netns
+        .run(&format!("nft {command}"), Duration::from_secs(10))
+        .expect(command);
 }

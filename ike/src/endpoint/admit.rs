@@ -8,7 +8,7 @@ use super::half_open::Caller;
 use super::strangers::Met;
 use crate::config::PeerId;
 use crate::error::Drop;
-use crate::event::Path;
+use crate::event::{Encapsulation, Path};
 use crate::limits;
 use crate::nat::Nat;
 use crate::sa::init::{self, InitReceived};
@@ -38,7 +38,11 @@ impl Endpoint {
         if let Some(spi) = self.half_open.get(&caller) {
             return self.repeat_init_reply(now, spi, path, datagram);
         }
-        let Met { owner, terms } = self.meet(path).ok_or(Drop::UnknownPeer)?;
+        let Met {
+            owner,
+            terms,
+            wanted,
+        } = self.meet(path).ok_or(Drop::UnknownPeer)?;
         // Our own request, sent back to us: its AUTH would be ours too.
         if self
             .sas
@@ -64,7 +68,9 @@ impl Endpoint {
             responder_spi: IkeSpi::NONE,
             initiated: false,
             path,
+            wanted,
             nat: Nat::default(),
+            encapsulation: Encapsulation::None,
             fragmentation: false,
             begun: now,
         };

@@ -26,7 +26,8 @@ use crate::config::{Config, HalfOpenLimits, PeerConfig, PeerId, Remote};
 use crate::cookie::CookieJar;
 use crate::error::Drop;
 use crate::event::{
-    ChildId, Command, CommandError, Deadline, Event, GoneReason, Output, Path, PeerSnapshot, Timer,
+    ChildId, Command, CommandError, Deadline, Encapsulation, Event, GoneReason, Output, Path,
+    PeerSnapshot, Timer,
 };
 use crate::nat::Nat;
 use crate::roster::Roster;
@@ -207,6 +208,28 @@ impl Endpoint {
                 }
                 Ok(())
             }
+            Command::SeenAt { peer, path } => {
+                self.check_known(peer)?;
+                for spi in self.spis_of(peer) {
+                    self.step(now, spi, |sa, ctx| sa.follow(ctx, path));
+                }
+                Ok(())
+            }
+            Command::Probe { peer } => {
+                self.check_known(peer)?;
+                for (spi, _) in self.established(peer) {
+                    self.with_live(now, spi, |live, core, ctx| live.probe(core, ctx));
+                }
+                Ok(())
+            }
+            Command::Encapsulate {
+                peer: id,
+                encapsulation,
+            } => {
+                let peer = self.peers.get_mut(id);
+                peer.ok_or(CommandError::UnknownPeer(id))?.encapsulation = encapsulation;
+                Ok(())
+            }
             Command::Heard { peer } => {
                 self.check_known(peer)?;
                 for spi in self.spis_of(peer) {
@@ -298,7 +321,7 @@ impl Endpoint {
             return Err(CommandError::CalledFromAnywhere(id));
         }
         peer.intent = Intent::Keep;
-        let config = Arc::clone(&peer.config);
+        let (config, wanted) = (Arc::clone(&peer.config), peer.encapsulation);
         self.peers.call_at(id, None);
         let under_way = |sa: &IkeSa| !sa.is_ending() && !matches!(sa.state, State::InitReceived(_));
         if self.sas_of(id).any(|(_, sa)| under_way(sa)) {
@@ -314,7 +337,9 @@ impl Endpoint {
             responder_spi: IkeSpi::NONE,
             initiated: true,
             path,
+            wanted,
             nat: Nat::default(),
+            encapsulation: Encapsulation::None,
             fragmentation: false,
             begun: now,
         };

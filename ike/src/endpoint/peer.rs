@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::{PeerConfig, Remote};
+use crate::config::{PeerConfig, Remote, UdpEncapsulation};
 use crate::error::Failure;
 use crate::limits;
 
@@ -25,6 +25,8 @@ pub(super) struct Peer {
     /// From where it may call; [`Peers::locate`](super::peers::Peers::locate) changes it.
     pub(super) remote: Remote,
     pub(super) intent: Intent,
+    /// When ESP under its next SA travels in UDP.
+    pub(super) encapsulation: UdpEncapsulation,
     /// Failed attempts since the last SA.
     pub(super) failures: u32,
     /// When it is to be called; [`Peers::call_at`](super::peers::Peers::call_at) changes it.
@@ -39,6 +41,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(config: Arc<PeerConfig>) -> Self {
         Self {
+            encapsulation: config.encapsulation,
             config,
             remote: Remote::At(Vec::new()),
             intent: Intent::Answer,

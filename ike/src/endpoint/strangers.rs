@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Endpoint;
 use super::peer::Intent;
-use crate::config::{PeerConfig, PeerId, Remote};
+use crate::config::{PeerConfig, PeerId, Remote, UdpEncapsulation};
 use crate::error::Failure;
 use crate::event::{Event, Output, Path};
 
@@ -16,6 +16,8 @@ pub(super) struct Met {
     /// `None`: a stranger.
     pub(super) owner: Option<PeerId>,
     pub(super) terms: Arc<PeerConfig>,
+    /// When ESP is to travel in UDP.
+    pub(super) wanted: UdpEncapsulation,
 }
 
 impl Endpoint {
@@ -39,12 +41,19 @@ impl Endpoint {
     /// Whoever calls from there; `None`: somebody who is not answered.
     pub(super) fn meet(&mut self, path: Path) -> Option<Met> {
         if let Some(id) = self.peers.at(path.remote.ip()) {
-            let terms = Arc::clone(&self.peers.get(id)?.config);
-            let owner = Some(id);
-            return Some(Met { owner, terms });
+            let known = self.peers.get(id)?;
+            return Some(Met {
+                owner: Some(id),
+                terms: Arc::clone(&known.config),
+                wanted: known.encapsulation,
+            });
         }
         let terms = self.outside.roster.terms(self.outside.rng.as_mut())?;
-        Some(Met { owner: None, terms })
+        Some(Met {
+            owner: None,
+            wanted: terms.encapsulation,
+            terms,
+        })
     }
 
     /// An attempt was refused; of a peer, or of a stranger.

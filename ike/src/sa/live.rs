@@ -23,7 +23,7 @@ use crate::wire::{Datagram, Header, IkeSpi, NotifyType, Payload, WireError};
 /// An authenticated IKE SA and the CHILD_SAs under it.
 pub(crate) struct Live {
     pub(super) window: Window,
-    details: IkeDetails,
+    pub(super) details: IkeDetails,
     /// From which the keys of its CHILD_SAs and of its successor are made.
     pub(super) sk_d: Secret,
     /// The lowest nonce of the exchange that made it: decides between SAs that both ends began
@@ -178,7 +178,7 @@ impl Live {
 
     pub(crate) fn on_message(
         mut self: Box<Self>,
-        core: Core,
+        mut core: Core,
         ctx: &mut Context<'_>,
         path: Path,
         datagram: &Datagram<'_>,
@@ -187,13 +187,19 @@ impl Live {
             match self.window.take_response(&core, ctx, datagram) {
                 Err(None) => self.stay(core),
                 Err(Some(reason)) => self.dropped(core, reason),
-                Ok((task, payloads)) => self.on_response(core, ctx, task, payloads),
+                Ok((task, payloads)) => {
+                    self.follow(&mut core, ctx, path);
+                    self.on_response(core, ctx, task, payloads)
+                }
             }
         } else {
             match self.window.take_request(&core, ctx, path, datagram) {
                 Err(None) => self.stay(core),
                 Err(Some(reason)) => self.dropped(core, reason),
-                Ok(incoming) => self.on_request(core, ctx, path, &datagram.header, incoming),
+                Ok(incoming) => {
+                    self.follow(&mut core, ctx, path);
+                    self.on_request(core, ctx, path, &datagram.header, incoming)
+                }
             }
         }
     }

@@ -24,6 +24,7 @@ pub(crate) mod pairs;
 pub(crate) mod payloads;
 mod protection;
 mod reassembly;
+mod rebinding;
 mod rekey;
 mod reply;
 mod window;
@@ -34,7 +35,7 @@ use std::time::Instant;
 
 use rand_core::CryptoRng;
 
-use crate::config::{PeerConfig, PeerId, RemoteId};
+use crate::config::{PeerConfig, PeerId, RemoteId, UdpEncapsulation};
 use crate::error::{Drop, Failure};
 use crate::event::{
     ChildId, Deadline, Encapsulation, EspSpi, Event, GoneReason, Output, Path, Timer, Trace,
@@ -153,8 +154,12 @@ pub(crate) struct Core {
     /// Whether we are the original initiator.
     pub(crate) initiated: bool,
     pub(crate) path: Path,
-    /// What IKE_SA_INIT has shown of NATs on it.
+    /// When ESP is to travel in UDP.
+    pub(crate) wanted: UdpEncapsulation,
+    /// What is known of NATs on the path.
     pub(crate) nat: Nat,
+    /// How ESP travels under it. IKE_SA_INIT decides whether that is in UDP, for good.
+    pub(crate) encapsulation: Encapsulation,
     /// Both ends take fragments (RFC 7383 §2.3).
     pub(crate) fragmentation: bool,
     /// When our first IKE_SA_INIT request left, or the peer's arrived.
@@ -195,9 +200,10 @@ impl Core {
         }
     }
 
-    /// How ESP travels under it.
-    pub(crate) fn encapsulation(&self) -> Encapsulation {
-        self.nat.encapsulation(self.peer.encapsulation)
+    /// What IKE_SA_INIT has shown of NATs on the path.
+    pub(crate) const fn found_nat(&mut self, nat: Nat) {
+        self.nat = nat;
+        self.encapsulation = nat.encapsulation(self.wanted);
     }
 
     /// Who we say we are.
@@ -391,6 +397,18 @@ impl IkeSa {
         let Self { core, mut state } = self;
         if let State::Established(live) = &mut state {
             act(live, &core, ctx);
+        }
+        Step::stay(core, state)
+    }
+
+    /// A fresh authentic ESP packet of the peer's came on `path`.
+    pub(crate) fn follow(self, ctx: &mut Context<'_>, path: Path) -> Step {
+        let Self {
+            mut core,
+            mut state,
+        } = self;
+        if let State::Established(live) = &mut state {
+            live.follow(&mut core, ctx, path);
         }
         Step::stay(core, state)
     }

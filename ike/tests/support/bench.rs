@@ -203,6 +203,7 @@ impl Bench {
             | Event::ChildOffered { .. }
             | Event::ChildOfferWithdrawn { .. }
             | Event::IkeUp { .. }
+            | Event::Moved { .. }
             | Event::IkeRekeyed { .. }
             | Event::Reconnect { .. } => {}
         }

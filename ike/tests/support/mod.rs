@@ -139,6 +139,8 @@ pub(crate) struct Host {
     /// Inbound SPIs that were offered, and of which nothing has become so far.
     pub(crate) offered: BTreeSet<EspSpi>,
     pub(crate) rekey_failures: Vec<Failure>,
+    /// Where packets went each time that they were told to go elsewhere under a live SA.
+    pub(crate) moves: Vec<Path>,
     /// Pairs on which an authenticated packet has come in.
     confirmed: BTreeSet<ChildId>,
     pub(crate) traffic: Traffic,
@@ -168,6 +170,7 @@ impl Host {
             traces: Vec::new(),
             offered: BTreeSet::new(),
             rekey_failures: Vec::new(),
+            moves: Vec::new(),
             confirmed: BTreeSet::new(),
             traffic: Traffic::default(),
         }
@@ -305,6 +308,7 @@ impl Host {
                 self.traffic.withdrawn(spi);
             }
             Event::RekeyFailed { failure, .. } => self.rekey_failures.push(failure),
+            Event::Moved { path, .. } => self.moves.push(path),
         }
         false
     }

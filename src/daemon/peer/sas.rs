@@ -8,7 +8,7 @@ use secure_gre_ike::event::{ChildId, ChildKeys, EspSpi, GoneReason};
 use tracing::{debug, error, info, warn};
 
 use super::trouble::Beginning;
-use super::{Peer, RETIRE_AFTER, Reaction, RekeyTrial};
+use super::{Outer, Peer, RETIRE_AFTER, Reaction, RekeyTrial};
 use crate::daemon::install;
 use crate::dataplane::SaId;
 use crate::net::prefix::Prefix;
@@ -35,12 +35,13 @@ impl Peer {
     /// Whether there is somebody to open the packets of this SA.
     #[must_use]
     pub(in crate::daemon) fn install_inbound(&mut self, child: ChildId, keys: &ChildKeys) -> bool {
-        let Some(outer) = &self.link else {
+        let Some(outer) = &mut self.link else {
             return false;
         };
         match install::inbound(keys, self.config.replay_window_packets) {
             Ok(sa) => {
                 let fresh = std::mem::take(&mut self.begun_anew);
+                outer.inbound.push((child, sa.spi()));
                 outer.link.install_inbound(SaId(child.0), sa, fresh);
                 true
             }
@@ -177,11 +178,11 @@ impl Peer {
         now: Instant,
     ) {
         // Without a link, the pair went with its workers.
-        if let Some(outer) = &self.link {
+        if let Some(outer) = &mut self.link {
             outer.link.remove_outbound(SaId(child.0));
             // What was in flight on a pair with a successor has had its time.
             if matches!(why, GoneReason::Disconnected | GoneReason::Rekeyed) {
-                outer.link.remove_inbound(SaId(child.0));
+                outer.remove_inbound(child);
             } else {
                 self.retiring.insert(child, now + RETIRE_AFTER);
             }
@@ -206,9 +207,16 @@ impl Peer {
             .collect();
         for child in due {
             self.retiring.remove(&child);
-            if let Some(outer) = &self.link {
-                outer.link.remove_inbound(SaId(child.0));
+            if let Some(outer) = &mut self.link {
+                outer.remove_inbound(child);
             }
         }
+    }
+}
+
+impl Outer {
+    fn remove_inbound(&mut self, child: ChildId) {
+        self.inbound.retain(|(id, _)| *id != child);
+        self.link.remove_inbound(SaId(child.0));
     }
 }

@@ -124,7 +124,11 @@ impl Peer {
         let messages = self.channels.messages.clone();
         let config = self.link_config(path);
         let link = Link::start(&config, queue, Arc::clone(&wire), tell, messages)?;
-        self.link = Some(Outer { wire, link });
+        self.link = Some(Outer {
+            wire,
+            link,
+            inbound: Vec::new(),
+        });
         Ok(self.follow_path_mtu().await?)
     }
 
@@ -135,12 +139,21 @@ impl Peer {
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
         self.begun_anew = true;
+        self.lay_wire(path, encapsulation).await
+    }
+
+    /// Lays another wire, if packets do not travel like this already.
+    pub(super) async fn lay_wire(
+        &mut self,
+        path: OuterPath,
+        encapsulation: Encapsulation,
+    ) -> Result<(), ReachError> {
         let Some((_, remote)) = self.addresses() else {
             return Ok(());
         };
         let mut via = self.via();
         if remote != path.remote.ip() {
-            // It has called from another of its addresses: the pinned route follows.
+            // It is at another of its addresses, or of its NAT's: the pinned route follows.
             let (found, way) = self.find_way(path.remote.ip()).await?;
             via = found;
             self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);

@@ -120,6 +120,18 @@ impl Supervisor {
             }
             Event::ChildOffered { spi, .. } => served.expect(spi),
             Event::ChildOfferWithdrawn { spi, .. } => served.expect_no_more(spi),
+            Event::Moved {
+                path,
+                encapsulation,
+                ..
+            } => {
+                let encapsulation = outer_encapsulation(encapsulation);
+                if let Err(problem) = served.go_on(outer_path(path), encapsulation).await {
+                    error!("{name}: {problem}");
+                    served.rest(Instant::now());
+                    self.broken.push(peer);
+                }
+            }
             Event::IkeRekeyed { details, .. } => {
                 info!("{name}: IKE SA rekeyed ({})", details.suite);
             }

@@ -70,7 +70,6 @@ fn what_is_no_message_is_discarded_by_name() {
         for (datagram, why) in [
             (&b"\xff"[..], Discard::NatKeepalive),
             (b"\0\0\0", Discard::Runt),
-            (b"\0\0\0\x01ESP", Discard::EspInUdp),
         ] {
             natted.send(datagram).unwrap();
             assert_eq!(
@@ -78,6 +77,18 @@ fn what_is_no_message_is_discarded_by_name() {
                 Arrival::Discarded(why)
             );
         }
+        natted.send(b"\0\0\0\x01ESP").unwrap();
+        let path = Path {
+            local: "127.0.0.2:4500".parse().unwrap(),
+            remote: natted.local_addr().unwrap(),
+        };
+        assert_eq!(
+            sockets.receive(&mut buffer).await.unwrap(),
+            Arrival::Esp {
+                path,
+                bytes: b"\0\0\0\x01ESP"
+            }
+        );
         ike.send(&[0; 65]).unwrap();
         assert_eq!(
             sockets.receive(&mut buffer).await.unwrap(),

@@ -68,7 +68,7 @@ fn details(
         suite: agreed.suite,
         local_id,
         remote_id,
-        encapsulation: core.encapsulation(),
+        encapsulation: core.encapsulation,
         since: ctx.now,
         rekey_at: ctx.now,
     }

@@ -232,6 +232,7 @@ fn identify(core: &mut Core, ctx: &Context<'_>, identity: &Identity) {
     if let Some(peer) = ctx.roster.find(identity).filter(|_| !is_owner) {
         core.owner = Some(peer.id);
         core.peer = Arc::clone(peer);
+        core.wanted = peer.encapsulation;
     }
 }
 
@@ -244,5 +245,5 @@ fn same_hosts(a: Path, b: Path) -> bool {
 /// Whether a peer has stayed on port 500 although ESP travels in UDP, for which it has to move
 /// (RFC 7296 §2.23): its ESP would have nowhere to go.
 fn has_not_moved(core: &Core, path: Path) -> bool {
-    core.encapsulation() != Encapsulation::None && !nat::is_traversal(path)
+    core.encapsulation != Encapsulation::None && !nat::is_traversal(path)
 }

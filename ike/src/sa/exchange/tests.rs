@@ -13,7 +13,7 @@ use crate::algorithm::{Aead, Cipher};
 use crate::config::{
     OnFailure, PeerConfig, PeerId, Remote, RemoteId, Retransmit, UdpEncapsulation,
 };
-use crate::event::Output;
+use crate::event::{Encapsulation, Output};
 use crate::nat::Nat;
 use crate::roster::Roster;
 use crate::sa::{Numbers, payloads::Payloads};
@@ -53,7 +53,9 @@ fn core(initiated: bool) -> Core {
             local: at(1),
             remote: at(2),
         },
+        wanted: UdpEncapsulation::Auto,
         nat: Nat::default(),
+        encapsulation: Encapsulation::None,
         fragmentation: true,
         begun,
     }

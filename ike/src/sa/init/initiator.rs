@@ -218,9 +218,9 @@ impl InitSent {
             })));
         };
         core.responder_spi = datagram.header.responder;
-        core.nat = answer.nat;
+        core.found_nat(answer.nat);
         core.fragmentation = answer.fragmentation;
-        if core.encapsulation() != Encapsulation::None {
+        if core.encapsulation != Encapsulation::None {
             core.path = nat::traversal_path(core.path);
         }
         let keys = derive(&core, answer.suite, &shared, &self.nonce, &answer.nonce);

@@ -52,7 +52,7 @@ impl Agreed {
 fn nat_payloads(core: &Core) -> [Payload; 2] {
     let (spi_i, spi_r, Path { local, remote }) =
         (core.initiator_spi, core.responder_spi, core.path);
-    let source = nat::source_hash(spi_i, spi_r, local, core.peer.encapsulation);
+    let source = nat::source_hash(spi_i, spi_r, local, core.wanted);
     let destination = nat::detection_hash(spi_i, spi_r, remote);
     [
         (NotifyType::NAT_DETECTION_SOURCE_IP, source),
@@ -85,7 +85,7 @@ fn nat_of(header: &Header, path: Path, payloads: &Payloads) -> Nat {
 
 /// No SA across a NAT where UDP is forbidden: its packets would not arrive.
 pub(crate) fn refuse_nat(core: &Core, Nat { ours, theirs }: Nat) -> Result<(), Failure> {
-    if core.peer.encapsulation == UdpEncapsulation::Never && (ours || theirs) {
+    if core.wanted == UdpEncapsulation::Never && (ours || theirs) {
         let path = core.path;
         return Err(Failure::Nat { ours, theirs, path });
     }

@@ -108,7 +108,7 @@ impl InitReceived {
         check_nonce(request.nonce, suite).map_err(Refusal::fault)?;
         let nat = nat_of(&datagram.header, core.path, payloads);
         refuse_nat(&core, nat).map_err(Refusal::no_proposal)?;
-        core.nat = nat;
+        core.found_nat(nat);
         core.fragmentation = takes_fragments(&core, payloads);
 
         // Before the first costly step (SECURITY lesson 2).

@@ -119,7 +119,9 @@ impl Heir {
             responder_spi,
             initiated: agreed.initiated,
             path: core.path,
+            wanted: core.wanted,
             nat: core.nat,
+            encapsulation: core.encapsulation,
             fragmentation: core.fragmentation,
             begun: ctx.now,
         };
