@@ -25,7 +25,7 @@ fn carries_by_the_second_only(topology: &Topology, right: &Netns, more: &'static
     let folder = Folder::new();
     let there = Peer {
         address: "10.66.0.1",
-        more: "local = \"203.0.113.2\"\n",
+        more: "local = \"203.0.113.2\"\nencapsulation = \"never\"\n",
         ..Peer::right().responder()
     };
     let there = folder.write("there.toml", &there);

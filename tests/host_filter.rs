@@ -43,7 +43,7 @@ fn a_policy_that_drops_the_peers_packets_is_named_with_its_remedy() {
     let mut there = Product::start(&right, &Peer::right().responder());
     there.wait_for_state("idle", SOON);
     let mut here = Product::start(&topology.left, &Peer::default());
-    let begin = "this host's input filter drops UDP port 500, UDP port 4500 (used where there is a NAT), \
+    let begin = "this host's input filter drops UDP port 500, UDP port 4500 (used where there is a NAT, and between two secure-gre), \
                  ESP (IP protocol 50) from 192.0.2.2: policy drop of chain input, in table inet filter";
     let line = here.wait_for_line(begin, SOON);
     let status = here.status();
@@ -71,7 +71,11 @@ fn a_rule_that_drops_esp_is_named_as_its_author_wrote_it() {
         "accept",
         &["meta l4proto { ah, esp } counter drop"],
     );
-    let mut there = Product::start(&right, &Peer::right().responder());
+    let native = Peer {
+        more: "encapsulation = \"never\"",
+        ..Peer::right().responder()
+    };
+    let mut there = Product::start(&right, &native);
     there.wait_for_state("idle", SOON);
     let mut here = Product::start(&topology.left, &Peer::default());
     let line = here.wait_for_line(

@@ -8,7 +8,12 @@ fn full_packets_pass_larger_ones_are_refused_and_bulk_is_never_fragmented() {
     let topology = Topology::new(lab);
     let right = topology.add_right();
     let capture = topology.capture();
-    let _there = Product::start(&right, &Peer::right().responder());
+    // In UDP the capture would see many packets as one.
+    let there = Peer {
+        more: "encapsulation = \"never\"",
+        ..Peer::right().responder()
+    };
+    let _there = Product::start(&right, &there);
     let mut here = Product::start(&topology.left, &Peer::default());
     here.wait_until_established();
 

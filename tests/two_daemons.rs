@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::{self, Outer, Peer, Product, Topology, product, traffic};
+use crate::lab::{self, Outer, Peer, Product, Topology, capture, product, traffic};
 
 const RIGHT_V4: &str = "10.255.0.2";
 const RIGHT_V6: &str = "fd00:255::2";
+const NEVER: &str = "encapsulation = \"never\"";
 
 #[test]
 fn native_ipv4() {
@@ -35,7 +36,12 @@ fn carry_all_passengers_both_ways(outer: Outer) {
     let topology = Topology::new(lab);
     let right = topology.add_right();
     let capture = topology.capture();
-    let mut there = Product::start(&right, &Peer::right().responder().over(outer));
+    // One end is enough to keep two of ours from UDP.
+    let there = Peer {
+        more: if outer.udp { "" } else { NEVER },
+        ..Peer::right().responder().over(outer)
+    };
+    let mut there = Product::start(&right, &there);
     there.wait_for_state("idle", Duration::from_secs(10));
     let mut here = Product::start(&topology.left, &Peer::default().over(outer));
     here.wait_until_established();
@@ -73,6 +79,49 @@ fn carry_all_passengers_both_ways(outer: Outer) {
     let packets = capture.stop();
     assert_eq!(packets.in_clear(), None);
     packets.assert_carried_over(outer);
+}
+
+/// Each finds by itself that the other is one of ours, and both say why they are in UDP.
+#[test]
+fn that_are_left_to_choose_meet_in_udp() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let right = topology.add_right();
+    let capture = topology.capture();
+    let mut there = Product::start(&right, &Peer::right().responder());
+    let mut here = Product::start(&topology.left, &Peer::default());
+    here.wait_until_established();
+    there.wait_until_established();
+    traffic::ping(&topology.left, RIGHT_V4, "-c 3").expect("ping");
+
+    for product in [&here, &there] {
+        let status = product.status();
+        assert_eq!(children(&status)[0]["encapsulation"], "udp");
+        assert_eq!(children(&status)[0]["udp-cause"], "faster");
+    }
+    assert_eq!(here.interrupt().code, Some(0));
+    let packets = capture.stop();
+    assert!(packets.count_udp(4500) >= 6);
+    assert_eq!(packets.count_protocol(capture::ESP), 0);
+}
+
+/// Without offloads UDP is not faster, and one end is enough to say so.
+#[test]
+fn one_without_offloads_keeps_both_native() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let right = topology.add_right();
+    let plain = Peer {
+        tunnel: "[daemon]\noffload = false",
+        ..Peer::right().responder()
+    };
+    let mut there = Product::start(&right, &plain);
+    let mut here = Product::start(&topology.left, &Peer::default());
+    here.wait_until_established();
+    there.wait_until_established();
+    traffic::ping(&topology.left, RIGHT_V4, "-c 3").expect("ping");
+    assert_eq!(children(&here.status())[0]["encapsulation"], "none");
+    assert_eq!(children(&here.status())[0]["udp-cause"], Value::Null);
 }
 
 /// D34 applied to set-up, DESIGN §3: the exchange with the lowest nonce gives way.

@@ -408,6 +408,8 @@ pub struct IkeDetails {
     pub remote_id: Identity,
     /// How the packets of its CHILD_SAs travel.
     pub encapsulation: Encapsulation,
+    /// Why they are in UDP, if they are.
+    pub udp_cause: Option<UdpCause>,
     /// Since when.
     pub since: Instant,
     /// When we rekey it, unless the peer does before.
@@ -424,6 +426,17 @@ pub enum Encapsulation {
         /// A NAT on our side has to be reminded of us (RFC 3948 §4).
         behind_nat: bool,
     },
+}
+
+/// Why ESP travels in UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UdpCause {
+    /// We want it in any case.
+    Wanted,
+    /// There is a NAT on the path, or the peer makes us see one because it wants UDP.
+    Nat,
+    /// It is faster, and both ends are of this crate.
+    Faster,
 }
 
 /// What one CHILD_SA pair was agreed to be.

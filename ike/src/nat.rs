@@ -1,12 +1,13 @@
 //! NAT traversal (RFC 7296 §2.23): the hashes that go out, what those of the peer say, and whether
-//! ESP travels in UDP for it. What a NAT means for traffic selectors is in `ts`.
+//! ESP travels in UDP, for a NAT or because both ends like it better (`wire::vendor`). What a NAT
+//! means for traffic selectors is in `ts`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ring::digest;
 
 use crate::config::UdpEncapsulation;
-use crate::event::{Encapsulation, Path};
+use crate::event::{Encapsulation, Path, UdpCause};
 use crate::wire::{IkeSpi, Notify, NotifyType};
 
 /// The port that IKE moves to, and where ESP in UDP travels.
@@ -24,18 +25,37 @@ pub(crate) struct Nat {
     pub(crate) ours: bool,
     /// We see the peer at another address or port than it does.
     pub(crate) theirs: bool,
+    /// NAT or not, both ends have said that they like UDP better.
+    pub(crate) both_faster: bool,
 }
 
 impl Nat {
-    /// How ESP travels, given what is wanted. Without a wish to the contrary, a NAT asks for UDP.
-    pub(crate) const fn encapsulation(self, wanted: UdpEncapsulation) -> Encapsulation {
-        let Self { ours, theirs } = self;
+    /// Why ESP travels in UDP, given what is wanted; `None`: it does not. Without a wish to the
+    /// contrary, a NAT asks for UDP.
+    pub(crate) const fn udp_cause(self, wanted: UdpEncapsulation) -> Option<UdpCause> {
+        let Self {
+            ours,
+            theirs,
+            both_faster,
+        } = self;
         match wanted {
-            UdpEncapsulation::Never => Encapsulation::None,
-            UdpEncapsulation::Auto if !ours && !theirs => Encapsulation::None,
-            UdpEncapsulation::Auto | UdpEncapsulation::Always => {
-                Encapsulation::Udp { behind_nat: ours }
+            UdpEncapsulation::Never => None,
+            UdpEncapsulation::Always => Some(UdpCause::Wanted),
+            UdpEncapsulation::Auto | UdpEncapsulation::Faster if ours || theirs => {
+                Some(UdpCause::Nat)
             }
+            UdpEncapsulation::Faster if both_faster => Some(UdpCause::Faster),
+            UdpEncapsulation::Auto | UdpEncapsulation::Faster => None,
+        }
+    }
+
+    /// How ESP travels, given what is wanted.
+    pub(crate) const fn encapsulation(self, wanted: UdpEncapsulation) -> Encapsulation {
+        match self.udp_cause(wanted) {
+            None => Encapsulation::None,
+            Some(_) => Encapsulation::Udp {
+                behind_nat: self.ours,
+            },
         }
     }
 }
@@ -62,7 +82,7 @@ pub(crate) fn source_hash(
 ) -> [u8; DETECTION_OCTETS] {
     let address = match wanted {
         UdpEncapsulation::Always => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        UdpEncapsulation::Auto | UdpEncapsulation::Never => local,
+        UdpEncapsulation::Auto | UdpEncapsulation::Faster | UdpEncapsulation::Never => local,
     };
     detection_hash(spi_i, spi_r, address)
 }
@@ -110,6 +130,7 @@ pub(crate) fn detect<'a>(
     Nat {
         ours: destinations.all_differ(),
         theirs: sources.all_differ(),
+        both_faster: false,
     }
 }
 
@@ -242,6 +263,7 @@ mod tests {
             let expected = Nat {
                 ours: *ours,
                 theirs: *theirs,
+                both_faster: false,
             };
             assert_eq!(detect_at_b(sources, destinations), expected, "{what}");
         }

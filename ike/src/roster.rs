@@ -101,15 +101,20 @@ impl Roster {
             .collect()
     }
 
-    /// UDP suits all but those who forbid it, so it is used if one insists on it.
+    /// UDP suits all but those who forbid it, so it is used if one insists on it, and offered as the
+    /// faster way if nobody forbids it.
     fn encapsulation(&self) -> UdpEncapsulation {
         let wanted = self.by_identity.values().map(|peer| peer.encapsulation);
-        wanted
-            .max_by_key(|wanted| match wanted {
-                UdpEncapsulation::Never => 0,
-                UdpEncapsulation::Auto => 1,
-                UdpEncapsulation::Always => 2,
-            })
-            .unwrap_or_default()
+        let forbidden = wanted.clone().any(|one| one == UdpEncapsulation::Never);
+        let strongest = wanted.max_by_key(|wanted| match wanted {
+            UdpEncapsulation::Never => 0,
+            UdpEncapsulation::Auto => 1,
+            UdpEncapsulation::Faster => 2,
+            UdpEncapsulation::Always => 3,
+        });
+        match strongest {
+            Some(UdpEncapsulation::Faster) if forbidden => UdpEncapsulation::Auto,
+            wanted => wanted.unwrap_or_default(),
+        }
     }
 }

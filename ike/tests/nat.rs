@@ -4,11 +4,14 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 
 use secure_gre_ike::config::{RemoteId, UdpEncapsulation};
-use secure_gre_ike::event::{Encapsulation, IkeDetails};
+use secure_gre_ike::event::{Encapsulation, IkeDetails, UdpCause};
 use secure_gre_ike::identity::Identity;
+use secure_gre_ike::wire::{Datagram, ExchangeType, Payload};
 use secure_gre_sim::{Frame, Sim, Verdict};
 use support::bench::at;
 use support::{
@@ -134,6 +137,88 @@ fn one_end_is_enough_to_put_esp_into_udp() {
             assert_eq!(details.path.remote, at(there, 4500));
         }
     }
+}
+
+/// RFC 7296 §3.12: two that like UDP better find that out by themselves, whoever calls. With any
+/// other peer nothing changes but one payload of the caller's.
+#[test]
+fn two_that_like_udp_better_use_it() {
+    use UdpEncapsulation::{Always, Auto, Faster, Never};
+    let cases = [
+        (Faster, Faster, Some((UdpCause::Faster, UdpCause::Faster))),
+        (Faster, Auto, None),
+        (Auto, Faster, None),
+        (Faster, Never, None),
+        (Never, Faster, None),
+        (Faster, Always, Some((UdpCause::Nat, UdpCause::Wanted))),
+        (Always, Faster, Some((UdpCause::Wanted, UdpCause::Nat))),
+    ];
+    for (a, b, causes) in cases {
+        for caller in [A, B] {
+            let wanted = |encapsulation| Setup {
+                encapsulation,
+                ..Setup::default()
+            };
+            let mut sim = pair(1, wanted(a), wanted(b));
+            connect(&mut sim, caller);
+            sim.run_until(MINUTES, one_working_pair).unwrap();
+            let causes = causes.unzip();
+            for (here, cause) in [(A, causes.0), (B, causes.1)] {
+                let details = details(&sim, here);
+                let case = format!("{a:?} {b:?}, {caller} calls, at {here}");
+                assert_eq!(details.udp_cause, cause, "{case}");
+                let (encapsulation, port) = match cause {
+                    Some(_) => (Encapsulation::Udp { behind_nat: false }, 4500),
+                    None => (Encapsulation::None, 500),
+                };
+                assert_eq!(details.encapsulation, encapsulation, "{case}");
+                assert_eq!(details.path.local, at(here, port), "{case}");
+            }
+        }
+    }
+}
+
+/// SECURITY lesson 23: who does not say first that it is one of ours is told nothing.
+#[test]
+fn who_we_are_is_told_to_our_own_only() {
+    use UdpEncapsulation::{Auto, Faster};
+    for (a, b, said) in [
+        (Faster, Faster, (1, 1)),
+        (Faster, Auto, (1, 0)),
+        (Auto, Faster, (0, 0)),
+    ] {
+        let wanted = |encapsulation| Setup {
+            encapsulation,
+            ..Setup::default()
+        };
+        let mut sim = pair(1, wanted(a), wanted(b));
+        let seen = Rc::new(Cell::new((0, 0)));
+        let count = Rc::clone(&seen);
+        sim.tap(move |frame, _| {
+            let ids = vendor_ids(&frame.bytes);
+            let (of_a, of_b) = count.get();
+            count.set(if frame.source.ip() == A {
+                (of_a + ids, of_b)
+            } else {
+                (of_a, of_b + ids)
+            });
+            Verdict::Pass
+        });
+        connect(&mut sim, A);
+        sim.run_until(MINUTES, one_working_pair).unwrap();
+        assert_eq!(seen.get(), said, "{a:?} {b:?}");
+    }
+}
+
+/// How many Vendor IDs everybody can read in a message.
+fn vendor_ids(message: &[u8]) -> usize {
+    let datagram = Datagram::parse(message).unwrap();
+    let payloads = match datagram.header.exchange {
+        ExchangeType::IKE_SA_INIT => datagram.clear_payloads().unwrap(),
+        _ => Vec::new(),
+    };
+    let is_id = |payload: &&Payload| matches!(payload, Payload::VendorId(_));
+    payloads.iter().filter(is_id).count()
 }
 
 /// D13, RFC 7296 §2.23: a caller that stays on port 500 gets no SA, for its ESP could not travel.

@@ -168,7 +168,10 @@ fn remarks(peer: &PeerStatus) -> Vec<String> {
         .iter()
         .map(|advice| format!("to mend it: {advice}"));
     let causes = peer.last_failure.iter().cloned().chain(advice);
+    let in_udp = peer.children.last().and_then(|pair| pair.udp_cause);
+    let in_udp = in_udp.map(|cause| format!("ESP is in UDP: {cause}"));
     let mut lines: Vec<String> = causes
+        .chain(in_udp)
         .chain(peer.obstacles.iter().cloned())
         .map(|cause| format!("{}: {cause}\n", peer.name))
         .collect();

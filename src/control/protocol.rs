@@ -371,6 +371,9 @@ pub struct ChildStatus {
     pub mode: Mode,
     /// What ESP travels in.
     pub encapsulation: Encapsulation,
+    /// Why that is UDP, if it is.
+    #[serde(default)]
+    pub udp_cause: Option<UdpCause>,
     /// We receive on this one.
     pub spi_inbound: EspSpi,
     /// The peer receives on this one.
@@ -438,6 +441,28 @@ impl fmt::Display for Encapsulation {
             Self::None => f.pad("none"),
             Self::Udp => f.pad("udp"),
         }
+    }
+}
+
+/// Why ESP travels in UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UdpCause {
+    /// `peer.encapsulation = "always"`.
+    Wanted,
+    /// There is a NAT on the path, or the peer wants UDP.
+    Nat,
+    /// It is faster, and both ends are secure-gre.
+    Faster,
+}
+
+impl fmt::Display for UdpCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Wanted => "peer.encapsulation is \"always\"",
+            Self::Nat => "there is a NAT on the path, or the peer asks for it",
+            Self::Faster => "both ends are secure-gre, and it is faster",
+        })
     }
 }
 

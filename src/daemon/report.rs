@@ -10,7 +10,7 @@ use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 use super::peer::Peer;
 use crate::control::protocol::{
     ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Liveness, Mode, PeerState, PeerStatus,
-    Phase, StrangeKey, Traffic, TunnelStatus,
+    Phase, StrangeKey, Traffic, TunnelStatus, UdpCause,
 };
 use crate::dataplane::LinkCounters;
 use crate::metrics::{Drop, KeyCount, Tally};
@@ -18,12 +18,10 @@ use crate::metrics::{Drop, KeyCount, Tally};
 /// One peer as it is at `now`.
 pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> PeerStatus {
     let newest = snapshot.established.last();
-    let children = snapshot.established.iter().flat_map(|(ike, children)| {
-        let encapsulation = encapsulation(ike.encapsulation);
-        children
-            .iter()
-            .map(move |details| child(now, encapsulation, details))
-    });
+    let children = snapshot
+        .established
+        .iter()
+        .flat_map(|(ike, children)| children.iter().map(move |details| child(now, ike, details)));
     let (local, remote) = served.addresses().unzip();
     let obstacles = served.obstacles().iter();
     PeerStatus {
@@ -86,11 +84,20 @@ const fn encapsulation(encapsulation: ike::event::Encapsulation) -> Encapsulatio
     }
 }
 
-fn child(now: Instant, encapsulation: Encapsulation, details: &ChildDetails) -> ChildStatus {
+const fn udp_cause(cause: ike::event::UdpCause) -> UdpCause {
+    match cause {
+        ike::event::UdpCause::Wanted => UdpCause::Wanted,
+        ike::event::UdpCause::Nat => UdpCause::Nat,
+        ike::event::UdpCause::Faster => UdpCause::Faster,
+    }
+}
+
+fn child(now: Instant, ike: &IkeDetails, details: &ChildDetails) -> ChildStatus {
     ChildStatus {
         suite: details.suite.to_string(),
         mode: Mode::Transport,
-        encapsulation,
+        encapsulation: encapsulation(ike.encapsulation),
+        udp_cause: ike.udp_cause.map(udp_cause),
         spi_inbound: EspSpi(details.inbound.0),
         spi_outbound: EspSpi(details.outbound.0),
         age_seconds: seconds_between(details.since, now),

@@ -22,7 +22,7 @@ use rand::rngs::{StdRng, SysRng};
 use secure_gre_esp::peek_spi;
 use secure_gre_ike as ike;
 use secure_gre_ike::Endpoint;
-use secure_gre_ike::config::{HalfOpenLimits, PeerConfig, PeerId, Remote};
+use secure_gre_ike::config::{HalfOpenLimits, PeerConfig, PeerId, Remote, UdpEncapsulation};
 use secure_gre_ike::event::{ChildId, Command};
 use secure_gre_ike::secret::Secret;
 use tokio::sync::mpsc;
@@ -480,7 +480,11 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
         esp_proposals: peer.esp_proposals.clone(),
         retransmit: peer.retransmit,
         on_failure: peer.on_failure,
-        encapsulation: peer.encapsulation,
+        encapsulation: match peer.encapsulation {
+            // Without offloads UDP is no faster than IP protocol 50.
+            UdpEncapsulation::Auto if peer.tunnel.offload => UdpEncapsulation::Faster,
+            chosen => chosen,
+        },
         fragmentation: peer.fragmentation,
         ike_lifetime: peer.ike_lifetime,
         child_lifetime: peer.child_lifetime,

@@ -198,6 +198,7 @@ fn peer_file(place: &Place, peer: &Place) -> String {
          address  = \"{}\"\n\
          psk-file = \"{}.psk\"\n\
          initiate = {}\n\
+         encapsulation = \"never\"    # so that the link shows ESP itself; \"auto\" finds UDP faster\n\
          \n\
          [tunnel]\n\
          address = [\"{}/30\", \"{}/64\"]\n",

@@ -71,6 +71,7 @@ impl Endpoint {
             wanted,
             nat: Nat::default(),
             encapsulation: Encapsulation::None,
+            udp_cause: None,
             fragmentation: false,
             begun: now,
         };

@@ -39,7 +39,7 @@ use crate::config::{PeerConfig, PeerId, RemoteId, UdpEncapsulation};
 use crate::error::{Drop, Failure};
 use crate::event::{
     ChildId, Deadline, Encapsulation, EspSpi, Event, GoneReason, Output, Path, Timer, Trace,
-    Transmit,
+    Transmit, UdpCause,
 };
 use crate::identity::Identity;
 use crate::nat::Nat;
@@ -160,6 +160,8 @@ pub(crate) struct Core {
     pub(crate) nat: Nat,
     /// How ESP travels under it. IKE_SA_INIT decides whether that is in UDP, for good.
     pub(crate) encapsulation: Encapsulation,
+    /// Why that is UDP, if it is.
+    pub(crate) udp_cause: Option<UdpCause>,
     /// Both ends take fragments (RFC 7383 §2.3).
     pub(crate) fragmentation: bool,
     /// When our first IKE_SA_INIT request left, or the peer's arrived.
@@ -204,6 +206,7 @@ impl Core {
     pub(crate) const fn found_nat(&mut self, nat: Nat) {
         self.nat = nat;
         self.encapsulation = nat.encapsulation(self.wanted);
+        self.udp_cause = nat.udp_cause(self.wanted);
     }
 
     /// Who we say we are.

@@ -74,6 +74,13 @@ impl Payloads {
         })
     }
 
+    pub(crate) fn vendor_ids(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().filter_map(|payload| match payload {
+            Payload::VendorId(id) => Some(id.as_slice()),
+            _ => None,
+        })
+    }
+
     /// The first notification of this type.
     pub(crate) fn notify(&self, kind: NotifyType) -> Option<&Notify> {
         self.notifies().find(|notify| notify.kind == kind)

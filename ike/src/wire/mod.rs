@@ -45,3 +45,4 @@ pub use self::payload::{Payload, PayloadType};
 pub use self::sa::{Proposal, ProtocolId, Transform, TransformType};
 pub use self::sk::{Fragment, Place};
 pub use self::ts::TrafficSelector;
+pub(crate) use self::vendor::FASTER_IN_UDP;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::protocol::{
     ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Liveness, Mode,
-    PROTOCOL_VERSION, PeerState, Phase, StrangeKey,
+    PROTOCOL_VERSION, PeerState, Phase, StrangeKey, UdpCause,
 };
 use crate::net::netns::NetworkNamespace;
 
@@ -11,7 +11,8 @@ fn report() -> StatusReport {
     let child = |spi, age_seconds, phase, rekey_seconds| ChildStatus {
         suite: "aes256gcm16-esn".to_owned(),
         mode: Mode::Transport,
-        encapsulation: Encapsulation::None,
+        encapsulation: Encapsulation::Udp,
+        udp_cause: Some(UdpCause::Faster),
         spi_inbound: EspSpi(spi),
         spi_outbound: EspSpi(0xfeed_beef),
         age_seconds,
@@ -108,6 +109,8 @@ paris   waiting      -       -             -                             -      
 TUNNEL  PEER    KEY   MTU   OUT                   IN                    DROPS
 sgre0   berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
 
+berlin: ESP is in UDP: both ends are secure-gre, and it is faster
+
 sgre0: the peer does not answer GRE keepalives, so that its routes are unreachable
 
 sgre0 dropped 2 no-sa, 1 replay
@@ -139,7 +142,8 @@ fn programs_find_every_figure_and_the_report_survives_the_way() {
     assert_eq!(peer["ike"]["spi-responder"], "0xffffffffffffffff");
     assert_eq!(peer["children"][1]["spi-inbound"], "0xa1b2c3d4");
     assert_eq!(peer["children"][1]["mode"], "transport");
-    assert_eq!(peer["children"][1]["encapsulation"], "none");
+    assert_eq!(peer["children"][1]["encapsulation"], "udp");
+    assert_eq!(peer["children"][1]["udp-cause"], "faster");
     assert_eq!(peer["children"][1]["age-seconds"], 59);
     assert_eq!(peer["children"][1]["phase"], "current");
     assert_eq!(peer["children"][1]["rekey-seconds"], 3125);

@@ -139,7 +139,7 @@ fn verdicts<'f>(filter: &'f Filter, outer: &Outer) -> Vec<Verdict<'f>> {
 fn flows(encapsulation: UdpEncapsulation) -> Vec<Flow> {
     let (ike, nat) = (Flow::Udp(IKE_PORT), Flow::Udp(NAT_TRAVERSAL_PORT));
     match encapsulation {
-        UdpEncapsulation::Auto => vec![ike, nat, Flow::Esp],
+        UdpEncapsulation::Auto | UdpEncapsulation::Faster => vec![ike, nat, Flow::Esp],
         UdpEncapsulation::Always => vec![ike, nat],
         UdpEncapsulation::Never => vec![ike, Flow::Esp],
     }
@@ -198,7 +198,7 @@ impl Verdict<'_> {
         let names = self.flows.iter().map(|flow| match flow {
             Flow::Esp => "ESP (IP protocol 50)".to_owned(),
             Flow::Udp(NAT_TRAVERSAL_PORT) if encapsulation == UdpEncapsulation::Auto => {
-                format!("UDP port {NAT_TRAVERSAL_PORT} (used where there is a NAT)")
+                format!("UDP port {NAT_TRAVERSAL_PORT} (used where there is a NAT, and between two secure-gre)")
             }
             Flow::Udp(port) => format!("UDP port {port}"),
         });

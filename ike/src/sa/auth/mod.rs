@@ -69,6 +69,7 @@ fn details(
         local_id,
         remote_id,
         encapsulation: core.encapsulation,
+        udp_cause: core.udp_cause,
         since: ctx.now,
         rekey_at: ctx.now,
     }

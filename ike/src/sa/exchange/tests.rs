@@ -56,6 +56,7 @@ fn core(initiated: bool) -> Core {
         wanted: UdpEncapsulation::Auto,
         nat: Nat::default(),
         encapsulation: Encapsulation::None,
+        udp_cause: None,
         fragmentation: true,
         begun,
     }

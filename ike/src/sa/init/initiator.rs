@@ -4,10 +4,11 @@
 use std::time::Instant;
 
 use super::{
-    Agreed, EXCHANGE, check_nonce, derive, fragmentation_supported, nat_of, nat_payloads,
-    refuse_nat, takes_fragments,
+    Agreed, EXCHANGE, check_nonce, derive, faster_in_udp, fragmentation_supported, nat_of,
+    nat_payloads, refuse_nat, takes_fragments,
 };
 use crate::algorithm::Group;
+use crate::config::UdpEncapsulation;
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Drop, Failure, Negotiation, PeerFault};
 use crate::event::{Deadline, Encapsulation, Timer};
@@ -184,7 +185,7 @@ impl InitSent {
                 .map_err(|_| PeerFault::PublicValue)?;
             let nonce = payloads.nonce()?.to_vec();
             check_nonce(&nonce, suite)?;
-            let nat = nat_of(header, core.path, payloads);
+            let nat = nat_of(header, core, payloads);
             Ok(Answer {
                 suite,
                 public: ke.data.clone(),
@@ -285,7 +286,7 @@ struct Answer {
 }
 
 /// `[N(COOKIE)] SA KE Nonce N(NAT_DETECTION_SOURCE_IP) N(NAT_DETECTION_DESTINATION_IP)
-/// [N(IKEV2_FRAGMENTATION_SUPPORTED)]`
+/// [N(IKEV2_FRAGMENTATION_SUPPORTED)] [V]`
 fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8]>) -> Vec<u8> {
     let mut payloads = Vec::new();
     payloads.extend(
@@ -303,6 +304,9 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
     payloads.extend(nat_payloads(core));
     if core.peer.fragmentation {
         payloads.push(fragmentation_supported());
+    }
+    if core.wanted == UdpEncapsulation::Faster {
+        payloads.push(faster_in_udp());
     }
     wire::encode(&core.header(ExchangeType::IKE_SA_INIT, 0, false), &payloads)
 }

@@ -15,7 +15,7 @@ use crate::keys::IkeKeys;
 use crate::nat::{self, Nat};
 use crate::proposal::IkeSuite;
 use crate::secret::Secret;
-use crate::wire::{self, ExchangeType, Header, IkeSpi, Notify, NotifyType, Payload};
+use crate::wire::{self, ExchangeType, FASTER_IN_UDP, Header, IkeSpi, Notify, NotifyType, Payload};
 
 pub(crate) use self::initiator::InitSent;
 pub(crate) use self::responder::{InitReceived, Refusal};
@@ -72,19 +72,29 @@ fn takes_fragments(core: &Core, payloads: &Payloads) -> bool {
 }
 
 /// What the peer's NAT_DETECTION notifies say of the path: hashes over the SPIs in the header of
-/// its own message (D12, RFC 7296 §2.23).
-fn nat_of(header: &Header, path: Path, payloads: &Payloads) -> Nat {
-    nat::detect(
+/// its own message (D12, RFC 7296 §2.23). And whether both ends like UDP better.
+fn nat_of(header: &Header, core: &Core, payloads: &Payloads) -> Nat {
+    let path = core.path;
+    let nat = nat::detect(
         header.initiator,
         header.responder,
         path.local,
         path.remote,
         payloads.notifies(),
-    )
+    );
+    let said = payloads.vendor_ids().any(|id| id == FASTER_IN_UDP);
+    Nat {
+        both_faster: said && core.wanted == UdpEncapsulation::Faster,
+        ..nat
+    }
+}
+
+fn faster_in_udp() -> Payload {
+    Payload::VendorId(FASTER_IN_UDP.to_vec())
 }
 
 /// No SA across a NAT where UDP is forbidden: its packets would not arrive.
-pub(crate) fn refuse_nat(core: &Core, Nat { ours, theirs }: Nat) -> Result<(), Failure> {
+pub(crate) fn refuse_nat(core: &Core, Nat { ours, theirs, .. }: Nat) -> Result<(), Failure> {
     if core.wanted == UdpEncapsulation::Never && (ours || theirs) {
         let path = core.path;
         return Err(Failure::Nat { ours, theirs, path });

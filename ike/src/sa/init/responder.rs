@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::{
-    Agreed, EXCHANGE, check_nonce, derive, fragmentation_supported, nat_of, nat_payloads,
-    refuse_nat, takes_fragments,
+    Agreed, EXCHANGE, check_nonce, derive, faster_in_udp, fragmentation_supported, nat_of,
+    nat_payloads, refuse_nat, takes_fragments,
 };
 use crate::config::PeerConfig;
 use crate::error::{Failure, Negotiation, PeerFault};
@@ -106,7 +106,7 @@ impl InitReceived {
         let request = Offer::read(payloads).map_err(Refusal::fault)?;
         let (chosen, suite) = select_suite(&core.peer, &request)?;
         check_nonce(request.nonce, suite).map_err(Refusal::fault)?;
-        let nat = nat_of(&datagram.header, core.path, payloads);
+        let nat = nat_of(&datagram.header, &core, payloads);
         refuse_nat(&core, nat).map_err(Refusal::no_proposal)?;
         core.found_nat(nat);
         core.fragmentation = takes_fragments(&core, payloads);
@@ -139,6 +139,9 @@ impl InitReceived {
         }
         if core.fragmentation {
             reply.push(fragmentation_supported());
+        }
+        if nat.both_faster {
+            reply.push(faster_in_udp());
         }
         let reply = wire::encode(&core.header(ExchangeType::IKE_SA_INIT, 0, true), &reply);
         ctx.transmit(core.path, reply.clone());

@@ -122,6 +122,7 @@ impl Heir {
             wanted: core.wanted,
             nat: core.nat,
             encapsulation: core.encapsulation,
+            udp_cause: core.udp_cause,
             fragmentation: core.fragmentation,
             begun: ctx.now,
         };

@@ -44,7 +44,7 @@ fn said_of(listing: &str, outer: &Outer) -> Vec<String> {
     said(Author::Nftables, &nftables::parse(listing).unwrap(), outer)
 }
 
-const ALL: &str = "UDP port 500, UDP port 4500 (used where there is a NAT), ESP (IP protocol 50)";
+const ALL: &str = "UDP port 500, UDP port 4500 (used where there is a NAT, and between two secure-gre), ESP (IP protocol 50)";
 
 #[test]
 fn a_policy_drops_whom_no_rule_admits() {
@@ -109,7 +109,7 @@ fn the_rule_that_drops_is_named_in_each_direction() {
         "this host's input filter drops UDP port 500 from 192.0.2.2: pre handle 2, in table ip raw; to \
          admit them: nft insert rule ip raw pre ip saddr 192.0.2.2 udp dport { 500 } accept",
         "this host's input filter drops ESP (IP protocol 50) from 192.0.2.2: no_ipsec handle",
-        "this host's output filter drops UDP port 4500 (used where there is a NAT) to 192.0.2.2: output \
+        "this host's output filter drops UDP port 4500 (used where there is a NAT, and between two secure-gre) to 192.0.2.2: output \
          handle",
     ];
     assert_eq!(lines.len(), begins.len(), "{lines:#?}");
@@ -131,7 +131,7 @@ fn what_cannot_be_told_is_said_to_be_probable_or_not_said() {
         .try_into()
         .unwrap();
     // The limit on port 500 admits enough.
-    let begin = "this host's input filter probably drops UDP port 4500 (used where there is a NAT), ESP (IP \
+    let begin = "this host's input filter probably drops UDP port 4500 (used where there is a NAT, and between two secure-gre), ESP (IP \
                  protocol 50) from 192.0.2.2: policy, in table ip filter";
     assert!(line.starts_with(begin), "{line}");
 }
