@@ -15,6 +15,7 @@ use ring::{aead, hmac};
 pub use self::absent::{Absent, absent};
 pub use self::cipher::{Cipher, Encryption};
 use crate::crypto::cbc::{self, NewCbc};
+use crate::crypto::kem::{self, Answer};
 use crate::crypto::kex::{self, Generate};
 
 /// Declares an enum and its rows. `ALL` holds the variants in table order, best first.
@@ -148,6 +149,14 @@ table! {
     Modp1024 { id: 2, keyword: "modp1024", aliases: &[], name: "MODP_1024", public_octets: 128, strength_bits: 80, generate: kex::modp1024, weak: true }
 }
 
+table! {
+    /// Additional key exchange, transform types 6 to 12, whose numbers are KE's (RFC 9370 §2.2.1). The
+    /// keyword is that of the first such exchange.
+    Kem: KemRow
+    /// ML-KEM-768 (FIPS 203, draft-ietf-ipsecme-ikev2-mlkem).
+    MlKem768 { id: 36, keyword: "ke1_mlkem768", aliases: &[], name: "KE1_ML_KEM_768", public_octets: 1184, ciphertext_octets: 1088, generate: kem::ml_kem_768, answer: kem::answer_ml_kem_768, weak: false }
+}
+
 struct AeadRow {
     id: u16,
     key_bits: Option<u16>,
@@ -207,6 +216,18 @@ struct GroupRow {
     weak: bool,
 }
 
+struct KemRow {
+    id: u16,
+    keyword: &'static str,
+    aliases: &'static [&'static str],
+    name: &'static str,
+    public_octets: usize,
+    ciphertext_octets: usize,
+    generate: kem::Generate,
+    answer: Answer,
+    weak: bool,
+}
+
 /// For the kinds whose transforms have no attribute: the number says everything.
 macro_rules! numbered {
     ($($kind:ident)+) => { $(
@@ -228,7 +249,7 @@ macro_rules! numbered {
     )+ };
 }
 
-numbered! { Integrity Prf Group }
+numbered! { Integrity Prf Group Kem }
 
 impl Aead {
     /// Octets of salt that follow the key in key material (RFC 4106 §8.1, RFC 5282 §7.1,
@@ -318,6 +339,29 @@ impl Group {
     /// The implementation.
     pub(crate) fn generator(self) -> Generate {
         self.row().generate
+    }
+}
+
+/// A method's transform ID is also the number in KE.
+impl Kem {
+    /// Octets of an initiator's public value, the encapsulation key.
+    pub fn public_octets(self) -> usize {
+        self.row().public_octets
+    }
+
+    /// Octets of a responder's public value, the ciphertext.
+    pub fn ciphertext_octets(self) -> usize {
+        self.row().ciphertext_octets
+    }
+
+    /// The implementation of the initiator's side.
+    pub(crate) fn generator(self) -> kem::Generate {
+        self.row().generate
+    }
+
+    /// The implementation of the responder's side.
+    pub(crate) fn answerer(self) -> Answer {
+        self.row().answer
     }
 }
 

@@ -183,6 +183,8 @@ pub enum Timer {
     Liveness,
     /// An SA is to be rekeyed (RFC 7296 §2.8).
     Rekey,
+    /// The peer has not gone on with a CREATE_CHILD_SA exchange (RFC 9370 §2.2.4).
+    FollowUp,
     /// An SA that could not be rekeyed has to end.
     Lifetime,
     /// The peer has had time enough to install the pair that we as responder have made.

@@ -1,5 +1,5 @@
 //! The keys of an IKE SA and of its CHILD_SAs, and the proof of who holds the pre-shared key
-//! (RFC 7296 §2.13 to §2.17, RFC 5282 §7.1). The functions beneath are in
+//! (RFC 7296 §2.13 to §2.17, RFC 5282 §7.1, RFC 9370 §2.2). The functions beneath are in
 //! [`crypto::prf`](crate::crypto::prf).
 
 use crate::algorithm::Prf;
@@ -42,17 +42,31 @@ impl IkeKeys {
         Self::expand(suite, &skeyseed, (ni, nr), (spi_i, spi_r))
     }
 
-    /// Of one that another IKE SA is rekeyed to: SKEYSEED = prf(SK_d (old), g^ir | Ni | Nr), with the
-    /// PRF of the old one (D21, RFC 7296 §2.18).
+    /// Of one that another IKE SA is rekeyed to: SKEYSEED = prf(SK_d (old), g^ir | Ni | Nr | SK(1)), with
+    /// the PRF of the old one (D21, RFC 7296 §2.18); SK(1) where there was an additional key exchange (RFC
+    /// 9370 §2.2.4).
     pub(crate) fn derive_from(
         (old_prf, old_sk_d): (Prf, &Secret),
         suite: IkeSuite,
-        g_ir: &Secret,
+        (g_ir, additional): (&Secret, Option<&Secret>),
         (ni, nr): (&[u8], &[u8]),
         spis: (IkeSpi, IkeSpi),
     ) -> Self {
-        let skeyseed = old_prf.compute(old_sk_d.expose(), &[g_ir.expose(), ni, nr]);
+        let parts = [g_ir.expose(), ni, nr, expose_any(additional)];
+        let skeyseed = old_prf.compute(old_sk_d.expose(), &parts);
         Self::expand(suite, &skeyseed, (ni, nr), spis)
+    }
+
+    /// Of a first IKE SA once more, after an additional key exchange:
+    /// SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr) (D23, RFC 9370 §2.2.2).
+    pub(crate) fn update(
+        &self,
+        suite: IkeSuite,
+        shared: &Secret,
+        nonces: (&[u8], &[u8]),
+        spis: (IkeSpi, IkeSpi),
+    ) -> Self {
+        Self::derive_from((suite.prf, &self.sk_d), suite, (shared, None), nonces, spis)
     }
 
     /// prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) cut into keys (RFC 7296 §2.14).
@@ -100,11 +114,12 @@ impl IkeKeys {
 const KEY_PAD: &[u8] = b"Key Pad for IKEv2";
 
 /// The AUTH payload's data for a pre-shared key (RFC 7296 §2.15):
-/// prf(prf(PSK, "Key Pad for IKEv2"), first message | the other side's nonce | prf(SK_p, ID')).
+/// prf(prf(PSK, "Key Pad for IKEv2"), first message | the other side's nonce | prf(SK_p, ID') | IntAuth).
 ///
 /// All of it is the signer's: `first_message` is what it sent last as its IKE_SA_INIT message, from
 /// the header on; `sk_p` is its SK_pi or SK_pr; `id_body` is its ID payload without the generic
-/// header, so from the ID type on. Only `peer_nonce` is the verifier's. Comparing two of these is
+/// header, so from the ID type on. Only `peer_nonce` is the verifier's. `int_auth` is both sides', and
+/// empty where there was no IKE_INTERMEDIATE exchange (D23, RFC 9242 §3.3.2). Comparing two of these is
 /// constant-time, and false where the lengths differ.
 pub(crate) fn auth_value(
     prf: Prf,
@@ -113,33 +128,39 @@ pub(crate) fn auth_value(
     peer_nonce: &[u8],
     sk_p: &Secret,
     id_body: &[u8],
+    int_auth: &[u8],
 ) -> Secret {
     let key = prf.compute(psk.expose(), &[KEY_PAD]);
     let maced_id = prf.compute(sk_p.expose(), &[id_body]);
     prf.compute(
         key.expose(),
-        &[first_message, peer_nonce, maced_id.expose()],
+        &[first_message, peer_nonce, maced_id.expose(), int_auth],
     )
 }
 
-/// KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) (RFC 7296 §2.17): first the key material of what the
+/// KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr [| SK(1)]) (RFC 7296 §2.17, RFC 9370 §2.2.4): first the key material of what the
 /// initiator sends, then of what the responder sends. Initiator is who began the exchange that
 /// makes the pair, whoever began the IKE SA.
 ///
 /// `g_ir` is there where that exchange had KE payloads; in IKE_AUTH there is none, and the nonces
-/// are IKE_SA_INIT's.
+/// are IKE_SA_INIT's. SK(1), `additional`, is there where an additional key exchange followed.
 pub(crate) fn child_keymat(
     suite: EspSuite,
     prf: Prf,
     sk_d: &Secret,
-    g_ir: Option<&Secret>,
+    (g_ir, additional): (Option<&Secret>, Option<&Secret>),
     ni: &[u8],
     nr: &[u8],
 ) -> (Secret, Secret) {
-    let seed = [g_ir.map_or(&[][..], Secret::expose), ni, nr];
+    let seed = [expose_any(g_ir), ni, nr, expose_any(additional)];
     let octets = suite.cipher.key_material_octets();
     let [from_initiator, from_responder] = prf.expand(sk_d.expose(), &seed, [octets, octets]);
     (from_initiator, from_responder)
+}
+
+/// A secret that not every exchange has; without it, nothing stands in its place.
+fn expose_any(secret: Option<&Secret>) -> &[u8] {
+    secret.map_or(&[], Secret::expose)
 }
 
 #[cfg(test)]

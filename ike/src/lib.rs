@@ -44,6 +44,9 @@ pub use endpoint::Endpoint;
 mod tests {
     //! What the tests of several modules read vectors with.
 
+    use std::convert::Infallible;
+
+    use rand_core::{TryCryptoRng, TryRng};
     use serde_json::Value;
 
     /// The cases of a file of vectors.
@@ -51,6 +54,31 @@ mod tests {
         let file: Value = serde_json::from_str(file).unwrap();
         file["cases"].as_array().unwrap().clone()
     }
+
+    /// Gives the octets of a private key.
+    pub(crate) struct Fixed(pub(crate) Vec<u8>);
+
+    impl TryRng for Fixed {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            unreachable!("keys are drawn as octets")
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            unreachable!("keys are drawn as octets")
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+            // A shorter key is a number with leading zeros.
+            let (zeros, key) = out.split_at_mut(out.len() - self.0.len());
+            zeros.fill(0);
+            key.copy_from_slice(&self.0);
+            Ok(())
+        }
+    }
+
+    impl TryCryptoRng for Fixed {}
 
     /// The octets of a field.
     pub(crate) fn hex(field: &Value) -> Vec<u8> {

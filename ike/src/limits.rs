@@ -120,6 +120,13 @@ pub const TRANSMISSIONS_OF_ONE_SIZE: u32 = 3;
 pub const TEMPORARY_WAIT: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(10));
 
+/// How long a peer may take from CREATE_CHILD_SA to its IKE_FOLLOWUP_KE request: RFC 9370 §2.2.4 finds 5
+/// to 20 s good, and the first four retransmissions of one that begins at 500 ms fall into it.
+pub const FOLLOW_UP_WAIT: Duration = Duration::from_secs(20);
+
+/// Octets of the link between the two exchanges: enough that none is used twice.
+pub const LINK_OCTETS: usize = 8;
+
 /// From and to how long a rekey waits after the peer has refused it.
 pub const REFUSED_WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 

@@ -15,14 +15,16 @@ pub use self::ciphers::Ciphers;
 pub use self::keyword::{KeywordError, KeywordFault, Use};
 pub(crate) use self::offer::numbered;
 pub use self::offer::{esp_offer, esp_offer_with_groups, ike_offer, ike_rekey_offer};
-use crate::algorithm::{Cipher, Group, Integrity, Prf};
+use crate::algorithm::{Cipher, Group, Integrity, Kem, Prf};
 
-/// One proposal for an IKE SA: of each list exactly one is agreed on. No list is empty.
+/// One proposal for an IKE SA: of each list exactly one is agreed on. No list is empty, but for that of
+/// additional key exchanges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IkeProposal {
     ciphers: Ciphers,
     prfs: Vec<Prf>,
     groups: Vec<Group>,
+    additional: Vec<Kem>,
 }
 
 impl IkeProposal {
@@ -46,12 +48,26 @@ impl IkeProposal {
         &self.groups
     }
 
-    /// Whether it has everything of what was agreed on.
+    /// The methods for an additional key exchange (RFC 9370), best first; empty: there is none.
+    pub fn additional(&self) -> &[Kem] {
+        &self.additional
+    }
+
+    /// Whether it has everything of what was agreed on, and wants nothing more.
     pub fn allows(&self, suite: IkeSuite) -> bool {
-        let IkeSuite { cipher, prf, group } = suite;
+        let IkeSuite {
+            cipher,
+            prf,
+            group,
+            additional,
+        } = suite;
         self.ciphers.all().contains(&cipher)
             && self.prfs.contains(&prf)
             && self.groups.contains(&group)
+            && match additional {
+                Some(kem) => self.additional.contains(&kem),
+                None => self.additional.is_empty(),
+            }
     }
 
     /// The keywords of its weak algorithms, for a warning (RFC 8247).
@@ -70,8 +86,20 @@ impl fmt::Display for IkeProposal {
         };
         let keywords = self.ciphers.keywords().into_iter();
         let keywords = keywords.chain(named.iter().map(|p| p.keyword()));
-        hyphenated(f, keywords.chain(self.groups.iter().map(|g| g.keyword())))
+        let keywords = keywords.chain(self.groups.iter().map(|g| g.keyword()));
+        hyphenated(
+            f,
+            keywords.chain(self.additional.iter().map(|k| k.keyword())),
+        )
     }
+}
+
+/// Of these, the proposals whose key exchanges are no weaker than what an IKE SA was agreed to use: what
+/// it may be rekeyed with, so that nothing that was kept from a quantum computer is given to it later.
+pub(crate) fn no_weaker(proposals: &[IkeProposal], than: IkeSuite) -> Vec<IkeProposal> {
+    let holds =
+        |proposal: &&IkeProposal| than.additional.is_none() || !proposal.additional.is_empty();
+    proposals.iter().filter(holds).cloned().collect()
 }
 
 /// The PRFs of a proposal for IKE that names none: those of its integrity algorithms.
@@ -98,6 +126,7 @@ fn weak(ciphers: &Ciphers, prfs: &[Prf], groups: &[Group]) -> Vec<&'static str> 
 pub struct EspProposal {
     ciphers: Ciphers,
     groups: Vec<Group>,
+    additional: Vec<Kem>,
     pfs_optional: bool,
     esn: Vec<Esn>,
 }
@@ -117,6 +146,12 @@ impl EspProposal {
     /// The groups for a fresh key exchange on rekey (PFS), best first; empty: none.
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// The methods for an additional key exchange on rekey (RFC 9370), best first; empty: there is none.
+    /// Where there is one, there are groups, and PFS is not optional.
+    pub fn additional(&self) -> &[Kem] {
+        &self.additional
     }
 
     /// Whether a rekey without a fresh key exchange is acceptable: there is no group, or
@@ -149,6 +184,7 @@ impl fmt::Display for EspProposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keywords = self.ciphers.keywords().into_iter();
         let keywords = keywords.chain(self.groups.iter().map(|g| g.keyword()));
+        let keywords = keywords.chain(self.additional.iter().map(|k| k.keyword()));
         let keywords = keywords.chain(self.pfs_optional.then_some(keyword::NO_GROUP));
         hyphenated(f, keywords.chain(self.esn.iter().map(|e| e.keyword())))
     }
@@ -249,15 +285,26 @@ pub struct IkeSuite {
     pub prf: Prf,
     /// The key exchange.
     pub group: Group,
+    /// The additional key exchange (RFC 9370), if there is one.
+    pub additional: Option<Kem>,
 }
 
 impl fmt::Display for IkeSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cipher, prf, group } = self;
+        let Self {
+            cipher,
+            prf,
+            group,
+            additional,
+        } = self;
         if cipher.integrity().map(Integrity::prf) == Some(*prf) {
-            write!(f, "{cipher}-{group}")
+            write!(f, "{cipher}-{group}")?;
         } else {
-            write!(f, "{cipher}-{prf}-{group}")
+            write!(f, "{cipher}-{prf}-{group}")?;
+        }
+        match additional {
+            Some(kem) => write!(f, "-{kem}"),
+            None => Ok(()),
         }
     }
 }

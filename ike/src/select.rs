@@ -8,8 +8,13 @@
 //! is at least as strong as the one we like best, since any other would cost a round trip
 //! (INVALID_KE_PAYLOAD). So the public value that came never makes the choice of a cipher or PRF
 //! another one, and never leads to a weaker group.
+//!
+//! An additional key exchange is in [`additional`].
 
-use crate::algorithm::{Aead, Cbc, Cipher, Encryption, Group, Integrity, Prf};
+mod additional;
+
+use self::additional::Additional;
+use crate::algorithm::{Aead, Cbc, Cipher, Encryption, Group, Integrity, Kem, Prf};
 use crate::proposal::{Ciphers, Esn, EspProposal, EspSuite, IkeProposal, IkeSuite, numbered};
 use crate::wire::{EspSpi, IkeSpi, Proposal, ProtocolId, Transform, TransformType};
 
@@ -51,12 +56,14 @@ fn choose_ike_as(
     let ke = Group::from_transform_id(ke);
     pairs(ours, offered).find_map(|(ours, offered)| {
         let theirs = Menu::read(offered, form).ok()?;
+        let (additional, mut others) = theirs.additional.choose(ours.additional())?;
         let suite = IkeSuite {
             cipher: common_cipher(ours.ciphers(), &theirs)?,
             prf: first_common(ours.prfs(), &theirs.prfs)?,
             group: common_group(ours.groups(), &theirs.groups, ke)?,
+            additional,
         };
-        let others = [Transform::from(suite.prf), Transform::from(suite.group)];
+        others.extend([Transform::from(suite.prf), Transform::from(suite.group)]);
         Some((
             cut_down(offered, suite.cipher, &others, offered.spi.clone()),
             suite,
@@ -80,18 +87,40 @@ pub(crate) struct EspChoice {
     pub(crate) outbound: EspSpi,
     /// The group of the exchange's own key exchange.
     pub(crate) group: Option<Group>,
+    /// The additional key exchange after it.
+    pub(crate) additional: Option<Kem>,
+}
+
+/// What is good enough for the IKE SA: a peer that insists on a key exchange of that for a pair may
+/// have it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OfIke {
+    groups: Vec<Group>,
+    additional: Vec<Kem>,
+}
+
+impl OfIke {
+    pub(crate) fn new(proposals: &[IkeProposal]) -> Self {
+        let proposals = || proposals.iter();
+        Self {
+            groups: proposals().flat_map(IkeProposal::groups).copied().collect(),
+            additional: proposals()
+                .flat_map(IkeProposal::additional)
+                .copied()
+                .collect(),
+        }
+    }
 }
 
 /// What a responder answers for ESP: the chosen proposal with `inbound`, the SPI that we receive on,
 /// and what it means. A peer that does not say how long its sequence numbers are has short ones
-/// (D15). `of_ike` are the groups that are good enough for the IKE SA: a peer that insists on a key
-/// exchange with one of them may have it.
+/// (D15).
 pub(crate) fn choose_esp(
     ours: &[EspProposal],
     offered: &[Proposal],
     inbound: EspSpi,
     pfs: Pfs,
-    of_ike: &[Group],
+    of_ike: &OfIke,
 ) -> Option<(Proposal, EspChoice)> {
     pairs(ours, offered).find_map(|(ours, offered)| {
         let theirs = Menu::read(offered, &ESP).ok()?;
@@ -100,8 +129,16 @@ pub(crate) fn choose_esp(
         let their_esn = theirs.esn.as_deref().unwrap_or(&[Esn::No]);
         let esn = first_common(ours.esn(), their_esn)?;
         let (group, group_transform) = choose_pfs(ours, &theirs, pfs, of_ike)?;
+        let (additional, mut others) = match pfs {
+            Pfs::Impossible => (None, Vec::new()),
+            Pfs::Possible(_) => theirs
+                .additional
+                .choose(ours.additional())
+                .or_else(|| theirs.additional.choose(&of_ike.additional))
+                .filter(|(additional, _)| group.is_some() || additional.is_none())?,
+        };
         let esn_transform = theirs.esn.as_ref().map(|_| Transform::from(esn));
-        let others: Vec<_> = group_transform.into_iter().chain(esn_transform).collect();
+        others.extend(group_transform.into_iter().chain(esn_transform));
         let chosen = cut_down(offered, cipher, &others, inbound.0.to_be_bytes().to_vec());
         let esn = esn == Esn::Yes;
         let suite = EspSuite { cipher, esn };
@@ -109,6 +146,7 @@ pub(crate) fn choose_esp(
             suite,
             outbound,
             group,
+            additional,
         };
         Some((chosen, choice))
     })
@@ -121,7 +159,7 @@ fn choose_pfs(
     ours: &EspProposal,
     theirs: &Menu,
     pfs: Pfs,
-    of_ike: &[Group],
+    of_ike: &OfIke,
 ) -> Option<(Option<Group>, Option<Transform>)> {
     let Pfs::Possible(ke) = pfs else {
         return Some((None, None));
@@ -137,7 +175,9 @@ fn choose_pfs(
         NoGroup::Excluded => None,
     };
     let without = without.filter(|_| ours.pfs_optional());
-    with(ours.groups()).or(without).or_else(|| with(of_ike))
+    with(ours.groups())
+        .or(without)
+        .or_else(|| with(&of_ike.groups))
 }
 
 /// What is wrong with an answer to our proposals.
@@ -201,6 +241,7 @@ fn verify_ike_as(
         cipher: only_cipher(answer, &theirs, ours.ciphers())?,
         prf: only(answer, TransformType::PRF, &theirs.prfs, ours.prfs())?,
         group: only(answer, TransformType::KE, &theirs.groups, ours.groups())?,
+        additional: additional::verify(answer, ours.additional())?,
     })
 }
 
@@ -221,6 +262,10 @@ pub(crate) fn verify_esp(
     let their_esn = theirs.esn.as_deref().unwrap_or_default();
     let esn = only(answer, TransformType::ESN, their_esn, ours.esn())? == Esn::Yes;
     let suite = EspSuite { cipher, esn };
+    let additional = match pfs {
+        Pfs::Impossible => None,
+        Pfs::Possible(_) => additional::verify(answer, ours.additional())?,
+    };
     let group = match pfs {
         Pfs::Impossible => None,
         // A peer without the key exchange may leave the type out, or say that there is none.
@@ -236,6 +281,7 @@ pub(crate) fn verify_esp(
         suite,
         outbound: esp_spi(answer)?,
         group,
+        additional,
     })
 }
 
@@ -318,6 +364,14 @@ struct Form {
     protocol: ProtocolId,
     spi_octets: usize,
     kinds: &'static [TransformType],
+    /// Transforms for additional key exchanges too.
+    additional: bool,
+}
+
+impl Form {
+    fn has(&self, kind: TransformType) -> bool {
+        self.kinds.contains(&kind) || self.additional && kind.additional_key_exchange().is_some()
+    }
 }
 
 const IKE: Form = Form {
@@ -329,6 +383,7 @@ const IKE: Form = Form {
         TransformType::INTEG,
         TransformType::KE,
     ],
+    additional: true,
 };
 
 /// In answers to CREATE_CHILD_SA, and in all offers: some peers write KE in IKE_AUTH (D38).
@@ -339,6 +394,7 @@ const ESP: Form = Form {
         TransformType::KE,
         TransformType::ESN,
     ],
+    additional: true,
     ..ESP_WITHOUT_KE
 };
 
@@ -351,6 +407,7 @@ const ESP_WITHOUT_KE: Form = Form {
         TransformType::INTEG,
         TransformType::ESN,
     ],
+    additional: false,
 };
 
 /// What we know of the algorithms in a peer's proposal, in its order. Others are left out: unknown
@@ -366,6 +423,7 @@ struct Menu {
     prfs: Vec<Prf>,
     groups: Vec<Group>,
     no_group: NoGroup,
+    additional: Additional,
     /// `None`: the proposal says nothing of it.
     esn: Option<Vec<Esn>>,
 }
@@ -400,7 +458,7 @@ impl Menu {
             ..Self::default()
         };
         for transform in &proposal.transforms {
-            if !form.kinds.contains(&transform.kind) {
+            if !form.has(transform.kind) {
                 return Err(AnswerError::NotOffered(*transform));
             }
             menu.add(transform);
@@ -441,7 +499,7 @@ impl Menu {
                 let esn = self.esn.get_or_insert_default();
                 esn.extend(id_of_plain.and_then(Esn::from_transform_id));
             }
-            _ => {}
+            _ => self.additional.add(transform),
         }
     }
 }

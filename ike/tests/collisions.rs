@@ -1,5 +1,6 @@
 //! Both ends rekey at once (RFC 7296 §2.8.1, §2.8.2, §2.25), at every distance in time, with every
-//! message lost once: one IKE SA and one pair are left, and nobody ever had none.
+//! message lost once: one IKE SA and one pair are left, and nobody ever had none. With and without an
+//! additional key exchange, which takes another round trip (RFC 9370 §2.2.4).
 
 #![allow(
     clippy::unwrap_used,
@@ -9,14 +10,20 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
+use secure_gre_ike::algorithm::Kem;
 use secure_gre_ike::event::GoneReason;
+use secure_gre_ike::wire::ExchangeType;
 use secure_gre_sim::{Quality, Sim, Verdict};
+use support::puppet::header_of;
 use support::traffic::PORT;
 use support::{
-    A, B, Host, MINUTES, connect, default_pair, leave_without_a_trace, one_working_pair, talk,
-    with, works,
+    A, B, Host, MINUTES, Setup, connect, leave_without_a_trace, one_working_pair, pair, talk, with,
+    works,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -29,8 +36,31 @@ const REKEYS: [(&str, Rekey, Rekey); 4] = [
     ("IKE SA and pair", Host::rekey_ike, Host::rekey_child),
 ];
 
-fn up(seed: u64) -> Sim<Host> {
-    let mut sim = default_pair(seed);
+/// What both ends are set to.
+fn setups() -> [(&'static str, Setup); 2] {
+    let hybrid = Setup {
+        ike: vec![
+            "aes256gcm16-prfsha256-x25519-ke1_mlkem768",
+            "aes256gcm16-prfsha256-x25519",
+        ],
+        esp: vec!["aes256gcm16-x25519-ke1_mlkem768"],
+        ..Setup::default()
+    };
+    [("classical", Setup::default()), ("hybrid", hybrid)]
+}
+
+/// So many seeds of everything that can collide.
+fn cases(
+    seeds: u64,
+) -> impl Iterator<Item = (u64, (&'static str, Setup), (&'static str, Rekey, Rekey))> {
+    (0..seeds).flat_map(|seed| {
+        let setups = setups().into_iter();
+        setups.flat_map(move |setup| REKEYS.map(|rekeys| (seed, setup.clone(), rekeys)))
+    })
+}
+
+fn up(setup: &Setup, seed: u64) -> Sim<Host> {
+    let mut sim = pair(seed, setup.clone(), setup.clone());
     connect(&mut sim, A);
     sim.run_until(MINUTES, one_working_pair).unwrap();
     sim
@@ -68,6 +98,9 @@ fn ends_well(sim: &mut Sim<Host>, what: &str) {
     took.unwrap();
     sim.run_for(MINUTES * 3).unwrap();
     assert!(one_working_pair(sim), "{what}");
+    let kems = [A, B].map(|host| sim.node(host).snapshot().established[0].0.suite.additional);
+    let hybrid = what.starts_with("hybrid");
+    assert_eq!(kems, [hybrid.then_some(Kem::MlKem768); 2], "{what}");
     for host in [A, B] {
         let host = sim.node(host);
         assert_eq!(host.down, [], "{what}");
@@ -81,20 +114,18 @@ fn ends_well(sim: &mut Sim<Host>, what: &str) {
 /// D34, D35: whoever comes first.
 #[test]
 fn no_packet_is_lost_in_a_collision() {
-    for seed in 0..3 {
-        for (name, a, b) in REKEYS {
-            for apart in (0..26).step_by(2) {
-                let mut sim = up(seed);
-                talk(&mut sim, Some(MILLISECOND));
-                collide(&mut sim, (a, b), MILLISECOND * apart);
-                sim.run_for(MILLISECOND * 300).unwrap();
-                talk(&mut sim, None);
-                let what = format!("{name}, {apart} ms apart, seed {seed}");
-                ends_well(&mut sim, &what);
-                let (a, b) = (&sim.node(A).traffic, &sim.node(B).traffic);
-                assert_eq!((a.lost, b.lost, a.unsent, b.unsent), (0, 0, 0, 0), "{what}");
-                assert_eq!((a.arrived, b.arrived), (b.sent, a.sent), "{what}");
-            }
+    for (seed, (kind, setup), (name, a, b)) in cases(2) {
+        for apart in (0..40).step_by(2) {
+            let mut sim = up(&setup, seed);
+            talk(&mut sim, Some(MILLISECOND));
+            collide(&mut sim, (a, b), MILLISECOND * apart);
+            sim.run_for(MILLISECOND * 300).unwrap();
+            talk(&mut sim, None);
+            let what = format!("{kind}, {name}, {apart} ms apart, seed {seed}");
+            ends_well(&mut sim, &what);
+            let (a, b) = (&sim.node(A).traffic, &sim.node(B).traffic);
+            assert_eq!((a.lost, b.lost, a.unsent, b.unsent), (0, 0, 0, 0), "{what}");
+            assert_eq!((a.arrived, b.arrived), (b.sent, a.sent), "{what}");
         }
     }
 }
@@ -102,16 +133,14 @@ fn no_packet_is_lost_in_a_collision() {
 /// PAINS 4 (strongswan/strongswan#1896).
 #[test]
 fn any_message_of_a_collision_may_be_lost() {
-    for seed in 0..4 {
-        for (name, a, b) in REKEYS {
-            for apart in [0, 5, 12] {
-                for lost in 1..12 {
-                    let mut sim = up(seed);
-                    lose(&mut sim, &[lost]);
-                    collide(&mut sim, (a, b), MILLISECOND * apart);
-                    let what = format!("{name}, {apart} ms apart, {lost} lost, seed {seed}");
-                    ends_well(&mut sim, &what);
-                }
+    for (seed, (kind, setup), (name, a, b)) in cases(2) {
+        for apart in [0, 5, 12, 25] {
+            for lost in 1..16 {
+                let mut sim = up(&setup, seed);
+                lose(&mut sim, &[lost]);
+                collide(&mut sim, (a, b), MILLISECOND * apart);
+                let what = format!("{kind}, {name}, {apart} ms apart, {lost} lost, seed {seed}");
+                ends_well(&mut sim, &what);
             }
         }
     }
@@ -119,13 +148,14 @@ fn any_message_of_a_collision_may_be_lost() {
 
 #[test]
 fn any_two_messages_of_a_collision_may_be_lost() {
-    for (name, a, b) in REKEYS {
-        for first in 1..9 {
-            for second in first + 1..10 {
-                let mut sim = up(u64::try_from(first + second).unwrap());
+    for (_, (kind, setup), (name, a, b)) in cases(1) {
+        for first in 1..12 {
+            for second in first + 1..13 {
+                let mut sim = up(&setup, u64::try_from(first + second).unwrap());
                 lose(&mut sim, &[first, second]);
                 collide(&mut sim, (a, b), Duration::ZERO);
-                ends_well(&mut sim, &format!("{name}, {first} and {second} lost"));
+                let what = format!("{kind}, {name}, {first} and {second} lost");
+                ends_well(&mut sim, &what);
             }
         }
     }
@@ -140,19 +170,17 @@ fn messages_of_a_collision_overtake_each_other() {
         reorder_per_mille: 300,
         ..Quality::PERFECT
     };
-    for seed in 0..25 {
-        for (name, a, b) in REKEYS {
-            let mut sim = up(seed);
-            sim.set_quality(quality);
-            talk(&mut sim, Some(MILLISECOND * 3));
-            collide(&mut sim, (a, b), Duration::ZERO);
-            sim.run_for(Duration::from_secs(2)).unwrap();
-            talk(&mut sim, None);
-            let what = format!("{name}, seed {seed}");
-            ends_well(&mut sim, &what);
-            let lost = [A, B].map(|host| sim.node(host).traffic.lost);
-            assert_eq!(lost, [0, 0], "{what}");
-        }
+    for (seed, (kind, setup), (name, a, b)) in cases(15) {
+        let mut sim = up(&setup, seed);
+        sim.set_quality(quality);
+        talk(&mut sim, Some(MILLISECOND * 3));
+        collide(&mut sim, (a, b), Duration::ZERO);
+        sim.run_for(Duration::from_secs(2)).unwrap();
+        talk(&mut sim, None);
+        let what = format!("{kind}, {name}, seed {seed}");
+        ends_well(&mut sim, &what);
+        let lost = [A, B].map(|host| sim.node(host).traffic.lost);
+        assert_eq!(lost, [0, 0], "{what}");
     }
 }
 
@@ -161,7 +189,7 @@ fn messages_of_a_collision_overtake_each_other() {
 fn one_of_two_new_pairs_is_redundant() {
     let mut losers = [0, 0];
     for seed in 0..20 {
-        let mut sim = up(seed);
+        let mut sim = up(&Setup::default(), seed);
         collide(
             &mut sim,
             (Host::rekey_child, Host::rekey_child),
@@ -181,25 +209,52 @@ fn one_of_two_new_pairs_is_redundant() {
     assert!(losers[0] > 0 && losers[1] > 0, "{losers:?}");
 }
 
+/// RFC 9370 §2.2.4: before the additional key exchange there is nothing to delete, so the exchange with
+/// the lowest nonce is stopped, and its pair is never made.
+#[test]
+fn one_of_two_additional_exchanges_is_stopped() {
+    let [_, (_, hybrid)] = setups();
+    for rekey in [Host::rekey_child, Host::rekey_ike] as [Rekey; 2] {
+        for seed in 0..20 {
+            let mut sim = up(&hybrid, seed);
+            let follow_ups = Rc::new(RefCell::new(BTreeSet::new()));
+            let sink = Rc::clone(&follow_ups);
+            sim.tap(move |frame, _| {
+                let header = header_of(&frame.bytes);
+                if header.exchange == ExchangeType::IKE_FOLLOWUP_KE && !header.response {
+                    sink.borrow_mut().insert(frame.source);
+                }
+                Verdict::Pass
+            });
+            collide(&mut sim, (rekey, rekey), Duration::ZERO);
+            sim.run_for(MINUTES * 2).unwrap();
+            assert!(one_working_pair(&sim));
+            assert_eq!(follow_ups.borrow().len(), 1, "seed {seed}");
+            for host in [A, B] {
+                let gone = &sim.node(host).gone;
+                assert!(!gone.contains(&GoneReason::Redundant), "seed {seed}");
+            }
+        }
+    }
+}
+
 /// A rekey that crosses the end of what it is about.
 #[test]
 fn a_rekey_crosses_a_disconnect() {
-    for (name, a, b) in REKEYS {
-        for apart in 0..25 {
-            for seed in 0..3 {
-                let mut sim = up(seed);
-                collide(&mut sim, (a, b), MILLISECOND * 2);
-                sim.run_for(MILLISECOND * apart).unwrap();
-                support::disconnect(&mut sim, B);
-                let done = sim.run_until(MINUTES * 3, |sim| sim.node(B).disconnected == 1);
-                assert!(done.is_ok(), "{name}, {apart} ms");
-                // Nothing of the SAs outlives it at either end.
-                sim.run_for(MILLISECOND * 500).unwrap();
-                assert!(support::nothing_left(sim.node(B)), "{name}, {apart} ms");
-                assert!(support::nothing_left(sim.node(A)), "{name}, {apart} ms");
-                sim.node_mut(B).disconnected = 0;
-                leave_without_a_trace(&mut sim);
-            }
+    for (seed, (kind, setup), (name, a, b)) in cases(2) {
+        for apart in 0..45 {
+            let mut sim = up(&setup, seed);
+            collide(&mut sim, (a, b), MILLISECOND * 2);
+            sim.run_for(MILLISECOND * apart).unwrap();
+            support::disconnect(&mut sim, B);
+            let done = sim.run_until(MINUTES * 3, |sim| sim.node(B).disconnected == 1);
+            assert!(done.is_ok(), "{kind}, {name}, {apart} ms");
+            // Nothing of the SAs outlives it at either end.
+            sim.run_for(MILLISECOND * 500).unwrap();
+            assert!(support::nothing_left(sim.node(B)), "{name}, {apart} ms");
+            assert!(support::nothing_left(sim.node(A)), "{name}, {apart} ms");
+            sim.node_mut(B).disconnected = 0;
+            leave_without_a_trace(&mut sim);
         }
     }
 }

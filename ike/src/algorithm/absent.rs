@@ -22,7 +22,8 @@ pub fn absent(keyword: &str) -> Option<Absent> {
     }
 }
 
-/// strongSwan's notation for additional key exchanges (RFC 9370): `ke1_mlkem768` to `ke7_…`.
+/// strongSwan's notation for additional key exchanges (RFC 9370), `ke1_…` to `ke7_…`, of those that are
+/// not built: there is one, and that is ML-KEM.
 fn is_additional_key_exchange(keyword: &str) -> bool {
     let Some((number, group)) = keyword
         .strip_prefix("ke")
@@ -31,7 +32,7 @@ fn is_additional_key_exchange(keyword: &str) -> bool {
         return false;
     };
     matches!(number, "1" | "2" | "3" | "4" | "5" | "6" | "7")
-        && (Group::from_keyword(group).is_some() || NOT_BUILT.contains(&group))
+        && (Group::from_keyword(group).is_some() || NOT_BUILT.contains(&group) || group == "none")
 }
 
 const NOT_BUILT: &[&str] = &[
@@ -105,12 +106,13 @@ const REFUSED: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithm::{Encryption, Integrity, Prf};
+    use crate::algorithm::{Encryption, Integrity, Kem, Prf};
 
     #[test]
     fn absent_keywords_say_why() {
         assert_eq!(absent("camellia256"), Some(Absent::NotBuilt));
-        assert_eq!(absent("ke1_mlkem768"), Some(Absent::NotBuilt));
+        assert_eq!(absent("ke2_mlkem768"), Some(Absent::NotBuilt));
+        assert_eq!(absent("ke1_none"), Some(Absent::NotBuilt));
         assert_eq!(absent("ke1_x25519"), Some(Absent::NotBuilt));
         assert_eq!(absent("3des"), Some(Absent::Refused));
         assert_eq!(absent("aes256gcm17"), None);
@@ -119,6 +121,7 @@ mod tests {
             assert_eq!(Integrity::from_keyword(keyword), None, "{keyword}");
             assert_eq!(Prf::from_keyword(keyword), None, "{keyword}");
             assert_eq!(Group::from_keyword(keyword), None, "{keyword}");
+            assert_eq!(Kem::from_keyword(keyword), None, "{keyword}");
         }
     }
 }

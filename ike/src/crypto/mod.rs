@@ -3,5 +3,6 @@
 mod aead;
 pub(crate) mod cbc;
 pub mod cipher;
+pub mod kem;
 pub mod kex;
 pub mod prf;

@@ -358,8 +358,10 @@ impl Endpoint {
         self.enrol(id);
         for spi in self.spis_of(id) {
             self.step(now, spi, |sa, ctx| match sa.state {
-                // Nobody but us knows of these.
-                State::InitSent(_) | State::InitReceived(_) => Step::end(None),
+                // Half-open at best at the other end, where they expire.
+                State::InitSent(_) | State::IntermediateSent(_) | State::InitReceived(_) => {
+                    Step::end(None)
+                }
                 _ => sa.close(ctx, GoneReason::Disconnected),
             });
         }
@@ -386,10 +388,10 @@ impl Endpoint {
         let (owner, path) = (sa.core.owner, sa.core.path);
         let caller = Caller::new(sa.core.path.remote, sa.core.initiator_spi);
         // D39: not even one that is being set up by the peer, which would not survive it.
-        let alone = !self.sas.of(owner).any(|(_, other)| {
-            let begins = matches!(other.state, State::InitSent(_) | State::AuthSent(_));
-            !begins && !other.is_ending()
-        });
+        let alone = !self
+            .sas
+            .of(owner)
+            .any(|(_, other)| !other.is_calling() && !other.is_ending());
         let step = step(sa, &mut self.outside.context(now, alone));
         let still_half_open = step
             .sa

@@ -38,7 +38,7 @@ impl Endpoint {
         // it is half-open and expires.
         for other in self.spis_of(id) {
             self.step(now, other, |sa, _| match sa.state {
-                State::InitSent(_) => Step::end(None),
+                State::InitSent(_) | State::IntermediateSent(_) => Step::end(None),
                 _ => Step::stay(sa.core, sa.state),
             });
         }

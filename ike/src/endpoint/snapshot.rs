@@ -4,7 +4,7 @@ use super::Endpoint;
 use super::peer::Intent;
 use crate::config::PeerId;
 use crate::event::{PeerSnapshot, PeerState};
-use crate::sa::{IkeSa, State};
+use crate::sa::IkeSa;
 use crate::wire::IkeSpi;
 
 impl Endpoint {
@@ -20,11 +20,10 @@ impl Endpoint {
             .filter_map(|(spi, _)| self.sas.get(*spi)?.serving());
         let heard = serving.map(|live| live.heard()).max();
         let any = |test: fn(&IkeSa) -> bool| self.sas_of(id).any(|(_, sa)| test(sa));
-        let calls = |sa: &IkeSa| matches!(sa.state, State::InitSent(_) | State::AuthSent(_));
         let closes = |sa: &IkeSa| sa.live().is_some_and(|live| !live.serves());
         let state = if !established.is_empty() {
             PeerState::Established
-        } else if any(calls) {
+        } else if any(IkeSa::is_calling) {
             PeerState::Connecting
         } else if any(closes) {
             PeerState::Closing

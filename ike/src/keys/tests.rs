@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::algorithm::{Aead, Cbc, Cipher, Group, Integrity};
+use crate::algorithm::{Aead, Cbc, Cipher, Group, Integrity, Kem};
 use crate::tests::{hex, vectors};
 
 fn handshakes() -> Vec<Value> {
@@ -20,6 +20,7 @@ fn suite(case: &Value) -> IkeSuite {
         cipher: AES_256_GCM,
         prf: Prf::HmacSha256,
         group: Group::from_transform_id(group).unwrap(),
+        additional: None,
     }
 }
 
@@ -70,7 +71,7 @@ fn auth_values() {
         ] {
             let [message, nonce, id] = [message, nonce, id].map(|field| hex(&case[field]));
             let value = |psk, message: &[u8], nonce: &[u8], id: &[u8]| {
-                auth_value(Prf::HmacSha256, psk, message, nonce, sk_p, id)
+                auth_value(Prf::HmacSha256, psk, message, nonce, sk_p, id, &[])
             };
             let auth = secret(&case[auth]);
             assert_eq!(value(&psk, &message, &nonce, &id), auth);
@@ -98,6 +99,7 @@ fn a_prefix_of_an_auth_value_is_not_equal_to_it() {
         &[3],
         &Secret::new(vec![4]),
         &[5],
+        &[],
     );
     assert_eq!(auth.expose().len(), 32);
     for octets in 0..32 {
@@ -116,7 +118,7 @@ fn keys_of_the_first_child() {
         };
         let sk_d = secret(&case["keys"]["d"]);
         let (ni, nr) = (hex(&case["ni"]), hex(&case["nr"]));
-        let keymat = child_keymat(suite, Prf::HmacSha256, &sk_d, None, &ni, &nr);
+        let keymat = child_keymat(suite, Prf::HmacSha256, &sk_d, (None, None), &ni, &nr);
         assert_eq!(
             keymat,
             (
@@ -139,7 +141,7 @@ fn a_fresh_key_exchange_comes_first_in_the_seed() {
         suite,
         Prf::HmacSha384,
         &sk_d,
-        Some(&g_ir),
+        (Some(&g_ir), None),
         &[3; 32],
         &[4; 32],
     );
@@ -158,6 +160,7 @@ fn order_and_sizes_of_every_suite() {
                 cipher,
                 prf,
                 group: Group::Curve25519,
+                additional: None,
             };
             let (i, r) = (IkeSpi(1), IkeSpi(2));
             let g_ir = Secret::new(vec![7; 32]);
@@ -206,9 +209,110 @@ fn keys_of_a_child_with_an_integrity_algorithm() {
         esn: true,
     };
     let sk_d = Secret::new(vec![1; 32]);
-    let keymat = child_keymat(suite, Prf::HmacSha256, &sk_d, None, &[3; 32], &[4; 32]);
+    let keymat = child_keymat(
+        suite,
+        Prf::HmacSha256,
+        &sk_d,
+        (None, None),
+        &[3; 32],
+        &[4; 32],
+    );
     let seed = [[3; 32], [4; 32]].concat();
     let [whole] = Prf::HmacSha256.expand(&[1; 32], &[&seed], [2 * (16 + 32)]);
     assert_eq!(Secret::concat(&keymat.0, &keymat.1), whole);
     assert_eq!(keymat.0.expose().len(), 48);
+}
+
+/// The suite of the tests below, whose PRF is computed with `ring` alone.
+const HYBRID: IkeSuite = IkeSuite {
+    cipher: AES_256_GCM,
+    prf: Prf::HmacSha384,
+    group: Group::Curve25519,
+    additional: Some(Kem::MlKem768),
+};
+
+/// prf of RFC 7296 §2.13, once more.
+fn hmac_sha384(key: &[u8], data: &[u8]) -> Vec<u8> {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA384, key);
+    ring::hmac::sign(&key, data).as_ref().to_vec()
+}
+
+/// prf+ of RFC 7296 §2.13, once more.
+fn prf_plus(key: &[u8], seed: &[u8], octets: usize) -> Vec<u8> {
+    let (mut block, mut stream) = (Vec::new(), Vec::new());
+    for number in 1_u8.. {
+        block = hmac_sha384(key, &[&block[..], seed, &[number]].concat());
+        stream.extend_from_slice(&block);
+        if stream.len() >= octets {
+            break;
+        }
+    }
+    stream.truncate(octets);
+    stream
+}
+
+fn stream_of(keys: &IkeKeys) -> Vec<u8> {
+    let order = [
+        &keys.sk_d,
+        &keys.sk_ai,
+        &keys.sk_ar,
+        &keys.sk_ei,
+        &keys.sk_er,
+        &keys.sk_pi,
+        &keys.sk_pr,
+    ];
+    order.map(Secret::expose).concat()
+}
+
+const OCTETS: usize = 3 * 48 + 2 * 36;
+
+/// D23, RFC 9370 §2.2.2: SKEYSEED(1) = prf(SK_d(0), SK(1) | Ni | Nr), and all keys of it anew.
+#[test]
+fn an_additional_key_exchange_renews_every_key() {
+    let (ni, nr) = (&[8; 32][..], &[9; 32][..]);
+    let spis = (IkeSpi(1), IkeSpi(2));
+    let spi_octets = [1_u64.to_be_bytes(), 2_u64.to_be_bytes()].concat();
+    let g_ir = Secret::new(vec![7; 32]);
+    let first = IkeKeys::derive(HYBRID, &g_ir, ni, nr, spis.0, spis.1);
+    let second = first.update(HYBRID, &Secret::new(vec![6; 32]), (ni, nr), spis);
+
+    let seed = [ni, nr, &spi_octets].concat();
+    let skeyseed_0 = hmac_sha384(&[ni, nr].concat(), &[7; 32]);
+    let keys_0 = prf_plus(&skeyseed_0, &seed, OCTETS);
+    assert_eq!(stream_of(&first), keys_0);
+    let skeyseed_1 = hmac_sha384(&keys_0[..48], &[&[6; 32], ni, nr].concat());
+    assert_eq!(stream_of(&second), prf_plus(&skeyseed_1, &seed, OCTETS));
+}
+
+/// RFC 9370 §2.2.4: SKEYSEED = prf(SK_d, SK(0) | Ni | Nr | SK(1)).
+#[test]
+fn a_rekey_mixes_both_secrets_around_the_nonces() {
+    let (ni, nr) = (&[8; 32][..], &[9; 32][..]);
+    let spis = (IkeSpi(3), IkeSpi(4));
+    let (sk_d, sk_0, sk_1) = ([5; 48], [7; 32], [6; 32]);
+    let secrets = [&sk_d[..], &sk_0, &sk_1].map(|octets| Secret::new(octets.to_vec()));
+    let [old, first, second] = &secrets;
+    let shared = (first, Some(second));
+    let keys = IkeKeys::derive_from((Prf::HmacSha384, old), HYBRID, shared, (ni, nr), spis);
+
+    let skeyseed = hmac_sha384(&sk_d, &[&sk_0, ni, nr, &sk_1].concat());
+    let spi_octets = [3_u64.to_be_bytes(), 4_u64.to_be_bytes()].concat();
+    let seed = [ni, nr, &spi_octets].concat();
+    assert_eq!(stream_of(&keys), prf_plus(&skeyseed, &seed, OCTETS));
+}
+
+/// RFC 9370 §2.2.4: KEYMAT = prf+(SK_d, SK(0) | Ni | Nr | SK(1)).
+#[test]
+fn a_pair_mixes_both_secrets_around_the_nonces() {
+    let suite = EspSuite {
+        cipher: AES_256_GCM,
+        esn: true,
+    };
+    let secret = |octet| Secret::new(vec![octet; 32]);
+    let (sk_d, g_ir, additional) = (Secret::new(vec![5; 48]), secret(7), secret(6));
+    let shared = (Some(&g_ir), Some(&additional));
+    let keymat = child_keymat(suite, Prf::HmacSha384, &sk_d, shared, &[8; 32], &[9; 32]);
+    let seed = [[7; 32], [8; 32], [9; 32], [6; 32]].concat();
+    let both = Secret::concat(&keymat.0, &keymat.1);
+    assert_eq!(both.expose(), prf_plus(&[5; 48], &seed, 2 * 36));
 }

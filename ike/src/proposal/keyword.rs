@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::ciphers::{Reading, add};
 use super::{Esn, EsnPolicy, EspProposal, IkeProposal, implied_prfs};
-use crate::algorithm::{self, Absent, Aead, Encryption, Group, Integrity, Prf};
+use crate::algorithm::{self, Absent, Aead, Encryption, Group, Integrity, Kem, Prf};
 
 /// The keyword that makes PFS optional: the "group" NONE beside others.
 pub(super) const NO_GROUP: &str = "modpnone";
@@ -68,6 +68,8 @@ pub enum KeywordFault {
     NoPrf,
     /// No group in a proposal for IKE.
     NoGroup,
+    /// An additional key exchange in a proposal for ESP that has no group, or could do without.
+    NoGroupBesideAdditional,
 }
 
 impl std::error::Error for KeywordError {}
@@ -98,6 +100,10 @@ impl fmt::Display for KeywordError {
             KeywordFault::NoIntegrity => write!(f, "`{token}` has no integrity algorithm"),
             KeywordFault::NoPrf => write!(f, "`{token}` has no PRF"),
             KeywordFault::NoGroup => write!(f, "`{token}` has no group for the key exchange"),
+            KeywordFault::NoGroupBesideAdditional => write!(
+                f,
+                "`{token}` has an additional key exchange, but could go without the first one"
+            ),
         }
     }
 }
@@ -130,6 +136,10 @@ impl KeywordError {
                 Prf::HmacSha256
             ),
             KeywordFault::NoGroup => format!("add `{}` or `{}`", Group::Curve25519, Group::Ecp256),
+            KeywordFault::NoGroupBesideAdditional => format!(
+                "add `{}`, and leave `{NO_GROUP}` to a proposal of its own",
+                Group::Curve25519
+            ),
             KeywordFault::Misplaced | KeywordFault::Repeated => "remove it".to_owned(),
             KeywordFault::Empty
             | KeywordFault::Unknown(None)
@@ -143,11 +153,13 @@ pub(super) fn ike(text: &str) -> Result<IkeProposal, KeywordError> {
     let mut ciphers = Reading::default();
     let mut prfs = vec![];
     let mut groups = vec![];
+    let mut additional = vec![];
     each_token(text, Use::Ike, |keyword| match keyword {
         Keyword::Encryption(encryption) => ciphers.encryption(encryption),
         Keyword::Integrity(integrity) => ciphers.integrity(integrity),
         Keyword::Prf(prf) => add(&mut prfs, prf),
         Keyword::Group(group) => add(&mut groups, group),
+        Keyword::Additional(kem) => add(&mut additional, kem),
         Keyword::NoGroup | Keyword::Esn(_) => Err(KeywordFault::Misplaced),
     })?;
     let about_all = |fault| KeywordError::about_all_of(text, Use::Ike, fault);
@@ -165,18 +177,21 @@ pub(super) fn ike(text: &str) -> Result<IkeProposal, KeywordError> {
         ciphers,
         prfs,
         groups,
+        additional,
     })
 }
 
 pub(super) fn esp(text: &str, policy: EsnPolicy) -> Result<EspProposal, KeywordError> {
     let mut ciphers = Reading::default();
     let mut groups = vec![];
+    let mut additional = vec![];
     let mut pfs_optional = false;
     let mut esn = vec![];
     each_token(text, Use::Esp, |keyword| match keyword {
         Keyword::Encryption(encryption) => ciphers.encryption(encryption),
         Keyword::Integrity(integrity) => ciphers.integrity(integrity),
         Keyword::Group(group) => add(&mut groups, group),
+        Keyword::Additional(kem) => add(&mut additional, kem),
         Keyword::Esn(size) => add(&mut esn, size),
         Keyword::NoGroup if pfs_optional => Err(KeywordFault::Repeated),
         Keyword::NoGroup => {
@@ -186,12 +201,16 @@ pub(super) fn esp(text: &str, policy: EsnPolicy) -> Result<EspProposal, KeywordE
         Keyword::Prf(_) => Err(KeywordFault::Misplaced),
     })?;
     let about_all = |fault| KeywordError::about_all_of(text, Use::Esp, fault);
+    if !additional.is_empty() && (groups.is_empty() || pfs_optional) {
+        return Err(about_all(KeywordFault::NoGroupBesideAdditional));
+    }
     if esn.is_empty() {
         esn = policy.choices();
     }
     Ok(EspProposal {
         ciphers: ciphers.finish().map_err(about_all)?,
         groups,
+        additional,
         pfs_optional,
         esn,
     })
@@ -213,6 +232,7 @@ enum Keyword {
     Integrity(Integrity),
     Prf(Prf),
     Group(Group),
+    Additional(Kem),
     NoGroup,
     Esn(Esn),
 }
@@ -223,6 +243,7 @@ impl Keyword {
         let integrity = || Integrity::from_keyword(token).map(Self::Integrity);
         let prf = || Prf::from_keyword(token).map(Self::Prf);
         let group = || Group::from_keyword(token).map(Self::Group);
+        let additional = || Kem::from_keyword(token).map(Self::Additional);
         let none = || (token == NO_GROUP).then_some(Self::NoGroup);
         let esn = || {
             [Esn::Yes, Esn::No]
@@ -233,6 +254,7 @@ impl Keyword {
             .or_else(integrity)
             .or_else(prf)
             .or_else(group)
+            .or_else(additional)
             .or_else(none)
             .or_else(|| esn().map(Self::Esn))
             .ok_or_else(|| match algorithm::absent(token) {
@@ -276,6 +298,7 @@ fn built(wanted: Use) -> Vec<&'static str> {
     let prfs = sound_prfs.map(|p| p.keyword());
     let sound_groups = Group::ALL.iter().filter(|g| !g.is_weak());
     let groups = sound_groups.map(|g| g.keyword());
+    let groups = groups.chain(Kem::ALL.iter().map(|k| k.keyword()));
     match wanted {
         Use::Ike => ciphers.chain(prfs).chain(groups).collect(),
         Use::Esp => {

@@ -1,7 +1,7 @@
 //! Our proposals as they go out in an SA payload (RFC 7296 §3.3), numbered from 1.
 
 use super::{Esn, EspProposal, IkeProposal};
-use crate::algorithm::{Encryption, Group, Integrity, Prf};
+use crate::algorithm::{Encryption, Group, Integrity, Kem, Prf};
 use crate::select::NO_GROUP;
 use crate::wire::{EspSpi, IkeSpi, Proposal, ProtocolId, Transform, TransformType};
 
@@ -28,7 +28,11 @@ pub fn esp_offer_with_groups(proposals: &[EspProposal], inbound: EspSpi) -> Vec<
     let groups = |proposal: &EspProposal| {
         let groups = proposal.groups.iter().copied().map(Transform::from);
         let none = !proposal.groups.is_empty() && proposal.pfs_optional;
-        groups.chain(none.then_some(NO_GROUP)).collect::<Vec<_>>()
+        let additional = proposal.additional.iter().copied().map(Transform::from);
+        groups
+            .chain(none.then_some(NO_GROUP))
+            .chain(additional)
+            .collect::<Vec<_>>()
     };
     numbered(proposals)
         .map(|(number, proposal)| {
@@ -58,11 +62,16 @@ impl IkeProposal {
         let ciphers = Vec::from(&self.ciphers).into_iter();
         let prfs = self.prfs.iter().copied().map(Transform::from);
         let groups = self.groups.iter().copied().map(Transform::from);
+        let additional = self.additional.iter().copied().map(Transform::from);
         Proposal {
             number,
             protocol: ProtocolId::IKE,
             spi: Vec::new(),
-            transforms: ciphers.chain(prfs).chain(groups).collect(),
+            transforms: ciphers
+                .chain(prfs)
+                .chain(groups)
+                .chain(additional)
+                .collect(),
         }
     }
 }
@@ -104,6 +113,13 @@ impl From<Prf> for Transform {
 impl From<Group> for Transform {
     fn from(group: Group) -> Self {
         Self::new(TransformType::KE, group.transform_id())
+    }
+}
+
+/// As the first additional key exchange, which is the only one that we offer.
+impl From<Kem> for Transform {
+    fn from(kem: Kem) -> Self {
+        Self::new(TransformType::ADDKE1, kem.transform_id())
     }
 }
 

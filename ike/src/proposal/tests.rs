@@ -11,12 +11,14 @@ fn what_is_read_is_written_back() {
         "aes256-sha384-sha256-ecp256-modp2048",
         "aes128-sha1-prfsha256-modp1024",
         "aes192gcm16-chacha20poly1305-prfsha256-modp4096-modp3072-modp1536-ecp521",
+        "aes256gcm16-prfsha384-x25519-ke1_mlkem768",
     ] {
         assert_eq!(IkeProposal::parse(text).unwrap().to_string(), text);
     }
     for text in [
         "aes256gcm16-aes128gcm16-x25519-ecp256-modpnone-esn-noesn",
         "aes128gcm16-noesn",
+        "aes256gcm16-x25519-ke1_mlkem768-noesn",
         "aes256-aes192-aes128-sha512-sha1-modp2048-modpnone-esn-noesn",
     ] {
         let proposal = EspProposal::parse(text, EsnPolicy::Require).unwrap();
@@ -109,7 +111,7 @@ fn faults_point_at_the_token_and_say_what_to_do() {
     let esp = |text| EspProposal::parse(text, EsnPolicy::Prefer).unwrap_err();
     let choices = "choose from aes256gcm16, aes128gcm16, chacha20poly1305, aes192gcm16, aes256, \
                    aes192, aes128, sha512, sha384, sha256, prfsha384, prfsha256, prfsha512, \
-                   x25519, ecp256, ecp384, ecp521, modp4096, modp3072, modp2048";
+                   x25519, ecp256, ecp384, ecp521, modp4096, modp3072, modp2048, ke1_mlkem768";
     let cases = [
         (
             ike("aes256gcm16-prfsha265-x25519"),
@@ -234,6 +236,32 @@ fn faults_point_at_the_token_and_say_what_to_do() {
             ),
         ),
         (
+            esp("aes256gcm16-ke1_mlkem768"),
+            (
+                0..24,
+                "`aes256gcm16-ke1_mlkem768` has an additional key exchange, but could go without the \
+                 first one",
+                "add `x25519`, and leave `modpnone` to a proposal of its own",
+            ),
+        ),
+        (
+            esp("aes256gcm16-x25519-modpnone-ke1_mlkem768"),
+            (
+                0..40,
+                "`aes256gcm16-x25519-modpnone-ke1_mlkem768` has an additional key exchange, but could \
+                 go without the first one",
+                "add `x25519`, and leave `modpnone` to a proposal of its own",
+            ),
+        ),
+        (
+            ike("aes256gcm16-prfsha256-ke1_mlkem768"),
+            (
+                0..34,
+                "`aes256gcm16-prfsha256-ke1_mlkem768` has no group for the key exchange",
+                "add `x25519` or `ecp256`",
+            ),
+        ),
+        (
             ike("aes256gcm16--x25519"),
             (12..12, "an algorithm is missing here", choices),
         ),
@@ -256,8 +284,15 @@ fn suites_are_written_like_proposals() {
         cipher: Cipher::Aead(Aead::Aes256Gcm16),
         prf: Prf::HmacSha256,
         group: Group::Curve25519,
+        additional: None,
     };
     assert_eq!(ike.to_string(), "aes256gcm16-prfsha256-x25519");
+    let additional = Some(Kem::MlKem768);
+    let hybrid = IkeSuite { additional, ..ike };
+    assert_eq!(
+        hybrid.to_string(),
+        "aes256gcm16-prfsha256-x25519-ke1_mlkem768"
+    );
     let cipher = Cipher::CbcHmac(Cbc::Aes128, Integrity::HmacSha256);
     let cbc = IkeSuite { cipher, ..ike };
     assert_eq!(cbc.to_string(), "aes128-sha256-x25519");

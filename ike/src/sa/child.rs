@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use super::pairs::Fresh;
 use super::payloads::Payloads;
 use super::{Context, Core};
-use crate::algorithm::{Group, Prf};
+use crate::algorithm::{Group, Kem, Prf};
 use crate::error::{Failure, Negotiation, PeerFault};
 use crate::event::{ChildKeys, EspSpi, Event, Path};
 use crate::keys;
-use crate::proposal::{self, EspProposal, EspSuite, IkeProposal};
+use crate::proposal::{self, EspProposal, EspSuite};
 use crate::secret::Secret;
-use crate::select::{self, EspChoice, Pfs};
+use crate::select::{self, EspChoice, OfIke, Pfs};
 use crate::ts;
 use crate::wire::{self, ExchangeType, Notify, NotifyType, Payload, Proposal, TrafficSelector};
 
@@ -25,6 +25,8 @@ pub(crate) struct Agreement {
     pub(crate) outbound: EspSpi,
     /// The group of the exchange's own key exchange (PFS).
     pub(crate) group: Option<Group>,
+    /// The additional key exchange that has to follow before there are keys (RFC 9370 §2.2.4).
+    pub(crate) additional: Option<Kem>,
 }
 
 /// Why a CHILD_SA was not made: the notification for the peer, and the cause for a person; none where
@@ -114,6 +116,7 @@ pub(crate) fn check_answer(
             suite,
             outbound,
             group,
+            additional,
         } = select::verify_esp(proposals, payloads.proposals()?, pfs)
             .map_err(|error| PeerFault::NotOffered(error.to_string()))?;
         check_selectors(core, payloads)?;
@@ -122,6 +125,7 @@ pub(crate) fn check_answer(
             inbound,
             outbound: usable(outbound)?,
             group,
+            additional,
         })
     };
     check().map_err(|fault| Failure::Fault { exchange, fault })
@@ -190,13 +194,7 @@ pub(crate) fn answer(
         return Err(Refusal::new(NotifyType::TS_UNACCEPTABLE, failure));
     };
     let inbound = ctx.numbers.esp_spi(ctx.rng);
-    let of_ike: Vec<_> = core
-        .peer
-        .ike_proposals
-        .iter()
-        .flat_map(IkeProposal::groups)
-        .copied()
-        .collect();
+    let of_ike = OfIke::new(&core.peer.ike_proposals);
     let chosen = select::choose_esp(&core.peer.esp_proposals, offered, inbound, pfs, &of_ike);
     let Some((chosen, choice)) = chosen else {
         ctx.numbers.release(inbound);
@@ -217,6 +215,7 @@ pub(crate) fn answer(
         suite,
         outbound,
         group,
+        additional,
     } = choice;
     Ok((
         reply,
@@ -225,6 +224,7 @@ pub(crate) fn answer(
             inbound,
             outbound,
             group,
+            additional,
         },
     ))
 }
@@ -236,6 +236,8 @@ pub(crate) struct Material<'a> {
     pub(crate) sk_d: &'a Secret,
     /// The shared secret of the exchange's own key exchange.
     pub(crate) g_ir: Option<&'a Secret>,
+    /// That of the additional key exchange after it (RFC 9370 §2.2.4).
+    pub(crate) additional: Option<&'a Secret>,
     pub(crate) initiator_nonce: &'a [u8],
     pub(crate) responder_nonce: &'a [u8],
     /// Whether we began the exchange that makes the pair, whoever began the IKE SA (D22).
@@ -255,7 +257,7 @@ impl Material<'_> {
             suite,
             self.prf,
             self.sk_d,
-            self.g_ir,
+            (self.g_ir, self.additional),
             self.initiator_nonce,
             self.responder_nonce,
         );

@@ -10,7 +10,7 @@ use super::lifetime::Lifetime;
 use super::pairs::{Expired, Pairs};
 use super::payloads::Payloads;
 use super::protection::{Incoming, Protection};
-use super::rekey::{HeirRequest, PairRequest, Rival};
+use super::rekey::{Awaited, HeirFollowUp, HeirRequest, PairFollowUp, PairRequest, Rival};
 use super::reply::{Effect, Reply};
 use super::window::Window;
 use super::{Closed, Context, Core, IkeSa, News, State, Step, Succession};
@@ -34,6 +34,8 @@ pub(crate) struct Live {
     pub(super) pairs: Pairs,
     /// The successor that an exchange of the peer's has made while our own is under way.
     pub(super) rival: Option<Rival>,
+    /// What the peer has agreed on and has to follow up. Meanwhile we ask for nothing that concerns it.
+    pub(super) awaited: Option<Awaited>,
     /// A pair is wanted in place of one that the peer has lost.
     pub(super) wants_pair: bool,
     wants_probe: bool,
@@ -65,8 +67,12 @@ pub(super) enum Task {
     DeleteIke,
     /// Make a pair.
     Pair(Box<PairRequest>),
+    /// The additional key exchange for it.
+    PairFollowUp(Box<PairFollowUp>),
     /// Make a successor of the IKE SA.
     Heir(Box<HeirRequest>),
+    /// The additional key exchange for it.
+    HeirFollowUp(Box<HeirFollowUp>),
     /// Something that is not wanted any more.
     Forgotten,
 }
@@ -90,6 +96,7 @@ impl Live {
             duty: Duty::Serve,
             pairs: Pairs::default(),
             rival: None,
+            awaited: None,
             wants_pair: false,
             wants_probe: false,
             heard: ctx.now,
@@ -231,10 +238,20 @@ impl Live {
                 self.on_pair_answer(&core, ctx, *request, &payloads);
                 None
             }
+            Task::PairFollowUp(follow_up) => {
+                self.on_pair_follow_up(&core, ctx, *follow_up, &payloads);
+                None
+            }
             Task::Heir(request) => match self.on_heir_answer(&core, ctx, *request, &payloads) {
                 Ok(succession) => succession,
                 Err(_fault) => return self.close(core, ctx, GoneReason::PeerFault),
             },
+            Task::HeirFollowUp(follow_up) => {
+                match self.on_heir_follow_up(&core, ctx, *follow_up, &payloads) {
+                    Ok(succession) => succession,
+                    Err(_fault) => return self.close(core, ctx, GoneReason::PeerFault),
+                }
+            }
         };
         if self.is_childless() {
             return self.close(core, ctx, GoneReason::Childless);
@@ -288,13 +305,23 @@ impl Live {
 
     /// Nothing is left that this SA is for.
     fn is_childless(&self) -> bool {
-        let making = self.wants_pair || matches!(self.window.task(), Some(Task::Pair(_)));
+        let task = self.window.task();
+        let ours = matches!(task, Some(Task::Pair(_) | Task::PairFollowUp(_)));
+        let theirs = self.awaited.as_ref().is_some_and(Awaited::is_pair);
+        let making = self.wants_pair || ours || theirs;
         self.serves() && !self.pairs.is_usable() && !making
     }
 
     pub(crate) fn on_timeout(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>) -> Step {
         if matches!(self.duty, Duty::Retire { until } if until <= ctx.now) {
             self.duty = Duty::Close { notify: None };
+        }
+        if self
+            .awaited
+            .as_ref()
+            .is_some_and(|awaited| awaited.until <= ctx.now)
+        {
+            self.forget_awaited(ctx);
         }
         if matches!(self.window.repeat(&core, ctx), Repeat::Exhausted) {
             return self.give_up(&core, ctx);
@@ -333,6 +360,9 @@ impl Live {
             Duty::StandBy | Duty::Close { .. } => [None; 3],
         };
         let on_duty = on_duty.into_iter().flatten();
+        let awaited = self.awaited.as_ref();
+        let awaited = awaited.and_then(|awaited| at(awaited.until, Timer::FollowUp));
+        let on_duty = on_duty.chain(awaited);
         on_duty.chain(self.window.deadline()).min()
     }
 
@@ -342,9 +372,11 @@ impl Live {
             return None;
         }
         let deadline = |at: Option<Instant>, why| at.map(|at| Deadline { at, why });
+        let rekey = [self.lifetime.rekey_at, self.pairs.rekey_deadline()];
+        let rekey = rekey.into_iter().flatten().min();
+        let rekey = rekey.filter(|_| self.awaited.is_none());
         [
-            deadline(self.lifetime.rekey_at, Timer::Rekey),
-            deadline(self.pairs.rekey_deadline(), Timer::Rekey),
+            deadline(rekey, Timer::Rekey),
             deadline(self.check_at(core), Timer::Liveness),
         ]
         .into_iter()
@@ -396,13 +428,16 @@ impl Live {
         if let Some(task) = self.window.abandon() {
             self.let_go_of(core, ctx, &task);
         }
+        self.forget_awaited(ctx);
         self.pairs.clear(core, ctx, why);
     }
 
     /// Nothing becomes of this task.
     fn let_go_of(&self, core: &Core, ctx: &mut Context<'_>, task: &Task) {
-        if let Task::Pair(request) = task {
-            request.withdraw(core, ctx);
+        match task {
+            Task::Pair(request) => request.withdraw(core, ctx),
+            Task::PairFollowUp(follow_up) => follow_up.withdraw(core, ctx),
+            _ => {}
         }
     }
 
@@ -418,7 +453,7 @@ impl Live {
         }
         self.duty = Duty::Close { notify };
         // A pair that is being made goes with the IKE SA; a successor has to be deleted by itself.
-        if let Some(task @ Task::Pair(_)) = self.window.task_mut() {
+        if let Some(task @ (Task::Pair(_) | Task::PairFollowUp(_))) = self.window.task_mut() {
             let task = std::mem::replace(task, Task::Forgotten);
             self.let_go_of(core, ctx, &task);
         }
@@ -466,6 +501,18 @@ impl Live {
             Duty::Close { notify } => return Some((Task::DeleteIke, inform::delete_ike(notify))),
             Duty::Serve => {}
         }
+        if self.awaited.is_none()
+            && let Some(change) = self.next_change(core, ctx)
+        {
+            return Some(change);
+        }
+        let silent = self.check_at(core).is_some_and(|at| at <= ctx.now);
+        let probe = std::mem::take(&mut self.wants_probe) || silent;
+        probe.then(|| (Task::Probe, Vec::new()))
+    }
+
+    /// The most urgent change of what there is.
+    fn next_change(&mut self, core: &Core, ctx: &mut Context<'_>) -> Option<(Task, Vec<Payload>)> {
         let to_delete = self.pairs.to_delete();
         if !to_delete.is_empty() {
             let payloads = inform::delete_pairs(to_delete.clone());
@@ -480,11 +527,8 @@ impl Live {
         if std::mem::take(&mut self.wants_pair) {
             return Some(self.ask_for_pair(core, ctx, None));
         }
-        if let Some(id) = self.pairs.rekey_due(ctx.now) {
-            return Some(self.ask_for_pair(core, ctx, Some(id)));
-        }
-        let silent = self.check_at(core).is_some_and(|at| at <= ctx.now);
-        silent.then(|| (Task::Probe, Vec::new()))
+        let id = self.pairs.rekey_due(ctx.now)?;
+        Some(self.ask_for_pair(core, ctx, Some(id)))
     }
 
     /// The peer has ended it: over, but for repeating the last reply (D2). A successor that the peer

@@ -5,7 +5,7 @@
 //! value, and a half-open SA has no method for CREATE_CHILD_SA or INFORMATIONAL (SECURITY lesson
 //! 1). The exchange in flight is data beside the state ([`exchange::Request`], window 1).
 //!
-//! One file or folder per exchange, both roles: [`init`] IKE_SA_INIT, [`auth`] IKE_AUTH, [`rekey`]
+//! One file or folder per exchange, both roles: [`init`] IKE_SA_INIT, [`intermediate`] IKE_INTERMEDIATE, [`auth`] IKE_AUTH, [`rekey`]
 //! CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA that carries the last
 //! two, [`window`] counts their messages, [`reply`] answers the peer's, [`child`] negotiates a CHILD_SA
 //! pair, [`pairs`] is what becomes of it and [`lifetime`] how long. How messages are encrypted and
@@ -17,6 +17,7 @@ pub(crate) mod child;
 pub(crate) mod exchange;
 mod inform;
 pub(crate) mod init;
+mod intermediate;
 mod lifetime;
 pub(crate) mod live;
 mod outgoing;
@@ -50,6 +51,7 @@ use crate::wire::{Datagram, ExchangeType, Header, IkeSpi, Payload};
 use auth::AuthSent;
 use exchange::Exchange;
 use init::{InitReceived, InitSent};
+use intermediate::IntermediateSent;
 use live::{Duty, Live};
 use pairs::Pairs;
 
@@ -231,6 +233,8 @@ impl Core {
 pub(crate) enum State {
     /// Our IKE_SA_INIT request waits for its answer.
     InitSent(Box<InitSent>),
+    /// Our IKE_INTERMEDIATE request waits for its answer.
+    IntermediateSent(Box<IntermediateSent>),
     /// Our IKE_AUTH request waits for its answer.
     AuthSent(Box<AuthSent>),
     /// We answered IKE_SA_INIT; the peer has proven nothing.
@@ -357,6 +361,7 @@ impl IkeSa {
         }
         match state {
             State::InitSent(state) => state.on_message(core, ctx, datagram),
+            State::IntermediateSent(state) => state.on_message(core, ctx, datagram),
             State::AuthSent(state) => state.on_message(core, ctx, datagram),
             State::InitReceived(state) => state.on_message(core, ctx, path, datagram),
             State::Established(live) => live.on_message(core, ctx, path, datagram),
@@ -369,6 +374,7 @@ impl IkeSa {
         let Self { core, state } = self;
         match state {
             State::InitSent(state) => state.on_timeout(core, ctx),
+            State::IntermediateSent(state) => state.on_timeout(core, ctx),
             State::AuthSent(state) => state.on_timeout(core, ctx),
             State::Established(live) => live.on_timeout(core, ctx),
             // Neither has an alarm but the one that ends it.
@@ -432,7 +438,10 @@ impl IkeSa {
             State::AuthSent(state) => state.abandon(&core, ctx),
             State::Established(live) => live.forget(&core, ctx, GoneReason::Abandoned),
             // They hold no number of a CHILD_SA.
-            State::InitSent(_) | State::InitReceived(_) | State::Closed(_) => Step::end(None),
+            State::InitSent(_)
+            | State::IntermediateSent(_)
+            | State::InitReceived(_)
+            | State::Closed(_) => Step::end(None),
         }
     }
 
@@ -440,6 +449,7 @@ impl IkeSa {
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         match &self.state {
             State::InitSent(state) => Some(state.deadline()),
+            State::IntermediateSent(state) => Some(state.request.deadline()),
             State::AuthSent(state) => Some(state.request.deadline()),
             State::InitReceived(state) => Some(Deadline {
                 at: state.expires,
@@ -478,8 +488,19 @@ impl IkeSa {
                 matches!(live.duty(), Duty::Retire { .. } | Duty::Close { .. })
             }
             State::Closed(_) => true,
-            State::InitSent(_) | State::AuthSent(_) | State::InitReceived(_) => false,
+            State::InitSent(_)
+            | State::IntermediateSent(_)
+            | State::AuthSent(_)
+            | State::InitReceived(_) => false,
         }
+    }
+
+    /// Whether it is being set up by us.
+    pub(crate) const fn is_calling(&self) -> bool {
+        matches!(
+            self.state,
+            State::InitSent(_) | State::IntermediateSent(_) | State::AuthSent(_)
+        )
     }
 }
 

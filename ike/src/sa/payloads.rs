@@ -1,7 +1,6 @@
 //! The payloads of one message, looked up by what they are: order does not matter (RFC 7296 §2.5),
 //! what an exchange needs is there exactly once, or it is a named fault of the peer's.
 
-use crate::algorithm::Group;
 use crate::error::PeerFault;
 use crate::wire::{
     Authentication, Identification, KeyExchange, Notify, NotifyType, Payload, Proposal,
@@ -51,10 +50,10 @@ impl Payloads {
         }
     }
 
-    /// The peer's public value, which has to be of this group (D11, RFC 7296 §3.4).
-    pub(crate) fn key_exchange_of(&self, group: Group) -> Result<&[u8], PeerFault> {
+    /// The peer's public value, which has to be of this method (D11, RFC 7296 §3.4).
+    pub(crate) fn key_exchange_of(&self, method: u16) -> Result<&[u8], PeerFault> {
         let ke = self.key_exchange()?;
-        if ke.group == group.transform_id() {
+        if ke.group == method {
             Ok(&ke.data)
         } else {
             Err(PeerFault::NotOffered(

@@ -14,7 +14,7 @@ use crate::error::Drop;
 use crate::event::{Deadline, Timer};
 use crate::limits;
 use crate::secret::Secret;
-use crate::wire::{self, Datagram, Header, OpenError, Payload, WireError};
+use crate::wire::{self, Datagram, Header, Inner, OpenError, Payload, PayloadType, WireError};
 
 /// The ciphers of an IKE SA, and the fragments of the peer's messages.
 pub(crate) struct Protection {
@@ -31,8 +31,30 @@ pub(crate) struct Incoming {
     /// The datagram that it came in, or that of its first fragment: whoever repeats it repeats this
     /// (RFC 7383 §2.6.1).
     pub(crate) datagram: Vec<u8>,
+    /// Its payloads as they were written.
+    pub(crate) inner: Inner,
     /// What it says; malformed is the peer's own fault.
     pub(crate) payloads: Result<Vec<Payload>, WireError>,
+}
+
+impl Incoming {
+    fn new(datagram: Vec<u8>, inner: Result<Inner, WireError>) -> Self {
+        match inner {
+            Ok(inner) => Self {
+                datagram,
+                payloads: inner.parse(),
+                inner,
+            },
+            Err(error) => Self {
+                datagram,
+                payloads: Err(error),
+                inner: Inner {
+                    first: PayloadType::NONE,
+                    octets: Vec::new(),
+                },
+            },
+        }
+    }
 }
 
 /// Why a datagram brought no message.
@@ -62,6 +84,14 @@ impl Protection {
             datagram_octets: limits::DATAGRAM_OCTETS,
             requests: Reassembly::default(),
             responses: Reassembly::default(),
+        }
+    }
+
+    /// With other keys, and what was learned of the path.
+    pub(crate) fn renewed(&self, cipher: Cipher, ours: &Secret, peers: &Secret) -> Self {
+        Self {
+            datagram_octets: self.datagram_octets,
+            ..Self::new(cipher, ours, peers)
         }
     }
 
@@ -122,12 +152,9 @@ impl Protection {
     }
 
     fn open_whole(&mut self, datagram: &Datagram<'_>) -> Result<Incoming, Unopened> {
-        let payloads = authentic(datagram.open(&self.opening))?;
+        let inner = authentic(datagram.open_inner(&self.opening))?;
         self.slot(&datagram.header).clear();
-        Ok(Incoming {
-            datagram: datagram.octets().to_vec(),
-            payloads,
-        })
+        Ok(Incoming::new(datagram.octets().to_vec(), inner))
     }
 
     fn open_fragment(
@@ -140,10 +167,7 @@ impl Protection {
         let fragment = match authentic(datagram.open_fragment(&self.opening))? {
             Ok(fragment) => fragment,
             Err(error) => {
-                return Ok(Incoming {
-                    datagram: octets.to_vec(),
-                    payloads: Err(error),
-                });
+                return Ok(Incoming::new(octets.to_vec(), Err(error)));
             }
         };
         let divided = fragment.place.total() > 1;
@@ -160,10 +184,7 @@ impl Protection {
         if divided {
             self.learn(core.path.remote.ip(), longest);
         }
-        Ok(Incoming {
-            datagram: first_datagram,
-            payloads: wire::parse_inner(first, &octets),
-        })
+        Ok(Incoming::new(first_datagram, Ok(Inner { first, octets })))
     }
 
     /// Whether the peer has sealed this fragment, whatever became of its message.

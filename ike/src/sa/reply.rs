@@ -1,5 +1,5 @@
 //! What an authenticated request of the peer's is answered with, and what else it does ([`Reply`]):
-//! INFORMATIONAL here (RFC 7296 §1.4), CREATE_CHILD_SA in `rekey`.
+//! INFORMATIONAL here (RFC 7296 §1.4), CREATE_CHILD_SA and IKE_FOLLOWUP_KE in `rekey`.
 
 use super::inform::{self, Said};
 use super::live::{Live, Task};
@@ -67,6 +67,7 @@ impl Live {
         match exchange {
             ExchangeType::INFORMATIONAL => self.answer_informational(core, ctx, payloads),
             ExchangeType::CREATE_CHILD_SA => self.answer_create(core, ctx, payloads),
+            ExchangeType::IKE_FOLLOWUP_KE => self.answer_follow_up(core, ctx, payloads),
             // Authenticated, in order, and meaningless: the SA is not worth losing over it.
             _ => Reply::only(vec![Payload::Notify(Notify::status(
                 NotifyType::INVALID_SYNTAX,

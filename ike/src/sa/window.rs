@@ -176,6 +176,7 @@ impl Task {
     const fn exchange(&self) -> ExchangeType {
         match self {
             Self::Pair(_) | Self::Heir(_) => ExchangeType::CREATE_CHILD_SA,
+            Self::PairFollowUp(_) | Self::HeirFollowUp(_) => ExchangeType::IKE_FOLLOWUP_KE,
             Self::Probe | Self::DeletePairs(_) | Self::DeleteIke | Self::Forgotten => {
                 ExchangeType::INFORMATIONAL
             }

@@ -114,6 +114,9 @@ fn names_are_those_of_the_wire() {
     for &group in Group::ALL {
         assert_eq!(Transform::from(group).to_string(), group.name());
     }
+    for &kem in Kem::ALL {
+        assert_eq!(Transform::from(kem).to_string(), kem.name());
+    }
 }
 
 /// D16: the answer has the offer's number and one transform of each type.
@@ -135,7 +138,8 @@ fn answers() {
         for_esp(7, &[AES128, SHORT, LONG]),
     ];
     let ours = default_esp(EsnPolicy::Prefer);
-    let (answer, choice) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible, &[]).unwrap();
+    let (answer, choice) =
+        choose_esp(&ours, &offered, INBOUND, Pfs::Impossible, &OfIke::default()).unwrap();
     let EspChoice {
         suite, outbound, ..
     } = choice;
@@ -296,7 +300,7 @@ fn integ_none() {
         &[offered],
         INBOUND,
         Pfs::Impossible,
-        &[],
+        &OfIke::default(),
     )
     .unwrap();
     assert_eq!(answer.transforms, [AES256, SHORT, NO_INTEG]);
@@ -305,7 +309,7 @@ fn integ_none() {
 /// PAINS 8: whose list of groups for ESP is another one may still rekey, with what the IKE SA has.
 #[test]
 fn groups_of_a_rekey() {
-    let of_ike = [Group::Curve25519, Group::Ecp256];
+    let of_ike = OfIke::new(&ike("aes256gcm16-prfsha256-x25519-ecp256"));
     let none = Transform::new(KE, 0);
     let choose = |ours, groups: &[Transform]| {
         let offered = for_esp(1, &[&[AES256, SHORT], groups].concat());
@@ -358,7 +362,13 @@ fn an_unknown_attribute_spoils_one_transform() {
 #[test]
 fn odd_proposals_for_esp() {
     let choose = |ours, offered: Proposal| {
-        let chosen = choose_esp(&esp(ours), &[offered], INBOUND, Pfs::Impossible, &[]);
+        let chosen = choose_esp(
+            &esp(ours),
+            &[offered],
+            INBOUND,
+            Pfs::Impossible,
+            &OfIke::default(),
+        );
         chosen.map(|(answer, choice)| (answer.transforms, choice.suite.to_string()))
     };
     let suite = |transforms: &[Transform], text: &str| Some((transforms.to_vec(), text.to_owned()));
@@ -625,9 +635,11 @@ fn any_ike() -> impl Strategy<Value = Vec<IkeProposal>> {
         any_ciphers(),
         some(&["prfsha256", "prfsha384", "prfsha512"]).prop_shuffle(),
         some(&["x25519", "ecp256", "ecp384", "modp2048"]).prop_shuffle(),
+        prop::sample::subsequence(vec!["ke1_mlkem768"], 0..=1),
     );
-    let proposal = proposal.prop_map(|(encryptions, prfs, groups)| {
-        IkeProposal::parse(&[encryptions, prfs, groups].concat().join("-")).unwrap()
+    let proposal = proposal.prop_map(|(encryptions, prfs, groups, additional)| {
+        let keywords = [encryptions, prfs, groups, additional].concat();
+        IkeProposal::parse(&keywords.join("-")).unwrap()
     });
     prop::collection::vec(proposal, 1..4)
 }
@@ -653,6 +665,10 @@ proptest! {
                 proposal.ciphers().all().contains(&suite.cipher)
                     && proposal.prfs().contains(&suite.prf)
                     && proposal.groups().contains(&suite.group)
+                    && match suite.additional {
+                        Some(kem) => proposal.additional().contains(&kem),
+                        None => proposal.additional().is_empty(),
+                    }
             })
         };
         match choose_ike(&ours, &ike_offer(&theirs), ke) {
@@ -663,7 +679,14 @@ proptest! {
             None => {
                 let all = Cipher::all().flat_map(|cipher| {
                     Prf::ALL.iter().flat_map(move |&prf| {
-                        Group::ALL.iter().map(move |&group| IkeSuite { cipher, prf, group })
+                        Group::ALL.iter().flat_map(move |&group| {
+                            [None, Some(Kem::MlKem768)].map(|additional| IkeSuite {
+                                cipher,
+                                prf,
+                                group,
+                                additional,
+                            })
+                        })
                     })
                 });
                 for suite in all {
@@ -676,7 +699,7 @@ proptest! {
     #[test]
     fn esp_choices_are_of_both_sides(ours in any_esp(), theirs in any_esp()) {
         let offered = esp_offer(&theirs, OUTBOUND);
-        let Some((answer, choice)) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible, &[]) else {
+        let Some((answer, choice)) = choose_esp(&ours, &offered, INBOUND, Pfs::Impossible, &OfIke::default()) else {
             return Ok(());
         };
         let EspChoice { suite, outbound, .. } = choice;
@@ -697,7 +720,7 @@ proptest! {
         let first = theirs.iter().flat_map(EspProposal::groups).next();
         let pfs = Pfs::Possible(first.map(|group| group.transform_id()));
         let offered = esp_offer_with_groups(&theirs, OUTBOUND);
-        let chosen = choose_esp(&ours, &offered, INBOUND, pfs, &[]);
+        let chosen = choose_esp(&ours, &offered, INBOUND, pfs, &OfIke::default());
         let Some((answer, choice)) = chosen else {
             return Ok(());
         };
@@ -707,14 +730,15 @@ proptest! {
         });
         prop_assert!(allows(&ours) && allows(&theirs));
         let verified = verify_esp(&theirs, &[answer], pfs).unwrap();
-        prop_assert_eq!((verified.suite, verified.group), (choice.suite, choice.group));
+        let agreed = |choice: &EspChoice| (choice.suite, choice.group, choice.additional);
+        prop_assert_eq!(agreed(&verified), agreed(&choice));
     }
 
     /// Whatever the transforms are, the answer is made of them.
     #[test]
     fn answers_are_made_of_what_was_offered(
         transforms in prop::collection::vec(
-            (1_u8..7, 0_u16..33, prop::option::of(prop::sample::select(vec![128_u16, 192, 256]))),
+            (1_u8..14, 0_u16..38, prop::option::of(prop::sample::select(vec![128_u16, 192, 256]))),
             0..12,
         ),
     ) {
@@ -728,7 +752,7 @@ proptest! {
         let ours = (default_ike(), default_esp(EsnPolicy::Prefer));
         let answers = [
             choose_ike(&ours.0, &[for_ike(1, &transforms)], 31).map(|(answer, _)| answer),
-            choose_esp(&ours.1, &[for_esp(1, &transforms)], INBOUND, Pfs::Impossible, &[]).map(|(answer, ..)| answer),
+            choose_esp(&ours.1, &[for_esp(1, &transforms)], INBOUND, Pfs::Impossible, &OfIke::default()).map(|(answer, ..)| answer),
         ];
         for answer in answers.into_iter().flatten() {
             prop_assert!(answer.transforms.iter().all(|chosen| transforms.contains(chosen)));

@@ -147,9 +147,14 @@ impl Display for Proposal {
 /// place reads `ENCR 99`. `?` marks an attribute that nobody knows.
 impl Display for Transform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match transform_name(self.kind, self.id) {
-            Some(name) => f.write_str(name)?,
-            None => write!(f, "{} {}", self.kind, self.id)?,
+        let number = self.kind.additional_key_exchange();
+        let kind = number.map_or(self.kind, |_| TransformType::KE);
+        match (number, transform_name(kind, self.id)) {
+            (None, Some(name)) => f.write_str(name)?,
+            (Some(number), Some(name)) => {
+                write!(f, "KE{number}_{}", name.trim_start_matches("KE_"))?;
+            }
+            (_, None) => write!(f, "{} {}", self.kind, self.id)?,
         }
         if let Some(bits) = self.key_bits {
             write!(f, "-{bits}")?;
@@ -170,7 +175,10 @@ impl Display for TransformType {
             Self::INTEG => f.write_str("INTEG"),
             Self::KE => f.write_str("KE"),
             Self::ESN => f.write_str("ESN"),
-            Self(other) => write!(f, "transform type {other}"),
+            other => match other.additional_key_exchange() {
+                Some(number) => write!(f, "ADDKE{number}"),
+                None => write!(f, "transform type {}", other.0),
+            },
         }
     }
 }

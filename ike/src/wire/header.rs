@@ -55,6 +55,10 @@ impl ExchangeType {
     pub const CREATE_CHILD_SA: Self = Self(36);
     /// RFC 7296 §1.4.
     pub const INFORMATIONAL: Self = Self(37);
+    /// RFC 9242.
+    pub const IKE_INTERMEDIATE: Self = Self(43);
+    /// RFC 9370 §2.2.4.
+    pub const IKE_FOLLOWUP_KE: Self = Self(44);
 }
 
 /// The RFC's name, or `exchange type 38`.
@@ -65,6 +69,8 @@ impl fmt::Display for ExchangeType {
             Self::IKE_AUTH => f.write_str("IKE_AUTH"),
             Self::CREATE_CHILD_SA => f.write_str("CREATE_CHILD_SA"),
             Self::INFORMATIONAL => f.write_str("INFORMATIONAL"),
+            Self::IKE_INTERMEDIATE => f.write_str("IKE_INTERMEDIATE"),
+            Self::IKE_FOLLOWUP_KE => f.write_str("IKE_FOLLOWUP_KE"),
             Self(other) => write!(f, "exchange type {other}"),
         }
     }
@@ -91,6 +97,9 @@ pub struct Header {
 
 /// Octets of the header.
 pub(super) const HEADER_OCTETS: usize = 28;
+
+/// Where Next Payload is in it.
+const NEXT_PAYLOAD: usize = 16;
 
 const MAJOR_VERSION: u8 = 2;
 const VERSION: u8 = MAJOR_VERSION << 4;
@@ -144,6 +153,21 @@ fn fields(reader: &mut Reader<'_>) -> Result<(Header, PayloadType, u8, u32), Wir
         message_id,
     };
     Ok((header, first, version, length))
+}
+
+/// Makes the header at the front of a message say that it is so long, and in one piece: that SK follows
+/// where it said SKF. `None`: there is no header.
+pub(super) fn set_length(message: &mut [u8], octets: u32) -> Option<()> {
+    let (header, _) = message.split_at_mut_checked(HEADER_OCTETS)?;
+    let [.., length_1, length_2, length_3, length_4] = header else {
+        return None;
+    };
+    [*length_1, *length_2, *length_3, *length_4] = octets.to_be_bytes();
+    let next = header.get_mut(NEXT_PAYLOAD)?;
+    if *next == PayloadType::ENCRYPTED_FRAGMENT.0 {
+        *next = PayloadType::ENCRYPTED.0;
+    }
+    Some(())
 }
 
 impl Header {

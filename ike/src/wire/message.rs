@@ -8,6 +8,30 @@ use super::sk::{self, Fragment, Place};
 use super::writer::Writer;
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 
+/// What was inside SK, or inside all the fragments of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inner {
+    /// The type of the first payload.
+    pub first: PayloadType,
+    /// The payloads' octets.
+    pub octets: Vec<u8>,
+}
+
+impl Inner {
+    /// These payloads, as they are written.
+    pub fn of(payloads: &[Payload]) -> Self {
+        Self {
+            first: payload::first(payloads),
+            octets: payload::write(payloads),
+        }
+    }
+
+    /// The payloads.
+    pub fn parse(&self) -> Result<Vec<Payload>, WireError> {
+        parse_inner(self.first, &self.octets)
+    }
+}
+
 /// A received message of which only the header is read.
 #[derive(Debug, Clone)]
 pub struct Datagram<'a> {
@@ -50,9 +74,39 @@ impl<'a> Datagram<'a> {
     /// The payloads inside SK. The integrity check comes before any of them is looked at (D20);
     /// those in the clear before it are not returned, but have to be ones that may be skipped (D6).
     pub fn open(&self, cipher: &OpeningCipher) -> Result<Vec<Payload>, OpenError> {
+        Ok(self.open_inner(cipher)?.parse()?)
+    }
+
+    /// As [`open`](Self::open), with the payloads as they were written.
+    pub fn open_inner(&self, cipher: &OpeningCipher) -> Result<Inner, OpenError> {
         let encrypted = self.encrypted().ok_or(OpenError::NotEncrypted)?;
-        let inner = self.open_protected(encrypted.body, cipher)?;
-        Ok(parse_inner(encrypted.next, &inner)?)
+        Ok(Inner {
+            first: encrypted.next,
+            octets: self.open_protected(encrypted.body, cipher)?,
+        })
+    }
+
+    /// The message as AUTH covers it, in the clear and in one piece, whatever its cipher and its division
+    /// (D23, RFC 9242 §3.3.2): all up to the end of SK's generic header, then `inner`, with the two length
+    /// fields saying so. This is the datagram that it came in, or that of its first fragment. `None`:
+    /// nothing in it is encrypted.
+    pub fn authenticated_octets(&self, inner: &Inner) -> Option<Vec<u8>> {
+        let mut encrypted = self.encrypted().or_else(|| self.fragment())?;
+        let mut octets = self
+            .octets
+            .strip_suffix(encrypted.body.take_rest())?
+            .to_vec();
+        let whole = u32::try_from(octets.len().saturating_add(inner.octets.len())).ok()?;
+        let payload = inner.octets.len().saturating_add(sk::GENERIC_HEADER_OCTETS);
+        let payload = u16::try_from(payload).ok()?;
+        header::set_length(&mut octets, whole)?;
+        let [.., next, _, high, low] = &mut octets[..] else {
+            return None;
+        };
+        *next = inner.first.0;
+        [*high, *low] = payload.to_be_bytes();
+        octets.extend_from_slice(&inner.octets);
+        Some(octets)
     }
 
     /// Where the fragment in this message belongs, if an SKF payload with possible numbers ends it

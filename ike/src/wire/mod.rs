@@ -39,7 +39,7 @@ pub use self::error::{HeaderError, OpenError, WireError};
 pub use self::header::{EspSpi, ExchangeType, Header, IkeSpi};
 pub use self::id::Identification;
 pub use self::ke::KeyExchange;
-pub use self::message::{Datagram, encode, parse_inner, seal, seal_within};
+pub use self::message::{Datagram, Inner, encode, parse_inner, seal, seal_within};
 pub use self::notify::{Notify, NotifyType};
 pub use self::payload::{Payload, PayloadType};
 pub use self::sa::{Proposal, ProtocolId, Transform, TransformType};

@@ -79,6 +79,17 @@ impl TransformType {
     pub const KE: Self = Self(4);
     /// Sequence numbers, "ESN" of old (RFC 9827).
     pub const ESN: Self = Self(5);
+    /// The first additional key exchange (RFC 9370 §2.2.1); its IDs are those of KE.
+    pub const ADDKE1: Self = Self(6);
+    /// The last one.
+    pub const ADDKE7: Self = Self(12);
+
+    /// The number of an additional key exchange, counted from 1.
+    pub fn additional_key_exchange(self) -> Option<u8> {
+        (Self::ADDKE1..=Self::ADDKE7)
+            .contains(&self)
+            .then(|| self.0.saturating_sub(Self::ADDKE1.0).saturating_add(1))
+    }
 }
 
 /// Last Substruc: none follows, a proposal follows, a transform follows.

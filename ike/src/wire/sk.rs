@@ -10,7 +10,7 @@ use super::writer::Writer;
 use crate::crypto::cipher::{OpeningCipher, SealingCipher};
 
 /// Octets of the generic payload header.
-const GENERIC_HEADER_OCTETS: usize = 4;
+pub(super) const GENERIC_HEADER_OCTETS: usize = 4;
 /// Octets of Fragment Number and Total Fragments.
 const PLACE_OCTETS: usize = 4;
 

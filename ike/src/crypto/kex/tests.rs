@@ -1,39 +1,11 @@
 //! Key exchange against the RFCs' numbers, and against bad public values.
 
-use std::convert::Infallible;
-
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand_core::{TryCryptoRng, TryRng};
 use serde_json::Value;
 
 use super::*;
-use crate::tests::{hex, vectors};
-
-/// Gives the octets of a private key.
-struct Fixed(Vec<u8>);
-
-impl TryRng for Fixed {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unreachable!("keys are drawn as octets")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unreachable!("keys are drawn as octets")
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        // A shorter key is a number with leading zeros.
-        let (zeros, key) = out.split_at_mut(out.len() - self.0.len());
-        zeros.fill(0);
-        key.copy_from_slice(&self.0);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Fixed {}
+use crate::tests::{Fixed, hex, vectors};
 
 fn key(group: Group) -> Box<dyn KeyExchange> {
     group.generate(&mut StdRng::seed_from_u64(1))

@@ -1,7 +1,7 @@
 //! The initiator of IKE_AUTH: what it claims, and what it makes of the answer.
 
 use super::proof::{Proof, authentication};
-use super::{EXCHANGE, MESSAGE_ID, check_identity, details, in_auth};
+use super::{EXCHANGE, check_identity, details, in_auth};
 use crate::error::{Drop, Failure, PeerFault};
 use crate::event::{EspSpi, Event};
 use crate::identity::Identity;
@@ -28,8 +28,12 @@ pub(crate) struct AuthSent {
 
 impl AuthSent {
     /// Sends `IDi [N(INITIAL_CONTACT)] [IDr] AUTH N(USE_TRANSPORT_MODE) SA TSi TSr`.
-    pub(crate) fn start(core: Core, ctx: &mut Context<'_>, agreed: Agreed) -> Step {
-        let mut protection = agreed.protection(true);
+    pub(crate) fn start(
+        core: Core,
+        ctx: &mut Context<'_>,
+        agreed: Agreed,
+        mut protection: Protection,
+    ) -> Step {
         let local_id = core.local_id();
         let id = Identification::new(local_id.clone());
         let inbound = child::reserve(&core, ctx);
@@ -46,9 +50,10 @@ impl AuthSent {
         let offer = proposal::esp_offer(&core.peer.esp_proposals, inbound);
         payloads.extend(child::offer(&core, offer));
 
-        let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, false);
+        let message_id = agreed.message_id();
+        let header = core.header(ExchangeType::IKE_AUTH, message_id, false);
         let message = protection.seal(&core, ctx, &header, payloads);
-        let request = Request::send(&core, ctx, ExchangeType::IKE_AUTH, MESSAGE_ID, message);
+        let request = Request::send(&core, ctx, ExchangeType::IKE_AUTH, message_id, message);
         let state = Self {
             agreed,
             protection,
@@ -153,7 +158,7 @@ impl AuthSent {
         let lowest_nonce = self.agreed.lowest_nonce();
         let sk_d = self.agreed.keys.sk_d;
         let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce)
-            .after_own_requests(MESSAGE_ID);
+            .after_own_requests(self.request.message_id);
         ctx.event(Event::IkeUp {
             peer: core.peer.id,
             details: live.details(),
@@ -181,7 +186,7 @@ impl AuthSent {
         let lowest_nonce = self.agreed.lowest_nonce();
         let sk_d = self.agreed.keys.sk_d;
         let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce)
-            .after_own_requests(MESSAGE_ID);
+            .after_own_requests(self.request.message_id);
         live.send_delete(&core, ctx, notify);
         Step::with(
             core,

@@ -8,6 +8,7 @@ mod responder;
 
 use super::child::{Agreement, Material};
 use super::init::Agreed;
+use super::intermediate;
 use super::pairs::Fresh;
 use super::{Context, Core};
 use crate::error::{Failure, PeerFault};
@@ -16,18 +17,26 @@ use crate::identity::Identity;
 use crate::wire::ExchangeType;
 
 pub(crate) use self::initiator::AuthSent;
+pub(super) use self::responder::Responder;
 
 const EXCHANGE: ExchangeType = ExchangeType::IKE_AUTH;
-/// IKE_AUTH follows IKE_SA_INIT's 0 (D1, RFC 7296 §2.2).
-const MESSAGE_ID: u32 = 1;
 
 impl Agreed {
+    /// IKE_AUTH follows IKE_SA_INIT's 0 (D1, RFC 7296 §2.2), or IKE_INTERMEDIATE's.
+    fn message_id(&self) -> u32 {
+        match self.int_auth {
+            None => 1,
+            Some(_) => intermediate::MESSAGE_ID + 1,
+        }
+    }
+
     /// The keys of the pair inside IKE_AUTH: its nonces are IKE_SA_INIT's (RFC 7296 §2.17).
     fn pair(&self, agreement: Agreement, initiated: bool) -> Fresh {
         Material {
             prf: self.suite.prf,
             sk_d: &self.keys.sk_d,
             g_ir: None,
+            additional: None,
             initiator_nonce: &self.initiator_nonce,
             responder_nonce: &self.responder_nonce,
             initiated,

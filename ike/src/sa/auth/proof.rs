@@ -62,7 +62,8 @@ impl Agreed {
         messages.map(move |message| self.auth_value(psk, by_initiator, message, id))
     }
 
-    /// D18, RFC 7296 §2.15: the signer's first message, the other's nonce, the signer's identity.
+    /// D18, RFC 7296 §2.15: the signer's first message, the other's nonce, the signer's identity; and what
+    /// was said between that message and this one (RFC 9242 §3.3.2).
     fn auth_value(
         &self,
         psk: &Secret,
@@ -75,7 +76,18 @@ impl Agreed {
         } else {
             (&self.initiator_nonce, &self.keys.sk_pr)
         };
-        keys::auth_value(self.suite.prf, psk, message, nonce, sk_p, &id.body)
+        let int_auth = self.int_auth.as_ref();
+        let int_auth = int_auth.map(|int_auth| int_auth.octets(self.message_id()));
+        let int_auth = int_auth.unwrap_or_default();
+        keys::auth_value(
+            self.suite.prf,
+            psk,
+            message,
+            nonce,
+            sk_p,
+            &id.body,
+            &int_auth,
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::proof::{Proof, authentication};
-use super::{EXCHANGE, MESSAGE_ID, check_identity, details, in_auth};
+use super::{EXCHANGE, check_identity, details, in_auth};
 use crate::error::{Drop, Failure, PeerFault};
 use crate::event::{Encapsulation, Event, Path};
 use crate::identity::Identity;
@@ -13,16 +13,19 @@ use crate::proposal;
 use crate::sa::child;
 use crate::sa::exchange::Exchange;
 use crate::sa::init::{Agreed, InitReceived, refuse_nat};
+use crate::sa::intermediate;
 use crate::sa::live::Live;
 use crate::sa::pairs::Pairs;
 use crate::sa::payloads::Payloads;
 use crate::sa::protection::{Incoming, Protection, Unopened};
 use crate::sa::{Closed, Context, Core, News, State, Step};
 use crate::select::Pfs;
-use crate::wire::{Datagram, ExchangeType, Identification, Notify, NotifyType, Payload, WireError};
+use crate::wire::{
+    Datagram, ExchangeType, Header, Identification, Notify, NotifyType, Payload, WireError,
+};
 
 impl InitReceived {
-    /// As the responder: takes IKE_AUTH.
+    /// As the responder: takes IKE_AUTH, or IKE_INTERMEDIATE where that has to come first.
     pub(crate) fn on_message(
         mut self: Box<Self>,
         core: Core,
@@ -34,23 +37,30 @@ impl InitReceived {
         if header.response {
             return self.dropped(core, Drop::UnexpectedResponse);
         }
-        if header.exchange != ExchangeType::IKE_AUTH {
-            return self.dropped(core, Drop::UnexpectedExchange);
-        }
-        if header.message_id != MESSAGE_ID {
-            return self.dropped(core, Drop::MessageId);
+        let additional = self.agreed.additional();
+        let (exchange, message_id) = match additional {
+            Some(_) => (ExchangeType::IKE_INTERMEDIATE, intermediate::MESSAGE_ID),
+            None => (ExchangeType::IKE_AUTH, self.agreed.message_id()),
+        };
+        if (header.exchange, header.message_id) != (exchange, message_id) {
+            return self.repeat(core, ctx, path, datagram, exchange);
         }
         if !same_hosts(core.path, path) || has_not_moved(&core, path) {
             return self.dropped(core, Drop::UnknownPeer);
         }
-        let Incoming {
-            datagram: request,
-            payloads,
-        } = match self.protection.open(&core, ctx, datagram) {
+        let incoming = match self.protection.open(&core, ctx, datagram) {
             Ok(incoming) => incoming,
             Err(Unopened::Useless(reason)) => return self.dropped(core, reason),
             Err(Unopened::Incomplete) => return Step::stay(core, State::InitReceived(self)),
         };
+        if let Some(kem) = additional {
+            return self.answer_intermediate(core, ctx, path, kem, incoming);
+        }
+        let Incoming {
+            datagram: request,
+            payloads,
+            ..
+        } = incoming;
         let Self {
             agreed, protection, ..
         } = *self;
@@ -58,6 +68,7 @@ impl InitReceived {
             agreed,
             protection,
             request,
+            header: core.header(exchange, message_id, true),
             path,
         };
         match payloads {
@@ -66,19 +77,44 @@ impl InitReceived {
         }
     }
 
+    /// Takes what is not the next request: a repetition of IKE_INTERMEDIATE gets the same reply.
+    fn repeat(
+        mut self: Box<Self>,
+        core: Core,
+        ctx: &mut Context<'_>,
+        path: Path,
+        datagram: &Datagram<'_>,
+        expected: ExchangeType,
+    ) -> Step {
+        if let Some(answered) = &mut self.answered
+            && same_hosts(core.path, path)
+            && answered.repeat(&core, ctx, path, datagram)
+        {
+            return Step::stay(core, State::InitReceived(self));
+        }
+        let reason = if datagram.header.exchange == expected {
+            Drop::MessageId
+        } else {
+            Drop::UnexpectedExchange
+        };
+        self.dropped(core, reason)
+    }
+
     fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
         Step::with(core, State::InitReceived(self), News::Dropped(reason))
     }
 }
 
-/// A responder at work on an IKE_AUTH request whose ICV was right.
-struct Responder {
-    agreed: Agreed,
-    protection: Protection,
+/// A responder at work on a request whose ICV was right: IKE_AUTH, or one before it that ends the attempt.
+pub(in crate::sa) struct Responder {
+    pub(in crate::sa) agreed: Agreed,
+    pub(in crate::sa) protection: Protection,
     /// The datagram that the request came in, or that of its first fragment.
-    request: Vec<u8>,
-    /// Where the request came from and was sent to; from here on the SA's path.
-    path: Path,
+    pub(in crate::sa) request: Vec<u8>,
+    /// That of the reply.
+    pub(in crate::sa) header: Header,
+    /// Where the request came from and was sent to; once it is authenticated, the SA's path.
+    pub(in crate::sa) path: Path,
 }
 
 impl Responder {
@@ -168,7 +204,7 @@ impl Responder {
                 last.answer(ctx, self.path);
                 pairs.confirm(&core, ctx, child);
                 live.take_over(pairs);
-                let live = live.after_peer_requests(MESSAGE_ID, last);
+                let live = live.after_peer_requests(self.header.message_id, last);
                 let initial_contact = payloads.notify(NotifyType::INITIAL_CONTACT).is_some();
                 let news = News::Established { initial_contact };
                 Step::with(core, State::Established(Box::new(live)), news)
@@ -180,7 +216,7 @@ impl Responder {
                 last.answer(ctx, self.path);
                 let sk_d = self.agreed.keys.sk_d;
                 let mut live = Live::new(&core, ctx, self.protection, details, sk_d, lowest_nonce)
-                    .after_peer_requests(MESSAGE_ID, last);
+                    .after_peer_requests(self.header.message_id, last);
                 live.send_delete(&core, ctx, None);
                 let state = State::Established(Box::new(live));
                 Step {
@@ -197,7 +233,7 @@ impl Responder {
     }
 
     /// Answers with an error and forgets all but that answer.
-    fn reject(
+    pub(in crate::sa) fn reject(
         mut self,
         core: Core,
         ctx: &mut Context<'_>,
@@ -219,8 +255,7 @@ impl Responder {
         ctx: &mut Context<'_>,
         payloads: Vec<Payload>,
     ) -> Exchange {
-        let header = core.header(ExchangeType::IKE_AUTH, MESSAGE_ID, true);
-        let reply = self.protection.seal(core, ctx, &header, payloads);
+        let reply = self.protection.seal(core, ctx, &self.header, payloads);
         Exchange::new(std::mem::take(&mut self.request), reply)
     }
 }

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::{
-    Agreed, EXCHANGE, check_nonce, derive, faster_in_udp, fragmentation_supported, nat_of,
-    nat_payloads, refuse_nat, takes_fragments,
+    Agreed, EXCHANGE, check_nonce, derive, faster_in_udp, fragmentation_supported,
+    intermediate_supported, nat_of, nat_payloads, refuse_nat, takes_fragments, takes_intermediate,
 };
 use crate::algorithm::Group;
 use crate::config::UdpEncapsulation;
@@ -17,6 +17,7 @@ use crate::nat::{self, Nat};
 use crate::proposal::{self, IkeProposal, IkeSuite};
 use crate::sa::auth::AuthSent;
 use crate::sa::exchange::{Repeat, Request};
+use crate::sa::intermediate::IntermediateSent;
 use crate::sa::outgoing::Outgoing;
 use crate::sa::payloads::Payloads;
 use crate::sa::{Context, Core, News, State, Step};
@@ -179,6 +180,9 @@ impl InitSent {
                     "another group than that of our KE".to_owned(),
                 ));
             }
+            if suite.additional.is_some() && !takes_intermediate(payloads) {
+                return Err(PeerFault::Missing("N(INTERMEDIATE_EXCHANGE_SUPPORTED)"));
+            }
             let group = self.key_exchange.group();
             group
                 .check_public(&ke.data)
@@ -232,8 +236,15 @@ impl InitSent {
             responder_nonce: answer.nonce,
             our_message: self.request.octets().to_vec(),
             peer_messages: vec![datagram.octets().to_vec()],
+            int_auth: None,
         };
-        AuthSent::start(core, ctx, agreed)
+        match agreed.additional() {
+            Some(kem) => IntermediateSent::start(core, ctx, agreed, kem),
+            None => {
+                let protection = agreed.protection(true);
+                AuthSent::start(core, ctx, agreed, protection)
+            }
+        }
     }
 
     /// Remembers why an answer was of no use; the attempt fails with it unless a better one comes
@@ -286,7 +297,7 @@ struct Answer {
 }
 
 /// `[N(COOKIE)] SA KE Nonce N(NAT_DETECTION_SOURCE_IP) N(NAT_DETECTION_DESTINATION_IP)
-/// [N(IKEV2_FRAGMENTATION_SUPPORTED)] [V]`
+/// [N(IKEV2_FRAGMENTATION_SUPPORTED)] [N(INTERMEDIATE_EXCHANGE_SUPPORTED)] [V]`
 fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8]>) -> Vec<u8> {
     let mut payloads = Vec::new();
     payloads.extend(
@@ -304,6 +315,10 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
     payloads.extend(nat_payloads(core));
     if core.peer.fragmentation {
         payloads.push(fragmentation_supported());
+    }
+    let mut proposals = core.peer.ike_proposals.iter();
+    if proposals.any(|proposal| !proposal.additional().is_empty()) {
+        payloads.push(intermediate_supported());
     }
     if core.wanted == UdpEncapsulation::Faster {
         payloads.push(faster_in_udp());

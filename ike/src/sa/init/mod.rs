@@ -6,8 +6,10 @@ mod initiator;
 mod responder;
 
 use super::Core;
+use super::intermediate::IntAuth;
 use super::payloads::Payloads;
 use super::protection::Protection;
+use crate::algorithm::Kem;
 use crate::config::UdpEncapsulation;
 use crate::error::{Failure, PeerFault};
 use crate::event::Path;
@@ -32,6 +34,8 @@ pub(crate) struct Agreed {
     pub(crate) our_message: Vec<u8>,
     /// The peer's, which its AUTH signs: one, or two that differ in a cookie.
     pub(crate) peer_messages: Vec<Vec<u8>>,
+    /// What the IKE_INTERMEDIATE exchange adds to that, once it is over.
+    pub(crate) int_auth: Option<IntAuth>,
 }
 
 impl Agreed {
@@ -39,6 +43,11 @@ impl Agreed {
     pub(crate) fn protection(&self, initiated: bool) -> Protection {
         let (ours, peers) = self.keys.directions(initiated);
         Protection::new(self.suite.cipher, &ours, &peers)
+    }
+
+    /// What is left to do before IKE_AUTH.
+    pub(crate) fn additional(&self) -> Option<Kem> {
+        self.suite.additional.filter(|_| self.int_auth.is_none())
     }
 
     /// The lower of the two nonces: decides which of two crossing SAs stays (RFC 7296 §2.8.1).
@@ -63,6 +72,16 @@ fn nat_payloads(core: &Core) -> [Payload; 2] {
 
 fn fragmentation_supported() -> Payload {
     Payload::Notify(Notify::status(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED))
+}
+
+fn intermediate_supported() -> Payload {
+    Payload::Notify(Notify::status(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED))
+}
+
+/// Whether the other end takes IKE_INTERMEDIATE (RFC 9242 §3.1).
+fn takes_intermediate(payloads: &Payloads) -> bool {
+    let kind = NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED;
+    payloads.notify(kind).is_some()
 }
 
 /// Whether both ends do (D24, RFC 7383 §2.3).

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::{
-    Agreed, EXCHANGE, check_nonce, derive, faster_in_udp, fragmentation_supported, nat_of,
-    nat_payloads, refuse_nat, takes_fragments,
+    Agreed, EXCHANGE, check_nonce, derive, faster_in_udp, fragmentation_supported,
+    intermediate_supported, nat_of, nat_payloads, refuse_nat, takes_fragments, takes_intermediate,
 };
 use crate::config::PeerConfig;
 use crate::error::{Failure, Negotiation, PeerFault};
@@ -13,6 +13,7 @@ use crate::event::Path;
 use crate::limits;
 use crate::proposal::{self, IkeProposal, IkeSuite};
 use crate::sa::exchange::Exchange;
+use crate::sa::intermediate::Answered;
 use crate::sa::outgoing::Outgoing;
 use crate::sa::payloads::Payloads;
 use crate::sa::protection::Protection;
@@ -29,6 +30,8 @@ pub(crate) struct InitReceived {
     pub(crate) protection: Protection,
     /// The peer's IKE_SA_INIT and our reply.
     pub(crate) last: Exchange,
+    /// The IKE_INTERMEDIATE exchange, once it is over.
+    pub(crate) answered: Option<Answered>,
     /// Half-open state does not wait for ever.
     pub(crate) expires: Instant,
 }
@@ -104,7 +107,7 @@ impl InitReceived {
         payloads: &Payloads,
     ) -> Result<IkeSa, Refusal> {
         let request = Offer::read(payloads).map_err(Refusal::fault)?;
-        let (chosen, suite) = select_suite(&core.peer, &request)?;
+        let (chosen, suite) = select_suite(&core.peer, &request, takes_intermediate(payloads))?;
         check_nonce(request.nonce, suite).map_err(Refusal::fault)?;
         let nat = nat_of(&datagram.header, &core, payloads);
         refuse_nat(&core, nat).map_err(Refusal::no_proposal)?;
@@ -140,6 +143,9 @@ impl InitReceived {
         if core.fragmentation {
             reply.push(fragmentation_supported());
         }
+        if suite.additional.is_some() {
+            reply.push(intermediate_supported());
+        }
         if nat.both_faster {
             reply.push(faster_in_udp());
         }
@@ -153,12 +159,14 @@ impl InitReceived {
             responder_nonce: nonce,
             our_message: reply.clone(),
             peer_messages: vec![datagram.octets().to_vec()],
+            int_auth: None,
         };
         let last = Exchange::new(datagram.octets().to_vec(), Outgoing::single(reply));
         let state = Self {
             protection: agreed.protection(false),
             agreed,
             last,
+            answered: None,
             expires: ctx.now + limits::HALF_OPEN,
         };
         Ok(IkeSa {
@@ -186,13 +194,17 @@ impl<'a> Offer<'a> {
 }
 
 /// A proposal that suits both, with the group of the peer's public value; else INVALID_KE_PAYLOAD
-/// or NO_PROPOSAL_CHOSEN.
+/// or NO_PROPOSAL_CHOSEN. Whoever does not take IKE_INTERMEDIATE can have no additional key exchange.
 fn select_suite(
     peer: &PeerConfig,
     offer: &Offer<'_>,
+    intermediate: bool,
 ) -> Result<(wire::Proposal, IkeSuite), Refusal> {
     let ours: &[IkeProposal] = &peer.ike_proposals;
-    let Some((chosen, suite)) = select::choose_ike(ours, offer.proposals, offer.ke.group) else {
+    let usable = ours.iter();
+    let usable = usable.filter(|ours| intermediate || ours.additional().is_empty());
+    let usable: Vec<_> = usable.cloned().collect();
+    let Some((chosen, suite)) = select::choose_ike(&usable, offer.proposals, offer.ke.group) else {
         return Err(Refusal::no_proposal(Failure::NothingAcceptable {
             what: Negotiation::Ike,
             offered: wire::display::proposals(offer.proposals),

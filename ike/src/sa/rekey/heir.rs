@@ -1,13 +1,15 @@
 //! CREATE_CHILD_SA for the IKE SA itself (RFC 7296 §1.3.2, §2.18): its heir has keys of its own, starts
 //! with message ID 0 both ways (D1), and inherits the CHILD_SA pairs as they are. Whoever began the
-//! exchange deletes the old one.
+//! exchange deletes the old one. Its key exchanges are no weaker than the old one's: with an additional
+//! one, it is made by [`follow_up`].
 
 use std::sync::Arc;
 
+use super::follow_up::{self, Half, Prospect};
 use super::{
     EXCHANGE, Refusal, ask_for, key_exchange_payload, lower, temporary_failure, wanted_group,
 };
-use crate::algorithm::Group;
+use crate::algorithm::{Group, Kem};
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Failure, Negotiation, PeerFault};
 use crate::event::{Event, IkeDetails};
@@ -26,6 +28,7 @@ use crate::wire::{self, IkeSpi, Notify, NotifyType, Payload};
 
 /// Our request for an heir, while it is under way.
 pub(crate) struct HeirRequest {
+    proposals: Vec<IkeProposal>,
     spi: IkeSpi,
     nonce: Vec<u8>,
     key_exchange: Box<dyn KeyExchange>,
@@ -46,22 +49,35 @@ pub(crate) struct Heir {
 }
 
 /// What its exchange has agreed on.
-struct Agreed<'a> {
+pub(super) struct Agreed {
     suite: IkeSuite,
     g_ir: Secret,
     /// SPIs and nonces of the exchange's initiator, which is the heir's, and of the responder.
     spis: (IkeSpi, IkeSpi),
-    nonces: (&'a [u8], &'a [u8]),
+    nonces: (Vec<u8>, Vec<u8>),
     /// Whether we are that initiator.
     initiated: bool,
 }
 
+impl Agreed {
+    pub(super) fn lower_nonce(&self) -> &[u8] {
+        lower(&self.nonces.0, &self.nonces.1)
+    }
+}
+
+/// Our additional key exchange for an heir, while it is under way.
+pub(crate) struct HeirFollowUp {
+    agreed: Agreed,
+    half: Half,
+}
+
 impl HeirRequest {
     /// `None` where our proposals name no group; the configuration promises one.
-    fn new(core: &Core, ctx: &mut Context<'_>) -> Option<Self> {
-        let mut groups = core.peer.ike_proposals.iter().flat_map(IkeProposal::groups);
-        let group = *groups.next()?;
+    fn new(core: &Core, ctx: &mut Context<'_>, old: IkeSuite) -> Option<Self> {
+        let proposals = proposal::no_weaker(&core.peer.ike_proposals, old);
+        let group = *proposals.iter().flat_map(IkeProposal::groups).next()?;
         Some(Self {
+            proposals,
             spi: fresh_spi(ctx),
             nonce: ctx.random(limits::OUR_NONCE_OCTETS),
             key_exchange: group.generate(ctx.rng),
@@ -70,8 +86,8 @@ impl HeirRequest {
     }
 
     /// `SA Nonce KE`
-    fn payloads(&self, core: &Core) -> Vec<Payload> {
-        let offer = proposal::ike_rekey_offer(&core.peer.ike_proposals, self.spi);
+    fn payloads(&self) -> Vec<Payload> {
+        let offer = proposal::ike_rekey_offer(&self.proposals, self.spi);
         let ke = &self.key_exchange;
         vec![
             Payload::SecurityAssociation(offer),
@@ -80,15 +96,10 @@ impl HeirRequest {
         ]
     }
 
-    /// What the answer makes of it: suite, the peer's SPI and nonce, the shared secret.
-    fn check(
-        self,
-        core: &Core,
-        payloads: &Payloads,
-    ) -> Result<(IkeSuite, IkeSpi, Vec<u8>, Secret), PeerFault> {
-        let (suite, spi) =
-            select::verify_ike_rekey(&core.peer.ike_proposals, payloads.proposals()?)
-                .map_err(|error| PeerFault::NotOffered(error.to_string()))?;
+    /// What the answer makes of it.
+    fn check(self, payloads: &Payloads) -> Result<Agreed, PeerFault> {
+        let (suite, spi) = select::verify_ike_rekey(&self.proposals, payloads.proposals()?)
+            .map_err(|error| PeerFault::NotOffered(error.to_string()))?;
         if suite.group != self.key_exchange.group() || spi == IkeSpi::NONE {
             return Err(PeerFault::NotOffered(
                 "another group than that of our KE, or no SPI".to_owned(),
@@ -96,20 +107,32 @@ impl HeirRequest {
         }
         let nonce = payloads.nonce()?.to_vec();
         check_nonce(&nonce, suite)?;
-        let public = payloads.key_exchange_of(suite.group)?;
+        let public = payloads.key_exchange_of(suite.group.transform_id())?;
         let g_ir = self.key_exchange.agree(public);
-        Ok((suite, spi, nonce, g_ir.map_err(|_| PeerFault::PublicValue)?))
+        Ok(Agreed {
+            suite,
+            g_ir: g_ir.map_err(|_| PeerFault::PublicValue)?,
+            spis: (self.spi, spi),
+            nonces: (self.nonce, nonce),
+            initiated: true,
+        })
     }
 }
 
 impl Heir {
-    fn new(old: &Live, core: &Core, ctx: &mut Context<'_>, agreed: &Agreed<'_>) -> Self {
+    fn new(
+        old: &Live,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        agreed: &Agreed,
+        additional: Option<&Secret>,
+    ) -> Self {
         let (suite, (initiator_spi, responder_spi)) = (agreed.suite, agreed.spis);
         let keys = IkeKeys::derive_from(
             (old.agreed().suite.prf, &old.sk_d),
             suite,
-            &agreed.g_ir,
-            agreed.nonces,
+            (&agreed.g_ir, additional),
+            (&agreed.nonces.0, &agreed.nonces.1),
             agreed.spis,
         );
         let core = Core {
@@ -136,7 +159,7 @@ impl Heir {
         };
         let (ours, peers) = keys.directions(agreed.initiated);
         let protection = Protection::new(suite.cipher, &ours, &peers);
-        let lower_nonce = lower(agreed.nonces.0, agreed.nonces.1);
+        let lower_nonce = agreed.lower_nonce().to_vec();
         let live = Live::new(&core, ctx, protection, details, keys.sk_d, lower_nonce);
         Self {
             core,
@@ -164,8 +187,8 @@ impl Live {
         core: &Core,
         ctx: &mut Context<'_>,
     ) -> Option<(Task, Vec<Payload>)> {
-        let request = HeirRequest::new(core, ctx)?;
-        let payloads = request.payloads(core);
+        let request = HeirRequest::new(core, ctx, self.agreed().suite)?;
+        let payloads = request.payloads();
         Some((Task::Heir(Box::new(request)), payloads))
     }
 
@@ -181,20 +204,109 @@ impl Live {
         if let Some(notify) = payloads.error() {
             return Ok(self.on_heir_refused(core, ctx, request, notify));
         }
-        let (our_spi, our_nonce) = (request.spi, request.nonce.clone());
-        let (suite, spi, nonce, g_ir) = match request.check(core, payloads) {
-            Ok(answer) => answer,
-            Err(fault) => return self.retire_for_rival(ctx).map(Some).ok_or(fault),
-        };
-        let agreed = Agreed {
-            suite,
-            g_ir,
-            spis: (our_spi, spi),
-            nonces: (&our_nonce, &nonce),
-            initiated: true,
-        };
-        let heir = Heir::new(self, core, ctx, &agreed);
-        Ok(Some(self.settle_heir(core, ctx, heir)))
+        match request.check(payloads) {
+            Ok(agreed) => match agreed.suite.additional {
+                Some(kem) => Ok(self.follow_heir_up(core, ctx, agreed, kem, payloads)),
+                None => {
+                    let heir = Heir::new(self, core, ctx, &agreed, None);
+                    Ok(Some(self.settle_heir(core, ctx, heir)))
+                }
+            },
+            Err(fault) => self.retire_for_rival(ctx).map(Some).ok_or(fault),
+        }
+    }
+
+    /// Goes on with the additional key exchange, unless ours was in vain: then there is nothing to
+    /// undo yet (RFC 9370 §2.2.4).
+    fn follow_heir_up(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        agreed: Agreed,
+        kem: Kem,
+        payloads: &Payloads,
+    ) -> Option<Succession> {
+        if !self.serves() {
+            return None;
+        }
+        let ours = agreed.lower_nonce();
+        let rival = self.rival.as_ref();
+        if rival.is_some_and(|rival| ours < &rival.lower_nonce[..]) {
+            return self.retire_for_rival(ctx);
+        }
+        if !self.outlives_awaited_heir(ctx, ours) {
+            return None;
+        }
+        match Half::new(ctx, kem, payloads) {
+            Ok((half, payloads)) => {
+                let task = Task::HeirFollowUp(Box::new(HeirFollowUp { agreed, half }));
+                self.window.send(core, ctx, task, payloads);
+                None
+            }
+            Err(fault) => {
+                let exchange = EXCHANGE;
+                self.heir_failed(core, ctx, Failure::Fault { exchange, fault })
+            }
+        }
+    }
+
+    /// What becomes of our additional key exchange. An error as in
+    /// [`on_heir_answer`](Self::on_heir_answer).
+    pub(in crate::sa) fn on_heir_follow_up(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        HeirFollowUp { agreed, half }: HeirFollowUp,
+        payloads: &Payloads,
+    ) -> Result<Option<Succession>, PeerFault> {
+        if let Some(notify) = payloads.error() {
+            return Ok(match notify.kind {
+                _ if !self.serves() => None,
+                // The peer has waited too long: once more from the start (RFC 9370 §2.2.4).
+                NotifyType::STATE_NOT_FOUND => self.try_heir_again(ctx),
+                notify => {
+                    let exchange = follow_up::EXCHANGE;
+                    self.heir_failed(core, ctx, Failure::Notified { exchange, notify })
+                }
+            });
+        }
+        match half.finish(payloads) {
+            Ok(secret) => {
+                let heir = Heir::new(self, core, ctx, &agreed, Some(&secret));
+                Ok(Some(self.settle_heir(core, ctx, heir)))
+            }
+            Err(fault) => self.retire_for_rival(ctx).map(Some).ok_or(fault),
+        }
+    }
+
+    /// An heir of the peer's takes over, or we ask again in a moment.
+    fn try_heir_again(&mut self, ctx: &mut Context<'_>) -> Option<Succession> {
+        if self.rival.is_some() {
+            return self.retire_for_rival(ctx);
+        }
+        self.lifetime.rekey_at = self.lifetime.retry_soon(ctx);
+        None
+    }
+
+    /// An heir of the peer's takes over, or we ask again much later.
+    fn heir_failed(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        failure: Failure,
+    ) -> Option<Succession> {
+        if self.rival.is_some() {
+            return self.retire_for_rival(ctx);
+        }
+        let at = self.lifetime.retry_later(ctx);
+        self.lifetime.rekey_at = at;
+        ctx.event(Event::RekeyFailed {
+            peer: core.peer.id,
+            child: None,
+            failure,
+            retry_in: at.map(|at| at.saturating_duration_since(ctx.now)),
+        });
+        None
     }
 
     /// Which of the heirs there are takes over (D35, RFC 7296 §2.8.2).
@@ -239,15 +351,14 @@ impl Live {
         if self.rival.is_some() && notify.kind != NotifyType::INVALID_KE_PAYLOAD {
             return self.retire_for_rival(ctx);
         }
-        let proposals = core.peer.ike_proposals.iter();
         let failure = match notify.kind {
             NotifyType::INVALID_KE_PAYLOAD => {
-                let offered = proposals.flat_map(IkeProposal::groups).copied();
-                match wanted_group(notify, &request.groups_tried, offered) {
+                let offered = request.proposals.iter().flat_map(IkeProposal::groups);
+                match wanted_group(notify, &request.groups_tried, offered.copied()) {
                     Ok(group) => {
                         request.groups_tried.push(group);
                         request.key_exchange = group.generate(ctx.rng);
-                        let payloads = request.payloads(core);
+                        let payloads = request.payloads();
                         self.window
                             .send(core, ctx, Task::Heir(Box::new(request)), payloads);
                         return None;
@@ -258,31 +369,17 @@ impl Live {
                     },
                 }
             }
-            NotifyType::TEMPORARY_FAILURE => {
-                self.lifetime.rekey_at = self.lifetime.retry_soon(ctx);
-                return None;
-            }
+            NotifyType::TEMPORARY_FAILURE => return self.try_heir_again(ctx),
             NotifyType::NO_PROPOSAL_CHOSEN => Failure::NoProposalChosen {
                 what: Negotiation::Ike,
-                offered: proposal::list(&core.peer.ike_proposals),
+                offered: proposal::list(&request.proposals),
             },
             notify => Failure::Notified {
                 exchange: EXCHANGE,
                 notify,
             },
         };
-        if self.rival.is_some() {
-            return self.retire_for_rival(ctx);
-        }
-        let at = self.lifetime.retry_later(ctx);
-        self.lifetime.rekey_at = at;
-        ctx.event(Event::RekeyFailed {
-            peer: core.peer.id,
-            child: None,
-            failure,
-            retry_in: at.map(|at| at.saturating_duration_since(ctx.now)),
-        });
-        None
+        self.heir_failed(core, ctx, failure)
     }
 
     /// As the responder: makes an heir. What it is for is decided once the reply has left.
@@ -297,21 +394,21 @@ impl Live {
             self.window.task(),
             Some(Task::Pair(_) | Task::DeletePairs(_))
         );
-        if busy || self.rival.is_some() {
+        if busy || self.follows_up() || self.rival.is_some() {
             return Err(temporary_failure());
         }
         let fault = |fault| Refusal::fault(EXCHANGE, fault);
         let offered = payloads.proposals().map_err(fault)?;
         let ke = payloads.key_exchange().map_err(fault)?;
         let peers_nonce = payloads.nonce().map_err(fault)?;
-        let ours = &core.peer.ike_proposals;
+        let ours = proposal::no_weaker(&core.peer.ike_proposals, self.agreed().suite);
         let spi = fresh_spi(ctx);
-        let chosen = select::choose_ike_rekey(ours, offered, ke.group, spi);
+        let chosen = select::choose_ike_rekey(&ours, offered, ke.group, spi);
         let Some((chosen, suite, peers_spi)) = chosen else {
             let failure = Failure::NothingAcceptable {
                 what: Negotiation::Ike,
                 offered: wire::display::proposals(offered),
-                ours: proposal::list(ours),
+                ours: proposal::list(&ours),
             };
             return Err(Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, failure));
         };
@@ -329,18 +426,35 @@ impl Live {
             suite,
             g_ir,
             spis: (peers_spi, spi),
-            nonces: (peers_nonce, &nonce),
+            nonces: (peers_nonce.to_vec(), nonce.clone()),
             initiated: false,
         };
-        let heir = Heir::new(self, core, ctx, &agreed);
-        Ok(Reply {
-            payloads: vec![
-                Payload::SecurityAssociation(vec![chosen]),
-                Payload::Nonce(nonce),
-                our_ke,
-            ],
-            effect: Effect::Heir(Box::new(heir)),
-        })
+        let mut payloads = vec![
+            Payload::SecurityAssociation(vec![chosen]),
+            Payload::Nonce(nonce),
+            our_ke,
+        ];
+        let effect = match suite.additional {
+            Some(kem) => {
+                let what = Prospect::Heir(Box::new(agreed));
+                payloads.push(self.await_follow_up(ctx, kem, what));
+                Effect::None
+            }
+            None => Effect::Heir(Box::new(Heir::new(self, core, ctx, &agreed, None))),
+        };
+        Ok(Reply { payloads, effect })
+    }
+
+    /// As the responder of the additional key exchange: makes the heir that was agreed on before.
+    pub(super) fn make_heir(
+        &self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        agreed: &Agreed,
+        additional: &Secret,
+    ) -> Effect {
+        let heir = Heir::new(self, core, ctx, agreed, Some(additional));
+        Effect::Heir(Box::new(heir))
     }
 
     /// Our reply, which gives the peer its half of the heir, has left.

@@ -1,5 +1,6 @@
 //! CREATE_CHILD_SA, both roles (RFC 7296 §1.3): rekeying a CHILD_SA pair ([`pair`]) and the IKE SA
-//! ([`heir`]), and what a peer hears that asks for it at the wrong moment (RFC 7296 §2.25).
+//! ([`heir`]), and what a peer hears that asks for it at the wrong moment (RFC 7296 §2.25). With an
+//! additional key exchange, IKE_FOLLOWUP_KE follows ([`follow_up`]).
 //!
 //! # Both ends at once
 //! Each answers the other as if nothing were the matter, and remembers what the other's exchange has
@@ -7,6 +8,7 @@
 //! of them was in vain, and whoever began it deletes what it made (RFC 7296 §2.8.1, §2.8.2). If our
 //! own fails, or the peer ends the old SA before we have our answer, the rival takes its place.
 
+mod follow_up;
 mod heir;
 mod pair;
 
@@ -20,8 +22,9 @@ use crate::event::{ChildId, EspSpi};
 use crate::limits;
 use crate::wire::{ExchangeType, KeyExchange, Notify, NotifyType, Payload, Proposal, ProtocolId};
 
-pub(super) use self::heir::{Heir, HeirRequest, Rival};
-pub(super) use self::pair::PairRequest;
+pub(super) use self::follow_up::Awaited;
+pub(super) use self::heir::{Heir, HeirFollowUp, HeirRequest, Rival};
+pub(super) use self::pair::{PairFollowUp, PairRequest};
 pub(super) use super::child::Refusal;
 
 const EXCHANGE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
@@ -58,6 +61,8 @@ impl Live {
         if self.duty != Duty::Serve {
             return Reply::refusal(temporary_failure());
         }
+        // Whoever asks for something else has given up what it has not followed up.
+        self.forget_awaited(ctx);
         let reply = match Wish::read(payloads) {
             Ok(Wish::Heir) => self.answer_heir(core, ctx, payloads),
             Ok(Wish::Successor(rekeyed)) => self
@@ -73,7 +78,8 @@ impl Live {
 
     /// Whether our own request to rekey the IKE SA is under way.
     fn makes_heir(&self) -> bool {
-        matches!(self.window.task(), Some(Task::Heir(_)))
+        let task = self.window.task();
+        matches!(task, Some(Task::Heir(_) | Task::HeirFollowUp(_)))
     }
 
     /// The pair that a request to rekey is about, which the peer names by what it receives on (D31).
@@ -113,7 +119,9 @@ impl Live {
     /// Whether a pair may be made that replaces none: a slot has one, and who wants to replace it has
     /// to say so. Without one, because both ends have lost it, another is as good as a new IKE SA.
     fn check_room(&self) -> Result<(), Refusal> {
-        if self.makes_heir() || matches!(self.window.task(), Some(Task::Pair(_))) {
+        let task = self.window.task();
+        let makes_pair = matches!(task, Some(Task::Pair(_) | Task::PairFollowUp(_)));
+        if self.makes_heir() || makes_pair {
             Err(temporary_failure())
         } else if self.pairs.is_usable() {
             let notify = Notify::status(NotifyType::NO_ADDITIONAL_SAS);
@@ -167,6 +175,6 @@ fn checked_nonce(payloads: &Payloads) -> Result<&[u8], PeerFault> {
 }
 
 /// The lower nonce of an exchange, octet by octet (RFC 7296 §2.8.1).
-fn lower<'a>(one: &'a [u8], other: &'a [u8]) -> Vec<u8> {
-    one.min(other).to_vec()
+fn lower<'a>(one: &'a [u8], other: &'a [u8]) -> &'a [u8] {
+    one.min(other)
 }

@@ -1,8 +1,12 @@
 //! CREATE_CHILD_SA for a CHILD_SA pair: a successor of one that stands (RFC 7296 §1.3.3, §2.8), or one
 //! in place of a pair that the peer has lost.
 
-use super::{EXCHANGE, Refusal, ask_for, checked_nonce, key_exchange_payload, lower, wanted_group};
-use crate::algorithm::Group;
+use super::follow_up::{self, Half};
+use super::{
+    EXCHANGE, Refusal, ask_for, checked_nonce, key_exchange_payload, lower, temporary_failure,
+    wanted_group,
+};
+use crate::algorithm::{Group, Kem};
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Failure, PeerFault};
 use crate::event::{ChildId, EspSpi, Event};
@@ -42,6 +46,45 @@ struct Answer {
     agreement: Agreement,
     g_ir: Option<Secret>,
     nonce: Vec<u8>,
+}
+
+/// Our additional key exchange for a pair, while it is under way.
+pub(crate) struct PairFollowUp {
+    request: PairRequest,
+    answer: Answer,
+    half: Half,
+}
+
+impl PairFollowUp {
+    /// The exchange ends without the pair.
+    pub(crate) fn withdraw(&self, core: &Core, ctx: &mut Context<'_>) {
+        self.request.withdraw(core, ctx);
+    }
+
+    /// Whether it is for a successor of this pair.
+    fn is_for(&self, replaces: Option<ChildId>) -> bool {
+        self.request.replaces == replaces
+    }
+}
+
+/// What the peer's exchange has agreed on for a pair.
+pub(super) struct Prospect {
+    pub(super) replaces: Option<ChildId>,
+    agreement: Agreement,
+    g_ir: Option<Secret>,
+    peers_nonce: Vec<u8>,
+    nonce: Vec<u8>,
+}
+
+impl Prospect {
+    pub(super) fn lower_nonce(&self) -> &[u8] {
+        lower(&self.peers_nonce, &self.nonce)
+    }
+
+    /// Nothing becomes of it.
+    pub(super) fn release(&self, ctx: &mut Context<'_>) {
+        ctx.numbers.release(self.agreement.inbound);
+    }
 }
 
 impl PairRequest {
@@ -111,7 +154,7 @@ impl PairRequest {
             let g_ir = match (agreement.group, key_exchange) {
                 (None, _) => None,
                 (Some(group), Some(key_exchange)) if group == key_exchange.group() => {
-                    let public = payloads.key_exchange_of(group)?;
+                    let public = payloads.key_exchange_of(group.transform_id())?;
                     let agreed = key_exchange.agree(public);
                     Some(agreed.map_err(|_| PeerFault::PublicValue)?)
                 }
@@ -162,15 +205,97 @@ impl Live {
             return self.on_pair_refused(core, ctx, request, notify);
         }
         match request.check(core, payloads) {
-            Ok(answer) => self.settle_pair(core, ctx, request, &answer),
-            Err(failure) => {
-                // The peer has made a pair: it is told to delete it, and its packets are not ours.
-                ctx.event(Event::ChildOfferWithdrawn {
-                    peer: core.peer.id,
-                    spi: request.inbound,
-                });
-                self.pairs.refuse(request.inbound);
+            Ok(answer) => match answer.agreement.additional {
+                Some(kem) => self.follow_pair_up(core, ctx, request, answer, kem, payloads),
+                None => self.settle_pair(core, ctx, request, &answer, None),
+            },
+            Err(failure) => self.refuse_pair(core, ctx, &request, failure),
+        }
+    }
+
+    /// The peer has made a pair: it is told to delete it, and its packets are not ours.
+    fn refuse_pair(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        request: &PairRequest,
+        failure: Failure,
+    ) {
+        ctx.event(Event::ChildOfferWithdrawn {
+            peer: core.peer.id,
+            spi: request.inbound,
+        });
+        self.pairs.refuse(request.inbound);
+        self.pair_failed(core, ctx, request.replaces, failure);
+    }
+
+    /// Goes on with the additional key exchange, unless ours was in vain: then there is nothing to
+    /// delete yet (RFC 9370 §2.2.4).
+    fn follow_pair_up(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        request: PairRequest,
+        answer: Answer,
+        kem: Kem,
+        payloads: &Payloads,
+    ) {
+        let ours = lower(&request.nonce, &answer.nonce);
+        let rival = request.rival.as_ref();
+        let rival = rival.filter(|rival| self.pairs.is_usable_pair(rival.child));
+        let in_vain = rival.is_some_and(|rival| ours < &rival.lower_nonce[..])
+            || !self.outlives_awaited_pair(ctx, request.replaces, ours);
+        if in_vain || !self.wants(&request) {
+            return request.withdraw(core, ctx);
+        }
+        match Half::new(ctx, kem, payloads) {
+            Ok((half, payloads)) => {
+                let follow_up = PairFollowUp {
+                    request,
+                    answer,
+                    half,
+                };
+                let task = Task::PairFollowUp(Box::new(follow_up));
+                self.window.send(core, ctx, task, payloads);
+            }
+            Err(fault) => {
+                let exchange = EXCHANGE;
+                request.withdraw(core, ctx);
+                let failure = Failure::Fault { exchange, fault };
                 self.pair_failed(core, ctx, request.replaces, failure);
+            }
+        }
+    }
+
+    /// What becomes of our additional key exchange.
+    pub(in crate::sa) fn on_pair_follow_up(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        follow_up: PairFollowUp,
+        payloads: &Payloads,
+    ) {
+        let PairFollowUp {
+            request,
+            answer,
+            half,
+        } = follow_up;
+        let exchange = follow_up::EXCHANGE;
+        if let Some(notify) = payloads.error() {
+            request.withdraw(core, ctx);
+            return match notify.kind {
+                // The peer has waited too long: once more from the start (RFC 9370 §2.2.4).
+                NotifyType::STATE_NOT_FOUND => self.retry_pair_soon(ctx, request.replaces),
+                notify => {
+                    let failure = Failure::Notified { exchange, notify };
+                    self.pair_failed(core, ctx, request.replaces, failure);
+                }
+            };
+        }
+        match half.finish(payloads) {
+            Ok(secret) => self.settle_pair(core, ctx, request, &answer, Some(&secret)),
+            Err(fault) => {
+                self.refuse_pair(core, ctx, &request, Failure::Fault { exchange, fault });
             }
         }
     }
@@ -183,11 +308,13 @@ impl Live {
         ctx: &mut Context<'_>,
         request: PairRequest,
         answer: &Answer,
+        additional: Option<&Secret>,
     ) {
         let material = Material {
             prf: self.agreed().suite.prf,
             sk_d: &self.sk_d,
             g_ir: answer.g_ir.as_ref(),
+            additional,
             initiator_nonce: &request.nonce,
             responder_nonce: &answer.nonce,
             initiated: true,
@@ -199,7 +326,7 @@ impl Live {
         let rival = rival.filter(|rival| self.pairs.is_usable_pair(rival.child));
         if rival
             .as_ref()
-            .is_some_and(|rival| lower_nonce < rival.lower_nonce)
+            .is_some_and(|rival| lower_nonce < &rival.lower_nonce[..])
         {
             // The peer deletes the old one.
             return self.pairs.doom(new);
@@ -270,15 +397,20 @@ impl Live {
 
     /// The same, otherwise. Not where the pair is replaced by now, or the IKE SA about to end.
     fn ask_again(&mut self, core: &Core, ctx: &mut Context<'_>, request: PairRequest) {
-        let wanted = request
-            .replaces
-            .is_none_or(|id| self.pairs.needs_rekey(id) || request.rival.is_some());
-        if !wanted || !self.serves() {
+        if !self.wants(&request) {
             return request.withdraw(core, ctx);
         }
         let payloads = request.payloads(core, self.inbound_of(request.replaces));
         self.window
             .send(core, ctx, Task::Pair(Box::new(request)), payloads);
+    }
+
+    /// Whether a pair that we have asked for is still of use.
+    fn wants(&self, request: &PairRequest) -> bool {
+        let wanted = request
+            .replaces
+            .is_none_or(|id| self.pairs.needs_rekey(id) || request.rival.is_some());
+        wanted && self.serves()
     }
 
     fn retry_pair_soon(&mut self, ctx: &mut Context<'_>, id: Option<ChildId>) {
@@ -329,6 +461,10 @@ impl Live {
         replaces: Option<ChildId>,
     ) -> Result<Reply, Refusal> {
         let fault = |fault| Refusal::fault(EXCHANGE, fault);
+        let task = self.window.task();
+        if matches!(task, Some(Task::PairFollowUp(ours)) if ours.is_for(replaces)) {
+            return Err(temporary_failure());
+        }
         let peers_nonce = checked_nonce(payloads).map_err(fault)?;
         let ke = payloads.key_exchange_if_any().map_err(fault)?;
         let pfs = Pfs::Possible(ke.map(|ke| ke.group));
@@ -342,23 +478,48 @@ impl Live {
             }
         };
         let nonce = ctx.random(limits::OUR_NONCE_OCTETS);
+        let prospect = Prospect {
+            replaces,
+            agreement,
+            g_ir,
+            peers_nonce: peers_nonce.to_vec(),
+            nonce: nonce.clone(),
+        };
+        let mut payloads = with_nonce(pair, nonce, ke);
+        let effect = match agreement.additional {
+            Some(kem) => {
+                let what = follow_up::Prospect::Pair(Box::new(prospect));
+                payloads.push(self.await_follow_up(ctx, kem, what));
+                Effect::None
+            }
+            None => self.make_pair(core, ctx, &prospect, None),
+        };
+        Ok(Reply { payloads, effect })
+    }
+
+    /// As the responder: makes the pair that was agreed on.
+    pub(super) fn make_pair(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        prospect: &Prospect,
+        additional: Option<&Secret>,
+    ) -> Effect {
         let material = Material {
             prf: self.agreed().suite.prf,
             sk_d: &self.sk_d,
-            g_ir: g_ir.as_ref(),
-            initiator_nonce: peers_nonce,
-            responder_nonce: &nonce,
+            g_ir: prospect.g_ir.as_ref(),
+            additional,
+            initiator_nonce: &prospect.peers_nonce,
+            responder_nonce: &prospect.nonce,
             initiated: false,
         };
-        let child = self
-            .pairs
-            .arrive(core, ctx, material.derive(agreement), replaces);
-        self.note_rival(replaces, child, lower(peers_nonce, &nonce));
-        Ok(Reply {
-            payloads: with_nonce(pair, nonce, ke),
-            // Where no other pair carries packets, there is nothing to wait for.
-            effect: replaces.map_or(Effect::Made(child), |_| Effect::None),
-        })
+        let fresh = material.derive(prospect.agreement);
+        let replaces = prospect.replaces;
+        let child = self.pairs.arrive(core, ctx, fresh, replaces);
+        self.note_rival(replaces, child, prospect.lower_nonce().to_vec());
+        // Where no other pair carries packets, there is nothing to wait for.
+        replaces.map_or(Effect::Made(child), |_| Effect::None)
     }
 
     /// Our own request to rekey the same pair, if there is one, has a rival.

@@ -277,7 +277,7 @@ fn deletes_notifies_and_ranges_read_well() {
         ),
         (
             Payload::SecurityAssociation(vec![proposal]),
-            "SA(2: ENCR 99-128? transform type 6 36)",
+            "SA(2: ENCR 99-128? KE1_ML_KEM_768)",
         ),
         (Payload::VendorId(vec![1; 20]), "V(20)"),
         (
