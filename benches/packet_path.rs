@@ -23,7 +23,7 @@ use secure_gre::dataplane::coalesce::{Coalesced, Coalescer};
 use secure_gre::dataplane::inbound::{self, Arrival, Inbound};
 use secure_gre::dataplane::outbound::{self, Outbound};
 use secure_gre::dataplane::segment::Source;
-use secure_gre::dataplane::{LinkConfig, Note, SaId};
+use secure_gre::dataplane::{Note, SaId, TunnelConfig, TunnelId};
 use secure_gre::net::esp::{Outgoing, ReceiveBatch, Wire};
 use secure_gre::net::outer::{Encapsulation, Path, Via};
 use secure_gre::net::tun::{Offload, Offloads, PartialChecksum, SegmentKind, Segmentation};
@@ -40,7 +40,7 @@ const COUNT: u32 = 48;
 const HEADERS: usize = 40;
 const THREADS: [usize; 4] = [1, 2, 4, 8];
 
-const CONFIG: LinkConfig = LinkConfig {
+const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
         key: None,
         checksum: false,
@@ -56,6 +56,9 @@ const CONFIG: LinkConfig = LinkConfig {
     ends: gre::keepalive::Ends::NONE,
     asks: false,
 };
+
+/// The only tunnel of each link.
+const ONLY: TunnelId = TunnelId(0);
 
 fn main() {
     divan::main();
@@ -84,7 +87,7 @@ struct Sender {
 impl Sender {
     /// It sends passengers of `len` octets.
     fn new(len: usize) -> Self {
-        let mut path = Outbound::new(&CONFIG, (|_| {}) as fn(Note));
+        let mut path = Outbound::new([&CONFIG], (|_| {}) as fn(Note));
         path.obey(outbound::Command::Install {
             id: SaId(1),
             sa: Box::new(OutboundSa::new(keys())),
@@ -110,7 +113,7 @@ impl Sender {
 
     fn run(&mut self, now: Instant) {
         self.segment();
-        self.path.seal(&mut self.batch, now, |_| {});
+        self.path.seal(ONLY, &mut self.batch, now, |_| {});
     }
 
     /// ESP packets that were never there before.
@@ -157,7 +160,7 @@ struct Receiver {
 
 impl Receiver {
     fn new() -> Self {
-        let mut path = Inbound::new(&CONFIG, (|_| {}) as fn(Note));
+        let mut path = Inbound::new([&CONFIG], (|_| {}) as fn(Note));
         path.obey(inbound::Command::Install {
             id: SaId(1),
             sa: Box::new(InboundSa::new(keys(), 4096)),
@@ -169,10 +172,10 @@ impl Receiver {
         }
     }
 
-    fn open(&mut self, packets: &mut [Vec<u8>], deliver: impl FnMut(&mut [u8])) {
+    fn open(&mut self, packets: &mut [Vec<u8>], mut deliver: impl FnMut(&mut [u8])) {
         let arrivals = packets.iter_mut().map(|esp| Arrival { esp, tos: 0 });
-        self.path.open(arrivals, deliver);
-        let dropped = self.path.tally().drops().next();
+        self.path.open(arrivals, |_, passenger| deliver(passenger));
+        let dropped = self.path.arrivals().drops().next();
         assert!(dropped.is_none(), "{dropped:?}");
     }
 
@@ -184,7 +187,9 @@ impl Receiver {
             joined += 1;
         };
         let arrivals = packets.iter_mut().map(|esp| Arrival { esp, tos: 0 });
-        path.open(arrivals, |passenger| coalescer.take(passenger, &mut write));
+        path.open(arrivals, |_, passenger| {
+            coalescer.take(passenger, &mut write)
+        });
         coalescer.flush(&mut write);
         assert_eq!(joined, 1, "all in one");
     }

@@ -225,8 +225,9 @@ impl Tally {
     }
 }
 
-/// The published sum of one writer's tallies.
+/// The published sum of one writer's tallies, on lines of the cache that no other writer's are on.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Counters {
     received: AtomicU64,
     delivered_packets: AtomicU64,

@@ -17,14 +17,14 @@ use secure_gre::dataplane::coalesce::{Coalesced, Coalescer};
 use secure_gre::dataplane::inbound::{self, Arrival, Delivery, Inbound};
 use secure_gre::dataplane::outbound::{self, Outbound};
 use secure_gre::dataplane::segment::Source;
-use secure_gre::dataplane::{LinkConfig, SaId};
+use secure_gre::dataplane::{SaId, TunnelConfig, TunnelId};
 use secure_gre::metrics::{Counters, LinkDrop};
 use secure_gre::net::tun::{Offload, Offloads, PartialChecksum, SegmentKind, Segmentation};
 use secure_gre_esp::{InboundSa, Keys, OutboundSa, Spi, Suite};
 use secure_gre_gre as gre;
 use secure_gre_gre::checksum::checksum;
 
-const CONFIG: LinkConfig = LinkConfig {
+const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
         key: Some(7),
         checksum: true,
@@ -40,6 +40,9 @@ const CONFIG: LinkConfig = LinkConfig {
     ends: gre::keepalive::Ends::NONE,
     asks: false,
 };
+
+/// The only tunnel of the link.
+const ONLY: TunnelId = TunnelId(0);
 
 fn keys(suite: Suite) -> Keys {
     let spi = Spi::try_from(0x1001).unwrap();
@@ -86,8 +89,8 @@ fn nothing_is_allocated_per_packet() {
 }
 
 fn allocates_nothing_per_packet(suite: Suite) {
-    let mut outbound = Outbound::new(&CONFIG, |_| {});
-    let mut inbound = Inbound::new(&CONFIG, |_| {});
+    let mut outbound = Outbound::new([&CONFIG], |_| {});
+    let mut inbound = Inbound::new([&CONFIG], |_| {});
     outbound.obey(outbound::Command::Install {
         id: SaId(1),
         sa: Box::new(OutboundSa::new(keys(suite))),
@@ -105,7 +108,7 @@ fn allocates_nothing_per_packet(suite: Suite) {
     let mut wire = vec![0; 2048 * MAX_PACKETS];
     let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, 0);
     let mut written = 0;
-    let counters = [Counters::default(), Counters::default()];
+    let counters = [const { () }; 3].map(|()| Counters::default());
 
     let allocations = allocation_counter::measure(|| {
         for _ in 0..10 {
@@ -115,7 +118,7 @@ fn allocates_nothing_per_packet(suite: Suite) {
                 source.accept(packet.len(), cut_at(size)).unwrap();
                 assert!(!source.fill(&mut batch));
             }
-            outbound.seal(&mut batch, Instant::now(), |_| {});
+            outbound.seal(ONLY, &mut batch, Instant::now(), |_| {});
             let mut slots = wire.chunks_exact_mut(2048);
             let arrivals = batch.packets().map(|packet| {
                 let slot = &mut slots.next().unwrap()[..packet.esp.len()];
@@ -130,16 +133,21 @@ fn allocates_nothing_per_packet(suite: Suite) {
                 written += 1;
                 delivery.add(joined.passengers, joined.octets, true);
             };
-            inbound.open(arrivals, |passenger| coalescer.take(passenger, &mut write));
+            inbound.open(arrivals, |_, passenger| {
+                coalescer.take(passenger, &mut write)
+            });
             coalescer.flush(&mut write);
-            inbound.account(delivery);
-            counters[0].publish(outbound.tally());
-            counters[1].publish(inbound.tally());
+            inbound.account(ONLY, delivery);
+            assert_eq!(inbound.next_touched(), Some(ONLY));
+            counters[0].publish(outbound.tally(ONLY).unwrap());
+            counters[1].publish(inbound.tally(ONLY).unwrap());
+            counters[2].publish(inbound.arrivals());
         }
     });
 
-    let [outbound, inbound] = counters.map(|counters| counters.read());
+    let [outbound, inbound, arrivals] = counters.map(|counters| counters.read());
     assert_eq!(outbound.dropped(LinkDrop::TooBig), 20);
+    assert_eq!(arrivals.delivered.packets, 400);
     assert_eq!(inbound.delivered.packets, 400);
     assert_eq!(written, 10, "all of a batch in one piece");
     assert_eq!(allocations.count_total, 0, "{suite}");

@@ -1,6 +1,6 @@
 //! What an ESP packet holds: a GRE packet with its passenger, perhaps behind IPv6 options.
 
-use secure_gre_gre::{Config, Decapsulator, destination, mss, tos};
+use secure_gre_gre::{Config, Decapsulator, Delivery, Drop, Keys, Packet, destination, mss, tos};
 
 /// The first octet says what the tunnel expects, the second is the outer TOS, the others are the packet,
 /// which comes twice.
@@ -13,7 +13,7 @@ pub fn run(data: &[u8]) {
         checksum: expects & 2 != 0,
         sequence: expects & 4 != 0,
     };
-    let mut tunnel = Decapsulator::new(config);
+    let (keys, mut tunnel) = (Keys::new([config.key]), Decapsulator::new(config));
     for _ in 0..2 {
         let mut packet = packet.to_vec();
         let octets = packet.len();
@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
         } else {
             Ok(packet.as_mut_slice())
         };
-        let Ok(delivery) = behind.and_then(|packet| tunnel.decapsulate(packet)) else {
+        let Ok(delivery) = behind.and_then(|packet| decapsulate(&keys, &mut tunnel, packet)) else {
             continue;
         };
         assert!(delivery.passenger.len() < octets);
@@ -30,4 +30,14 @@ pub fn run(data: &[u8]) {
             mss::clamp(delivery.passenger, 1400);
         }
     }
+}
+
+fn decapsulate<'b>(
+    keys: &Keys,
+    tunnel: &mut Decapsulator,
+    packet: &'b mut [u8],
+) -> Result<Delivery<'b>, Drop> {
+    let packet = Packet::parse(packet)?;
+    keys.find(packet.key())?;
+    tunnel.decapsulate(packet)
 }

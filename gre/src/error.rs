@@ -35,11 +35,11 @@ drops! {
     Version = "gre_version",
     /// Inbound: the checksum does not match (RFC 2784 §2.5).
     Checksum = "gre_checksum",
-    /// Inbound: no key where the tunnel has one (RFC 2890 §2.1).
+    /// Inbound: no key where every tunnel has one (RFC 2890 §2.1).
     KeyMissing = "gre_key_missing",
-    /// Inbound: a key where the tunnel has none (RFC 2890 §2.1).
+    /// Inbound: a key where no tunnel has one (RFC 2890 §2.1).
     KeyUnexpected = "gre_key_unexpected",
-    /// Inbound: a key other than the tunnel's (RFC 2890 §2.1).
+    /// Inbound: a key other than the tunnels' (RFC 2890 §2.1).
     KeyUnknown = "gre_key_unknown",
     /// Inbound: as old as the newest packet delivered, or older (RFC 2890 §2.2).
     SequenceOld = "gre_sequence_old",

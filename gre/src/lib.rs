@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`header`] | the GRE header on the wire |
 //! | [`destination`] | a Destination Options header before it |
-//! | [`tunnel`] | one tunnel's two directions: keys, checksums, sequence numbers, and which passengers may leave |
+//! | [`keys`] | which tunnel a packet is for |
+//! | [`tunnel`] | one tunnel's two directions: checksums, sequence numbers, and which passengers may leave |
 //! | [`checksum`] | the Internet checksum (RFC 1071) and its incremental update (RFC 1624) |
 //! | [`keepalive`] | GRE keepalives: knowing, writing and counting them |
 //! | [`mtu`] | overhead arithmetic: how large a passenger fits the path |
@@ -27,6 +28,7 @@ pub mod df;
 pub mod header;
 pub mod icmp;
 pub mod keepalive;
+pub mod keys;
 pub mod mss;
 pub mod mtu;
 pub mod tos;
@@ -38,4 +40,5 @@ mod ip;
 
 pub use error::Drop;
 pub use header::{Header, Protocol};
-pub use tunnel::{Config, Decapsulator, Delivery, Encapsulator};
+pub use keys::Keys;
+pub use tunnel::{Config, Decapsulator, Delivery, Encapsulator, Packet};

@@ -29,11 +29,11 @@ impl Policy {
         }
     }
 
-    /// The TTL that a passenger hands down; `None`: [`own`](Self::own) is the one.
-    pub fn inherited(self, passenger: &[u8]) -> Option<NonZeroU8> {
+    /// The TTL of the packet that carries `passenger`.
+    pub fn outer(self, passenger: &[u8]) -> NonZeroU8 {
         match self {
-            Self::Fixed(_) => None,
-            Self::Inherit => passengers(passenger),
+            Self::Fixed(ttl) => ttl,
+            Self::Inherit => passengers(passenger).unwrap_or(self.own()),
         }
     }
 }
@@ -85,17 +85,17 @@ mod tests {
             ("hop limit 1", ipv6(1, 0x20), None),
             ("no packet", vec![0x45], None),
         ] {
-            let outer = Policy::Inherit.inherited(&passenger).map(NonZeroU8::get);
-            assert_eq!(outer, inherited, "{name}");
+            let outer = Policy::Inherit.outer(&passenger).get();
+            assert_eq!(outer, inherited.unwrap_or(64), "{name}");
         }
-        let fixed = Policy::Fixed(Policy::DEFAULT);
-        assert_eq!(fixed.inherited(&ipv4(17, [10, 0, 0, 2])), None);
+        let fixed = Policy::Fixed(NonZeroU8::MAX);
+        assert_eq!(fixed.outer(&ipv4(17, [10, 0, 0, 2])), NonZeroU8::MAX);
     }
 
     proptest! {
         #[test]
         fn arbitrary_octets_never_panic(passenger: Vec<u8>) {
-            let _ = Policy::Inherit.inherited(&passenger);
+            let _ = Policy::Inherit.outer(&passenger);
         }
     }
 }

@@ -3,7 +3,8 @@
 //! [`Encapsulator`] and [`Decapsulator`] share nothing but their [`Config`], so that the worker of
 //! each direction owns its half.
 //!
-//! Not here: finding the tunnel of a key, protecting the packet, keepalives, Ethernet passengers.
+//! Not here: finding the tunnel of a key ([`keys`](crate::keys)), protecting the packet, keepalives,
+//! Ethernet passengers.
 
 use std::ops::Range;
 
@@ -90,6 +91,38 @@ impl Encapsulator {
     }
 }
 
+/// A GRE packet of the peer's, on its way to the tunnel of its key: its header can be read, and its
+/// checksum, if it has one, is right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Packet<'b> {
+    header: Header,
+    octets: &'b mut [u8],
+}
+
+impl<'b> Packet<'b> {
+    /// Looks at an authenticated GRE packet from its first octet.
+    ///
+    /// # Errors
+    /// Those of [`Header::parse`], and [`Drop::Checksum`].
+    pub fn parse(octets: &'b mut [u8]) -> Result<Self, Drop> {
+        let (header, _) = Header::parse(octets)?;
+        if header.checksum.is_some() && checksum(&[octets]) != 0 {
+            return Err(Drop::Checksum);
+        }
+        Ok(Self { header, octets })
+    }
+
+    /// What tells its tunnel from others.
+    pub const fn key(&self) -> Option<u32> {
+        self.header.key
+    }
+
+    /// Octets of header and passenger.
+    pub const fn size(&self) -> usize {
+        self.octets.len()
+    }
+}
+
 /// A passenger that may go to the device.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Delivery<'b> {
@@ -107,7 +140,6 @@ pub struct Decapsulator {
     last_sequence: Option<u32>,
     /// What has come since that was old.
     old: OldRun,
-    refused_key: Option<u32>,
 }
 
 /// Old sequence numbers in a row, each newer than the one before it. Late packets mix with those in
@@ -134,13 +166,7 @@ impl Decapsulator {
                 length: 0,
                 newest: 0,
             },
-            refused_key: None,
         }
-    }
-
-    /// The key of the last packet that was dropped for its key; `None`: it had none.
-    pub const fn refused_key(&self) -> Option<u32> {
-        self.refused_key
     }
 
     /// Forgets the last sequence number. To be called when an SA is set up anew, though not for a
@@ -151,26 +177,20 @@ impl Decapsulator {
         self.last_sequence = None;
     }
 
-    /// Takes the GRE header off `packet`, an authenticated GRE packet from its first octet, and
-    /// checks header and passenger.
+    /// Takes the GRE header off a packet that has this tunnel's key, and checks header and passenger.
     ///
     /// # Errors
     /// The [`Drop`] that names the first rule broken; the last sequence number is as before then.
     /// [`Drop::KeepaliveUnasked`] is the answer that whoever has asked waits for.
-    pub fn decapsulate<'b>(&mut self, packet: &'b mut [u8]) -> Result<Delivery<'b>, Drop> {
-        let (header, passenger) = Header::parse(packet)?;
-        if header.checksum.is_some() && checksum(&[packet]) != 0 {
-            return Err(Drop::Checksum);
-        }
-        self.check_key(header.key)?;
+    pub fn decapsulate<'b>(&mut self, packet: Packet<'b>) -> Result<Delivery<'b>, Drop> {
+        let Packet { header, octets } = packet;
+        let (_, passenger) = octets
+            .split_at_mut_checked(header.wire_len())
+            .ok_or(Drop::HeaderTruncated)?;
         self.check_sequence(header.sequence)?;
         check_protocol(header.protocol, passenger)?;
         let passenger_len = ip::total_len(passenger)?;
-
-        let (_, after_header) = packet
-            .split_at_mut_checked(header.wire_len())
-            .ok_or(Drop::HeaderTruncated)?;
-        let passenger = after_header
+        let passenger = passenger
             .get_mut(..passenger_len)
             .ok_or(Drop::PassengerTruncated)?;
         if header.sequence.is_some() {
@@ -181,18 +201,6 @@ impl Decapsulator {
             protocol: header.protocol,
             passenger,
         })
-    }
-
-    fn check_key(&mut self, key: Option<u32>) -> Result<(), Drop> {
-        if self.config.key == key {
-            return Ok(());
-        }
-        self.refused_key = key;
-        match (self.config.key, key) {
-            (Some(_), None) => Err(Drop::KeyMissing),
-            (None, _) => Err(Drop::KeyUnexpected),
-            (Some(_), Some(_)) => Err(Drop::KeyUnknown),
-        }
     }
 
     /// RFC 2890 §2.2: a number among the last one and the 2^31 − 1 before it is out of sequence,

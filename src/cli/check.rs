@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use secure_gre_ike::config::{RemoteId, UdpEncapsulation};
 
 use super::{Exit, print, show, table};
-use crate::config::{Loaded, Peer, PeerAddress, load};
+use crate::config::{Loaded, Peer, PeerAddress, Tunnel, load};
 use crate::daemon::mtu::{LINK_MTU, device_mtu, envelope};
 use crate::net::esp::Overhead;
 
@@ -39,7 +39,6 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn describe(peer: &Peer) -> String {
-    let tunnel = &peer.tunnel;
     let mut rows = vec![
         row("peer address", &peer.address),
         row(
@@ -68,31 +67,31 @@ fn describe(peer: &Peer) -> String {
             .map(|proposal| row("ESP", proposal)),
     );
     rows.push(row("mode", &"transport, for GRE between the two addresses"));
-    rows.push(row(
-        "device",
-        or(tunnel.device.as_ref(), &"the first free sgreN"),
-    ));
-    rows.extend(
-        tunnel
-            .addresses
-            .iter()
-            .map(|address| row("tunnel address", address)),
-    );
-    rows.extend(
-        tunnel
-            .peer_address
-            .iter()
-            .map(|address| row("far end", address)),
-    );
-    rows.extend(tunnel.routes.iter().map(|route| row("route", route)));
-    rows.push(row("GRE", &gre(&tunnel.gre)));
-    rows.push(row("MTU", &mtu(peer)));
+    for tunnel in &peer.tunnels {
+        describe_tunnel(peer, tunnel, &mut rows);
+    }
     format!(
         "{}: {}\n{}",
         peer.file.display(),
         peer.name,
         table::aligned(&rows)
     )
+}
+
+fn describe_tunnel(peer: &Peer, tunnel: &Tunnel, rows: &mut Vec<[String; 2]>) {
+    rows.push(row(
+        "device",
+        or(tunnel.device.as_ref(), &"the first free sgreN"),
+    ));
+    let netns = tunnel.netns.iter();
+    rows.extend(netns.map(|netns| row("network namespace", netns)));
+    let addresses = tunnel.addresses.iter();
+    rows.extend(addresses.map(|address| row("tunnel address", address)));
+    let far_end = tunnel.peer_address.iter();
+    rows.extend(far_end.map(|address| row("far end", address)));
+    rows.extend(tunnel.routes.iter().map(|route| row("route", route)));
+    rows.push(row("GRE", &gre(&tunnel.gre)));
+    rows.push(row("MTU", &mtu(peer, tunnel)));
 }
 
 fn row(title: &str, value: &dyn Display) -> [String; 2] {
@@ -125,12 +124,12 @@ fn gre(config: &secure_gre_gre::Config) -> String {
 }
 
 /// What is known before there is a path: the arithmetic for Ethernet, with the worst suite on offer.
-fn mtu(peer: &Peer) -> String {
-    let envelope = envelope(peer, None, overhead(peer));
+fn mtu(peer: &Peer, tunnel: &Tunnel) -> String {
+    let envelope = envelope(peer, tunnel, None, overhead(peer));
     let fits = envelope.passenger_mtu(LINK_MTU);
-    let mtu = device_mtu(peer, None, overhead(peer), LINK_MTU);
+    let mtu = device_mtu(peer, tunnel, None, overhead(peer), LINK_MTU);
     let outer = envelope.outer_len(usize::from(mtu));
-    match peer.tunnel.mtu {
+    match tunnel.mtu {
         None => format!("{mtu}, in outer packets of {outer} (up to {fits} would fit {LINK_MTU})"),
         Some(asked) if asked <= fits => format!("{asked}, in outer packets of {outer}"),
         Some(asked) => format!("{asked}; on a path of {LINK_MTU} only {fits} fit"),

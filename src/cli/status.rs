@@ -82,8 +82,12 @@ fn tables(report: &StatusReport) -> String {
         .map(ToOwned::to_owned),
     ];
     peers.extend(report.peers.iter().flat_map(peer_rows));
-    let mut tunnels =
-        vec![["TUNNEL", "PEER", "KEY", "MTU", "OUT", "IN", "DROPS"].map(ToOwned::to_owned)];
+    let mut tunnels = vec![
+        [
+            "TUNNEL", "NETNS", "PEER", "KEY", "MTU", "OUT", "IN", "DROPS",
+        ]
+        .map(ToOwned::to_owned),
+    ];
     for peer in &report.peers {
         tunnels.extend(peer.tunnels.iter().map(|tunnel| tunnel_row(peer, tunnel)));
     }
@@ -145,13 +149,14 @@ fn pair(child: &ChildStatus) -> [String; 6] {
     ]
 }
 
-fn tunnel_row(peer: &PeerStatus, tunnel: &TunnelStatus) -> [String; 7] {
+fn tunnel_row(peer: &PeerStatus, tunnel: &TunnelStatus) -> [String; 8] {
     let drops: u64 = tunnel
         .drops
         .values()
         .fold(0, |sum, count| sum.saturating_add(*count));
     [
         tunnel.device.clone(),
+        tunnel.netns.clone().unwrap_or_else(none),
         peer.name.clone(),
         tunnel.key.map_or_else(none, |key| key.to_string()),
         tunnel.mtu.to_string(),
@@ -176,6 +181,13 @@ fn remarks(peer: &PeerStatus) -> Vec<String> {
         .map(|cause| format!("{}: {cause}\n", peer.name))
         .collect();
     lines.extend(peer.tunnels.iter().flat_map(tunnel_remarks));
+    if !peer.drops.is_empty() {
+        lines.push(format!("{} dropped {}\n", peer.name, reasons(&peer.drops)));
+    }
+    lines.extend(peer.strange_keys.iter().map(|strange| {
+        let what = strange_key(*strange);
+        format!("{}: {what} (packets: {})\n", peer.name, strange.packets)
+    }));
     lines
 }
 
@@ -190,10 +202,6 @@ fn tunnel_remarks(tunnel: &TunnelStatus) -> Vec<String> {
     if !tunnel.drops.is_empty() {
         lines.push(format!("{device} dropped {}\n", reasons(&tunnel.drops)));
     }
-    lines.extend(tunnel.strange_keys.iter().map(|strange| {
-        let what = strange_key(*strange);
-        format!("{device}: {what} (packets: {})\n", strange.packets)
-    }));
     lines
 }
 

@@ -181,39 +181,26 @@ impl<'t, 'i> Section<'t, 'i> {
         self.section(key, findings)
     }
 
-    /// As [`Section::section`], of a key that may also be written `[[key]]` once.
-    pub(super) fn only_section(
+    /// As [`Section::section`], of a key that may also be written `[[key]]`, several times; one table
+    /// that is not there where it is not written at all.
+    pub(super) fn sections(
         &mut self,
         key: &'static str,
         findings: &mut Vec<Diagnostic>,
-    ) -> Section<'_, 'i> {
-        let is_list = self
-            .table
-            .get(key)
-            .is_some_and(|value| value.get_ref().as_array().is_some());
-        if !is_list {
-            return self.section(key, findings);
+    ) -> Vec<Section<'_, 'i>> {
+        let value = self.table.get(key);
+        let list = value.and_then(|value| value.get_ref().as_array());
+        if list.is_none_or(|list| list.is_empty()) {
+            return vec![self.section(key, findings)];
         }
         self.known.push(key);
         let path = self.name_of(key);
-        let mut tables = self
-            .table
-            .get(key)
-            .and_then(|v| v.get_ref().as_array())
-            .into_iter()
-            .flatten();
-        let first = tables.next();
-        if let Some(second) = tables.next() {
-            findings.push(
-                Diagnostic::error(format!("a second [[{key}]] is not in this version"))
-                    .at(second.span())
-                    .help("leave one; another file can describe another peer"),
-            );
-        }
-        match first {
-            Some(first) => Section::inside(path, first, findings),
-            None => Section::absent(path),
-        }
+        let value = self.table.get(key);
+        let list = value.and_then(|value| value.get_ref().as_array());
+        let tables = list.into_iter().flatten();
+        tables
+            .map(|table| Section::inside(path.clone(), table, findings))
+            .collect()
     }
 
     /// Reports keys of later versions, unless they say what this version does anyway.

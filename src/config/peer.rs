@@ -1,4 +1,4 @@
-//! What a file means once it is read: a [`Peer`] with its [`Tunnel`], every default applied.
+//! What a file means once it is read: a [`Peer`] with its [`Tunnel`]s, every default applied.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -63,16 +63,16 @@ pub struct Peer {
     pub child_packets: Option<u64>,
     /// Width of the anti-replay window (RFC 4303 §3.4.3), in packets; at least 64.
     pub replay_window_packets: u32,
-    /// The GRE tunnel.
-    pub tunnel: Tunnel,
-    /// What is run when the tunnel begins and ends to carry packets.
+    /// The GRE tunnels toward it, each with a key of its own; never empty.
+    pub tunnels: Vec<Tunnel>,
+    /// What is run when a tunnel begins and ends to carry packets.
     pub hooks: Hooks,
 }
 
 /// Commands, each a program with its arguments; empty: none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// When the tunnel carries packets.
+    /// When a tunnel carries packets.
     pub up: Vec<String>,
     /// When it does not any more.
     pub down: Vec<String>,
@@ -126,6 +126,8 @@ pub struct Tunnel {
     pub mss_clamp: bool,
     /// How often the peer is asked by GRE keepalives; `None`: never. Its own are answered.
     pub keepalive: Option<keepalive::Interval>,
+    /// Name of the network namespace that the device is in; `None`: the daemon's own.
+    pub netns: Option<String>,
     /// Whether packets pass the kernel many at a time, where it can: the device's and the wire's.
     pub offload: bool,
 }

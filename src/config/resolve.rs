@@ -66,7 +66,7 @@ fn complete(
         peer: address.as_ref(),
         local,
     };
-    let tunnel = tunnel::resolve(&typed.tunnel, &typed.daemon, &outer, findings);
+    let tunnels = tunnel::resolve_all(&typed.tunnels, &typed.daemon, &outer, findings);
     let local_id = peer::local_id(typed.peer.local_id.as_ref(), findings);
     let remote_id = peer::remote_id(typed.peer.remote_id.as_ref(), findings);
     let ike_proposals = peer::ike_proposals(ike.proposals.as_ref(), findings);
@@ -108,7 +108,7 @@ fn complete(
         child_bytes,
         child_packets,
         replay_window_packets,
-        tunnel,
+        tunnels,
         hooks,
     })
 }

@@ -14,7 +14,8 @@ use super::document::{Later, Required, Section, Text, WordOrNumber};
 pub(super) struct File {
     pub(super) name: Option<Text>,
     pub(super) peer: PeerKeys,
-    pub(super) tunnel: TunnelKeys,
+    /// At least one.
+    pub(super) tunnels: Vec<TunnelKeys>,
     pub(super) hooks: HooksKeys,
     pub(super) daemon: DaemonKeys,
 }
@@ -71,7 +72,7 @@ pub(super) struct EspKeys {
     pub(super) lifetime_packets: Option<Spanned<WordOrNumber>>,
 }
 
-/// `[tunnel]`.
+/// `[tunnel]`, or one `[[tunnel]]`.
 pub(super) struct TunnelKeys {
     pub(super) span: Option<Range<usize>>,
     pub(super) device: Option<Text>,
@@ -88,6 +89,7 @@ pub(super) struct TunnelKeys {
     pub(super) df: Option<Text>,
     pub(super) mtu: Option<Spanned<WordOrNumber>>,
     pub(super) mss_clamp: Option<Spanned<bool>>,
+    pub(super) netns: Option<Text>,
     pub(super) keepalive: KeepaliveKeys,
 }
 
@@ -136,10 +138,6 @@ const TUNNEL_LATER: &[Later] = &[
         does: &["\"ip\""],
     },
     Later {
-        key: "netns",
-        does: &["\"none\""],
-    },
-    Later {
         key: "liveness",
         does: &["\"off\""],
     },
@@ -155,7 +153,7 @@ impl File {
         let mut root = Section::root(document);
         let name = root.take("name", findings);
         let peer = PeerKeys::read(&mut root, findings);
-        let tunnel = TunnelKeys::read(&mut root, findings);
+        let tunnels = TunnelKeys::read_all(&mut root, findings);
         let hooks = HooksKeys::read(&mut root, findings);
         let daemon = DaemonKeys::read(&mut root, findings);
         root.refuse_later(LATER, findings);
@@ -163,7 +161,7 @@ impl File {
         Self {
             name,
             peer,
-            tunnel,
+            tunnels,
             hooks,
             daemon,
         }
@@ -267,8 +265,15 @@ impl EspKeys {
 }
 
 impl TunnelKeys {
-    fn read(root: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
-        let mut section = root.only_section("tunnel", findings);
+    fn read_all(root: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Vec<Self> {
+        let sections = root.sections("tunnel", findings);
+        let tunnels = sections.into_iter();
+        tunnels
+            .map(|section| Self::read(section, findings))
+            .collect()
+    }
+
+    fn read(mut section: Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
         let keys = Self {
             span: section.span(),
             device: section.take("device", findings),
@@ -285,6 +290,7 @@ impl TunnelKeys {
             df: section.take("df", findings),
             mtu: section.take("mtu", findings),
             mss_clamp: section.take("mss-clamp", findings),
+            netns: section.take("netns", findings),
             keepalive: KeepaliveKeys::read(&mut section, findings),
         };
         section.refuse_later(TUNNEL_LATER, findings);

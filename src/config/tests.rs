@@ -86,7 +86,7 @@ fn five_lines_are_enough() {
         peer.esp_proposals[0].to_string(),
         "aes256gcm16-aes128gcm16-chacha20poly1305-x25519-ecp256-modp2048-modpnone-esn-noesn"
     );
-    let tunnel = peer.tunnel;
+    let [tunnel] = <[_; 1]>::try_from(peer.tunnels).unwrap();
     assert_eq!(tunnel.addresses, ["10.255.0.1/30".parse().unwrap()]);
     assert_eq!(
         tunnel.peer_address,
@@ -150,6 +150,7 @@ fn every_key_takes_effect() {
         tos = 0x10
         mtu = 1_380
         mss-clamp = false
+        netns = "tenant1"
         keepalive = { every = "5s" }
         [hooks]
         up = ["notify/on", "a b"]
@@ -197,8 +198,9 @@ fn every_key_takes_effect() {
     assert_eq!(volume, (Some(50_000_000_000), Some(1_000_000)));
     assert_eq!(peer.hooks.up, ["notify/on", "a b"]);
     assert!(peer.hooks.down.is_empty());
-    let tunnel = peer.tunnel;
+    let [tunnel] = <[_; 1]>::try_from(peer.tunnels).unwrap();
     assert_eq!(tunnel.device.as_deref(), Some("gre-berlin"));
+    assert_eq!(tunnel.netns.as_deref(), Some("tenant1"));
     assert_eq!(tunnel.peer_address, Some("fd00:255::2".parse().unwrap()));
     assert_eq!(tunnel.routes.len(), 2);
     assert_eq!(

@@ -12,6 +12,9 @@ const MAX_NAME_OCTETS: usize = 64;
 /// IFNAMSIZ without its NUL.
 const MAX_DEVICE_OCTETS: usize = 15;
 
+/// NAME_MAX.
+const MAX_FILE_NAME_OCTETS: usize = 255;
+
 /// The longest host name, in octets (RFC 1035 §2.3.4).
 const MAX_HOST_OCTETS: usize = 253;
 
@@ -120,6 +123,14 @@ pub(super) fn device_name(text: &str) -> bool {
         && text
             .bytes()
             .all(|c| c.is_ascii_graphic() && !b"/:%".contains(&c))
+        && text != "."
+        && text != ".."
+}
+
+/// A name that `ip netns` can give a network namespace: that of a file.
+pub(super) fn namespace_name(text: &str) -> bool {
+    (1..=MAX_FILE_NAME_OCTETS).contains(&text.len())
+        && text.bytes().all(|c| c.is_ascii_graphic() && c != b'/')
         && text != "."
         && text != ".."
 }

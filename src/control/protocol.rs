@@ -297,7 +297,11 @@ pub struct PeerStatus {
     /// What on this host, or between the two, stands in its way, each with what mends it, as of the
     /// last look.
     pub obstacles: Vec<String>,
-    /// Its GRE tunnels.
+    /// Packets from it that reached no tunnel, by the reason; reasons that never happened are absent.
+    pub drops: BTreeMap<String, u64>,
+    /// GRE keys that it sends and no tunnel has: the first few of them.
+    pub strange_keys: Vec<StrangeKey>,
+    /// Its GRE tunnels, in the order of its file.
     pub tunnels: Vec<TunnelStatus>,
 }
 
@@ -472,6 +476,8 @@ impl fmt::Display for UdpCause {
 pub struct TunnelStatus {
     /// The network device.
     pub device: String,
+    /// The network namespace that the device is in, by its name; `None`: the daemon's own.
+    pub netns: Option<String>,
     /// Its addresses with prefix lengths.
     pub addresses: Vec<String>,
     /// The GRE key (RFC 2890 §2.1).
@@ -482,12 +488,11 @@ pub struct TunnelStatus {
     pub outbound: Traffic,
     /// From the peer to the device.
     pub inbound: Traffic,
-    /// Packets that did not get through, by the reason; reasons that never happened are absent.
+    /// Packets of this tunnel that did not get through, by the reason; reasons that never happened are
+    /// absent.
     pub drops: BTreeMap<String, u64>,
     /// What the peer makes of our GRE keepalives; `None`: it is not asked.
     pub keepalive: Option<Keepalive>,
-    /// GRE keys that the peer sends and no tunnel has: the first few of them.
-    pub strange_keys: Vec<StrangeKey>,
 }
 
 /// What a peer makes of our GRE keepalives.

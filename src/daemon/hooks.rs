@@ -1,6 +1,6 @@
 //! The commands of `[hooks]`: run when a tunnel begins and ends to carry packets.
 //!
-//! Each peer has a task that runs them one after the other, never two at once, and beside the loop:
+//! Each tunnel has a task that runs them one after the other, never two at once, and beside the loop:
 //! a command that hangs holds up nothing. It is told the state, not the changes, so that what comes
 //! and goes while a command runs queues up nowhere; the last state always has its command run.
 //!
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A variable of the environment, and its value.
 pub(super) type Variable = (&'static str, String);
 
-/// The sending end of a peer's task, which ends when this is dropped and the last state has had its
+/// The sending end of a tunnel's task, which ends when this is dropped and the last state has had its
 /// command.
 #[derive(Debug)]
 pub(super) struct Hooks(Option<watch::Sender<State>>);
@@ -119,6 +119,7 @@ async fn run(
     let mut child = Command::new(program)
         .args(arguments)
         .env("SECURE_GRE_EVENT", event)
+        .env("SECURE_GRE_PEER", peer)
         .envs(variables)
         .stdin(Stdio::null())
         // Standard output is for what commands of ours answer.

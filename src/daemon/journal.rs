@@ -1,6 +1,7 @@
 //! What was put on the host and survives us, on disk in the runtime directory before it is done:
 //! whoever comes after a crash can undo it, and nothing else.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,21 +9,26 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::net::netlink::{Netlink, NetlinkError, Route};
+use crate::net::netns::{HeldNamespace, NamespaceError};
 
 /// What follows the peer's name in the name of its record.
 const SUFFIX: &str = ".routes.json";
 
 /// A route of ours, by what identifies it in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     destination: String,
     table: u32,
     metric: u32,
+    /// The name of the network namespace that it is in; `None`: the daemon's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    netns: Option<String>,
 }
 
 impl Entry {
-    fn of(route: &Route) -> Self {
+    pub(super) fn of(netns: Option<&str>, route: &Route) -> Self {
         Self {
+            netns: netns.map(str::to_owned),
             destination: route.destination.network().to_string(),
             table: route.table,
             metric: route.metric,
@@ -58,6 +64,9 @@ pub enum JournalError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// A network namespace that it names can't be entered.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
     /// A route can't be removed.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -113,8 +122,7 @@ impl Journal {
     }
 
     /// Adds a route that is about to be made.
-    pub(super) fn add(&mut self, route: &Route) -> Result<(), JournalError> {
-        let entry = Entry::of(route);
+    pub(super) fn add(&mut self, entry: Entry) -> Result<(), JournalError> {
         if self.entries.contains(&entry) {
             return Ok(());
         }
@@ -123,31 +131,45 @@ impl Journal {
     }
 
     /// Takes out a route that is gone.
-    pub(super) fn remove(&mut self, route: &Route) -> Result<(), JournalError> {
-        let entry = Entry::of(route);
-        self.entries.retain(|other| *other != entry);
+    pub(super) fn remove(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        self.entries.retain(|other| other != entry);
         self.write()
     }
 
-    /// Removes every route that it names and that carries our mark, then itself. Routes in `keep`
-    /// stay on the host, so that nothing leaks while they are taken over.
+    /// Removes every route that it names and that carries our mark, then itself. Those in `keep` stay
+    /// where they are, so that nothing leaks while they are taken over. `netlink` is that of the
+    /// daemon's own namespace.
     pub(super) async fn sweep(
         &mut self,
         netlink: &Netlink,
-        keep: &[Route],
+        keep: &[Entry],
     ) -> Result<(), JournalError> {
         if self.entries.is_empty() {
             return Ok(());
         }
-        let kept: Vec<_> = keep.iter().map(Entry::of).collect();
-        for route in netlink.list_own_routes().await? {
-            let entry = Entry::of(&route);
-            if self.entries.contains(&entry) && !kept.contains(&entry) {
-                netlink.delete_route(&route).await?;
+        for netns in self.namespaces() {
+            let netlink = match netns.as_deref().map(HeldNamespace::named) {
+                None => netlink.clone(),
+                Some(Ok(namespace)) => Netlink::connect_in(&namespace)?,
+                // Its routes went with it.
+                Some(Err(NamespaceError::Missing { .. })) => continue,
+                Some(Err(problem)) => return Err(problem.into()),
+            };
+            for route in netlink.list_own_routes().await? {
+                let entry = Entry::of(netns.as_deref(), &route);
+                if self.entries.contains(&entry) && !keep.contains(&entry) {
+                    netlink.delete_route(&route).await?;
+                }
             }
         }
-        self.entries.retain(|entry| kept.contains(entry));
+        self.entries.retain(|entry| keep.contains(entry));
         self.write()
+    }
+
+    /// Each namespace that it names a route of, once.
+    fn namespaces(&self) -> BTreeSet<Option<String>> {
+        let namespaces = self.entries.iter().map(|entry| entry.netns.clone());
+        namespaces.collect()
     }
 
     /// Through a second file and a rename: a crash leaves the old record or the new one.

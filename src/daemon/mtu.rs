@@ -18,17 +18,17 @@ pub(crate) const LINK_MTU: u16 = 1500;
 const LEAST_IPV6_MTU: u16 = 1280;
 const LEAST_IPV4_MTU: u16 = 576;
 
-/// The device's MTU for a path of `path_mtu` octets: the file's, or 1400; less if the path leaves less
+/// The MTU of a tunnel's device for a path of `path_mtu` octets: the file's, or 1400; less if the path leaves less
 /// (DESIGN §5). A file that names one and clears DF wants it whatever the path leaves: outer packets
 /// are fragmented.
 pub(crate) fn device_mtu(
-    config: &config::Peer,
+    peer: &config::Peer,
+    tunnel: &config::Tunnel,
     cipher: Option<Cipher>,
     overhead: Overhead,
     path_mtu: u16,
 ) -> u16 {
-    let tunnel = &config.tunnel;
-    let fits = envelope(config, cipher, overhead).passenger_mtu(path_mtu);
+    let fits = envelope(peer, tunnel, cipher, overhead).passenger_mtu(path_mtu);
     if let (Some(mtu), df::Policy::Clear) = (tunnel.mtu, tunnel.df) {
         return mtu;
     }
@@ -48,15 +48,16 @@ pub(crate) fn device_mtu(
 /// What is put around a passenger by the cipher that was agreed on; before there is one, by the
 /// offered one that needs the most room.
 pub(crate) fn envelope(
-    config: &config::Peer,
+    peer: &config::Peer,
+    tunnel: &config::Tunnel,
     cipher: Option<Cipher>,
     overhead: Overhead,
 ) -> Envelope {
-    let gre_header = secure_gre_gre::Encapsulator::new(config.tunnel.gre).header_len();
+    let gre_header = secure_gre_gre::Encapsulator::new(tunnel.gre).header_len();
     let possible = match cipher {
         Some(cipher) => vec![cipher],
         None => {
-            let proposals = config.esp_proposals.iter();
+            let proposals = peer.esp_proposals.iter();
             proposals
                 .flat_map(|proposal| proposal.ciphers().all())
                 .collect()
@@ -97,7 +98,9 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let peer = config::load(&file).unwrap().peer;
-        let mtu = |cipher, udp| device_mtu(&peer, cipher, Overhead::of(true, udp), LINK_MTU);
+        let tunnel = &peer.tunnels[0];
+        let mtu =
+            |cipher, udp| device_mtu(&peer, tunnel, cipher, Overhead::of(true, udp), LINK_MTU);
         let gcm = Cipher::Aead(Aead::Aes256Gcm16);
         let sha512 = Cipher::CbcHmac(Cbc::Aes256, Integrity::HmacSha512);
         // Around the ciphertext 40, 8 and the IV; within it 16 of GRE and 2 of the trailer.

@@ -17,15 +17,15 @@ const SETTINGS: &str = "/proc/sys/net";
 
 pub(super) use self::firewall::Outer;
 
-/// The obstacles for a tunnel on `device` to `routes`. May take as long as programs do that list the
+/// The obstacles for tunnels on `devices` to `routes`. May take as long as programs do that list the
 /// rules of a packet filter.
-pub(super) async fn find(routes: &[Prefix], device: &str, outer: &Outer) -> Vec<String> {
-    let mut found = in_settings(routes, device, &outer.underlay);
+pub(super) async fn find(routes: &[Prefix], devices: &[String], outer: &Outer) -> Vec<String> {
+    let mut found = in_settings(routes, devices, &outer.underlay);
     found.extend(firewall::find(outer).await);
     found
 }
 
-fn in_settings(routes: &[Prefix], device: &str, underlay: &str) -> Vec<String> {
+fn in_settings(routes: &[Prefix], devices: &[String], underlay: &str) -> Vec<String> {
     let mut found = Vec::new();
     let any = |ipv4| routes.iter().any(|route| route.addr().is_ipv4() == ipv4);
     for (ipv4, setting) in [
@@ -40,7 +40,8 @@ fn in_settings(routes: &[Prefix], device: &str, underlay: &str) -> Vec<String> {
             ));
         }
     }
-    for interface in [device, underlay] {
+    let interfaces = devices.iter().map(String::as_str);
+    for interface in interfaces.chain([underlay]) {
         if is_strict(interface) {
             found.push(format!(
                 "strict reverse-path filtering on {interface} drops packets whose way back differs; to \
@@ -81,18 +82,19 @@ mod tests {
     #[test]
     fn each_obstacle_comes_with_its_remedy() {
         sandbox::run(async {
+            let lo = ["lo".to_owned()];
             for interface in ["all", "lo"] {
                 set(&format!("ipv4/conf/{interface}/rp_filter"), "0");
             }
             set("ipv4/ip_forward", "1");
             set("ipv6/conf/all/forwarding", "1");
             let both = ["10.20.0.0/16", "2001:db8:20::/48"].map(|route| route.parse().unwrap());
-            assert!(in_settings(&both, "lo", "lo").is_empty());
+            assert!(in_settings(&both, &lo, "lo").is_empty());
 
             set("ipv4/ip_forward", "0");
             set("ipv6/conf/all/forwarding", "0");
-            assert!(in_settings(&[], "lo", "lo").is_empty());
-            let found = in_settings(&both, "lo", "none");
+            assert!(in_settings(&[], &lo, "lo").is_empty());
+            let found = in_settings(&both, &lo, "none");
             assert!(
                 found[0].ends_with("sysctl -w net.ipv4.ip_forward=1"),
                 "{found:?}"
@@ -100,14 +102,14 @@ mod tests {
             assert!(found[1].ends_with("sysctl -w net.ipv6.conf.all.forwarding=1"));
 
             set("ipv4/conf/lo/rp_filter", "1");
-            let found = in_settings(&[], "lo", "none");
+            let found = in_settings(&[], &lo, "none");
             assert!(
                 found[0].ends_with("sysctl -w net.ipv4.conf.lo.rp_filter=2"),
                 "{found:?}"
             );
             set("ipv4/conf/all/rp_filter", "2");
             assert!(
-                in_settings(&[], "lo", "none").is_empty(),
+                in_settings(&[], &lo, "none").is_empty(),
                 "the greater one holds"
             );
         });

@@ -1,11 +1,11 @@
-//! One peer as the daemon serves it: its device on the host, its link in the data plane, its SAs. The
-//! outer side is in [`way`], the SAs are in [`sas`], GRE keepalives in [`keepalive`], what went wrong in
+//! One peer as the daemon serves it: its tunnels, its link in the data plane, its SAs. The outer side is
+//! in [`way`], the SAs are in [`sas`], each tunnel with its device in [`tunnel`], what went wrong in
 //! [`trouble`].
 
-mod keepalive;
 mod moving;
 mod sas;
 mod trouble;
+mod tunnel;
 mod way;
 
 use std::collections::BTreeMap;
@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secure_gre_esp::Spi;
-use secure_gre_gre::keepalive::Prober;
 use secure_gre_ike::algorithm::Cipher;
 use secure_gre_ike::config::PeerId;
 use secure_gre_ike::error::Failure;
@@ -24,17 +23,17 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use self::trouble::{Beginning, Trouble};
-use super::hooks::{Hooks, Variable};
-use super::host::{Host, HostError};
+pub(super) use self::tunnel::Tunnel;
+use super::hooks::Hooks;
+use super::host::{Capture, Device, Host, HostError};
 use super::locate::LocateError;
-use super::mtu::{LINK_MTU, device_mtu};
+use super::mtu::LINK_MTU;
 use crate::config::{self, PeerAddress};
-use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, WorkerError};
-use crate::net::esp::{Overhead, Wire, WireError};
+use crate::dataplane::outbound::Own;
+use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, TunnelId};
+use crate::net::esp::{Wire, WireError};
 use crate::net::netlink::Netlink;
 use crate::net::outer::{Path as OuterPath, Via};
-use crate::net::prefix::Prefix;
-use crate::net::tun::Queue;
 
 /// How long an inbound SA outlives its deletion: packets of it may still be on their way, as
 /// `ike::limits::DRAIN` has it for a pair that was rekeyed.
@@ -82,10 +81,9 @@ pub(super) struct Peer {
     id: PeerId,
     config: config::Peer,
     host: Host,
-    /// `None` after the device was deleted behind our back.
-    queue: Option<Arc<Queue>>,
+    /// By [`TunnelId`]; never empty.
+    tunnels: Vec<Tunnel>,
     channels: Channels,
-    hooks: Hooks,
     /// From the moment that the way to the peer is known.
     link: Option<Outer>,
     /// What the links before it have counted.
@@ -96,8 +94,6 @@ pub(super) struct Peer {
     tried: Vec<IpAddr>,
     /// Pairs that carry packets, newest last.
     outbound: Vec<ChildId>,
-    /// Asks the peer for signs of life, while SAs stand.
-    prober: Option<Prober>,
     /// What protects the newest pair's packets, from the first on.
     cipher: Option<Cipher>,
     /// The pair whose outbound SA may protect nothing more.
@@ -126,8 +122,8 @@ pub(super) struct Peer {
     link_mtu: Option<u16>,
     /// There is no way to the peer, and that was said.
     stranded: bool,
-    /// Routes of others into the tunnel that cover the peer.
-    captures: Vec<Prefix>,
+    /// Routes of others into a tunnel that cover the peer.
+    captures: Vec<Capture>,
     /// What was said of the host.
     obstacles: Vec<String>,
 }
@@ -193,43 +189,40 @@ impl ReachError {
 }
 
 impl Peer {
-    /// Puts the tunnel's device on the host; packets wait until the way is known.
+    /// Puts the tunnels' devices on the host; packets wait until the way is known. `hooks` are the
+    /// tunnels', in their order.
     pub(super) async fn raise(
         id: PeerId,
         config: config::Peer,
         netlink: &Netlink,
         runtime_dir: &Path,
         channels: Channels,
-        hooks: Hooks,
+        hooks: Vec<Hooks>,
     ) -> Result<Self, HostError> {
-        let mtu = device_mtu(&config, None, Overhead::MAX, LINK_MTU);
-        let (host, queue) =
-            Host::raise(netlink, runtime_dir, &config.name, &config.tunnel, mtu).await?;
-        let addresses: Vec<_> = config
-            .tunnel
-            .addresses
-            .iter()
-            .map(Prefix::to_string)
-            .collect();
-        info!(
-            "{}: device {} with {}, mtu {mtu}",
-            config.name,
-            host.device(),
-            addresses.join(", ")
-        );
+        let mut host = Host::raise(netlink, runtime_dir, &config.name, &config.tunnels).await?;
+        let mut tunnels = Vec::with_capacity(config.tunnels.len());
+        for (place, hooks) in hooks.into_iter().enumerate() {
+            match Tunnel::raise(TunnelId(place), &config, &mut host, hooks).await {
+                Ok(tunnel) => tunnels.extend(tunnel),
+                Err(problem) => {
+                    // The devices go with their queues. What went wrong first is what to say.
+                    drop(tunnels);
+                    let _ = host.lower().await;
+                    return Err(problem);
+                }
+            }
+        }
         Ok(Self {
             id,
             config,
             host,
-            queue: Some(Arc::new(queue)),
+            tunnels,
             channels,
-            hooks,
             link: None,
             past: LinkCounters::default(),
             path_mtu: LINK_MTU,
             tried: Vec::new(),
             outbound: Vec::new(),
-            prober: None,
             cipher: None,
             exhausted: None,
             begun_anew: false,
@@ -251,22 +244,22 @@ impl Peer {
         })
     }
 
-    /// Takes the tunnel from the host. What could not be undone is said.
+    /// Takes the tunnels from the host. What could not be undone is said.
     pub(super) async fn lower(mut self) {
-        self.tell_hooks(false);
+        self.close().await;
         self.unlink();
-        drop(self.queue);
+        drop(self.tunnels);
         match self.host.lower().await {
             Ok(()) => info!("{}: down; the host is as it was", self.config.name),
             Err(problem) => error!("{}: not everything was undone: {problem}", self.config.name),
         }
     }
 
-    /// Gives the tunnel up: nothing is carried, and its routes stay unreachable.
+    /// Gives the peer up: nothing is carried, and the tunnels' routes stay unreachable.
     pub(super) async fn abandon(mut self) {
-        self.tell_hooks(false);
+        self.close().await;
         self.unlink();
-        drop(self.queue);
+        drop(self.tunnels);
         let name = self.config.name;
         if let Err(problem) = self.host.abandon().await {
             error!("{name}: not everything was undone: {problem}");
@@ -284,8 +277,13 @@ impl Peer {
         &self.config
     }
 
-    pub(super) fn host(&self) -> &Host {
-        &self.host
+    /// By [`TunnelId`].
+    pub(super) fn tunnels(&self) -> &[Tunnel] {
+        &self.tunnels
+    }
+
+    fn devices(&self) -> Vec<&Device> {
+        self.tunnels.iter().map(Tunnel::device).collect()
     }
 
     /// What is to be resolved, and for which address of ours.
@@ -305,7 +303,7 @@ impl Peer {
         outer.map_or(Via::default(), |outer| outer.wire.via())
     }
 
-    /// Since the tunnel was raised.
+    /// Since the peer is served.
     pub(super) fn counters(&self) -> LinkCounters {
         let mut counters = self.past.clone();
         if let Some(outer) = &self.link {
@@ -314,43 +312,20 @@ impl Peer {
         counters
     }
 
-    /// Has the hook run that is for whether the tunnel carries packets.
-    fn tell_hooks(&self, carries: bool) {
-        self.hooks.tell(carries, || self.variables());
+    /// Routes lead into the tunnels through which packets go, as far as anybody knows.
+    async fn open(&mut self) {
+        let addresses = self.addresses();
+        for tunnel in &mut self.tunnels {
+            tunnel.open(addresses).await;
+        }
     }
 
-    /// What a hook finds in its environment.
-    fn variables(&self) -> Vec<Variable> {
-        let tunnel = &self.config.tunnel;
-        let or_empty = |value: Option<String>| value.unwrap_or_default();
-        let joined = |prefixes: &[Prefix]| {
-            let words: Vec<_> = prefixes.iter().map(Prefix::to_string).collect();
-            words.join(" ")
-        };
-        let (local, remote) = self.addresses().unzip();
-        vec![
-            ("SECURE_GRE_PEER", self.config.name.clone()),
-            ("SECURE_GRE_DEVICE", self.host.device().to_owned()),
-            ("SECURE_GRE_MTU", self.host.mtu().to_string()),
-            (
-                "SECURE_GRE_KEY",
-                or_empty(tunnel.gre.key.map(|key| key.to_string())),
-            ),
-            ("SECURE_GRE_ADDRESSES", joined(&tunnel.addresses)),
-            ("SECURE_GRE_ROUTES", joined(&tunnel.routes)),
-            (
-                "SECURE_GRE_PEER_ADDRESS",
-                or_empty(tunnel.peer_address.map(|address| address.to_string())),
-            ),
-            (
-                "SECURE_GRE_LOCAL",
-                or_empty(local.map(|address| address.to_string())),
-            ),
-            (
-                "SECURE_GRE_REMOTE",
-                or_empty(remote.map(|address| address.to_string())),
-            ),
-        ]
+    /// Routes lead into no tunnel any more.
+    async fn close(&mut self) {
+        let addresses = self.addresses();
+        for tunnel in &mut self.tunnels {
+            tunnel.close(addresses).await;
+        }
     }
 
     /// Stops the packet workers; what they have counted is kept.
@@ -378,8 +353,13 @@ impl Peer {
         }
         self.repair_at = now + REPAIR_EVERY;
         self.name_silence(now);
-        let carries = self.is_usable();
-        match self.host.repair(&self.config.tunnel, carries).await {
+        let stands = !self.outbound.is_empty();
+        let mut outcome = self.host.repair().await;
+        for tunnel in &mut self.tunnels {
+            let repaired = tunnel.repair(stands).await;
+            outcome = outcome.and_then(|all| Ok([all, repaired?].concat()));
+        }
+        match outcome {
             Ok(repaired) if repaired.is_empty() => {}
             Ok(repaired) => warn!(
                 "{}: someone had removed {}; put back",
@@ -389,6 +369,33 @@ impl Peer {
             Err(problem) => {
                 self.repair_at = now + LOCATE_AGAIN_MAX;
                 warn!("{}: {problem}", self.config.name);
+            }
+        }
+    }
+
+    /// Makes the devices anew that are gone, when it is time to.
+    pub(super) async fn remake_due(&mut self, now: Instant) {
+        let (stands, addresses) = (!self.outbound.is_empty(), self.addresses());
+        for tunnel in &mut self.tunnels {
+            let Some(queue) = tunnel.remake_due(now).await else {
+                continue;
+            };
+            if let Some(outer) = &self.link {
+                outer.link.attach(tunnel.id(), &queue);
+            }
+            if stands {
+                tunnel.open(addresses).await;
+            }
+        }
+    }
+
+    /// Asks the peer in each tunnel where it is time to.
+    pub(super) async fn ask_due(&mut self, now: Instant) {
+        let addresses = self.addresses();
+        for tunnel in &mut self.tunnels {
+            let request = tunnel.ask_due(now, addresses).await;
+            if let Some((outer, request)) = self.link.as_ref().zip(request) {
+                outer.link.send(tunnel.id(), Own::Passenger(request));
             }
         }
     }
@@ -406,12 +413,23 @@ impl Peer {
             Note::Exhausted { sa } => self.used_up(ChildId(sa.0), true),
             Note::SoftLimit { sa } => self.used_up(ChildId(sa.0), false),
             Note::Elsewhere { path } => Reaction::SeenAt(path),
-            Note::KeepaliveRequest(answer) => {
-                self.answer(answer);
+            Note::KeepaliveRequest { tunnel, answer } => {
+                if let Some(outer) = &self.link {
+                    outer.link.send(tunnel, Own::Gre(answer));
+                }
                 Reaction::None
             }
-            Note::KeepaliveAnswer => {
-                self.on_answer().await;
+            Note::KeepaliveAnswer { tunnel } => {
+                let addresses = self.addresses();
+                if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
+                    tunnel.on_answer(addresses).await;
+                }
+                Reaction::None
+            }
+            Note::DeviceGone { tunnel, error } => {
+                if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
+                    tunnel.device_gone(&error, now);
+                }
                 Reaction::None
             }
             Note::SegmentationLost => {
@@ -429,9 +447,6 @@ impl Peer {
             Note::WorkerFailed { error, .. } => {
                 error!("{}: {error}", self.name());
                 self.unlink();
-                if matches!(error, WorkerError::Tun(_)) {
-                    self.queue = None;
-                }
                 self.locate_at = Some(now + LOCATE_AGAIN);
                 Reaction::Renew
             }
@@ -450,7 +465,7 @@ impl Peer {
             return false;
         }
         self.pulse.listen_at = now + LISTEN_EVERY;
-        let authentic = self.counters().inbound.authentic;
+        let authentic = self.counters().arrivals.authentic;
         std::mem::replace(&mut self.pulse.authentic, authentic) != authentic
     }
 
@@ -493,7 +508,7 @@ impl Peer {
         alarms
             .into_iter()
             .flatten()
-            .chain(self.prober.as_ref().map(Prober::next))
+            .chain(self.tunnels.iter().filter_map(Tunnel::next_alarm))
             .chain(self.retiring.values().copied())
             .min()
     }

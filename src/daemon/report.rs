@@ -7,12 +7,12 @@ use std::time::Instant;
 use secure_gre_ike as ike;
 use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 
-use super::peer::Peer;
+use super::peer::{Peer, Tunnel};
 use crate::control::protocol::{
     ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Liveness, Mode, PeerState, PeerStatus,
     Phase, StrangeKey, Traffic, TunnelStatus, UdpCause,
 };
-use crate::dataplane::LinkCounters;
+use crate::dataplane::{LinkCounters, TunnelCounters};
 use crate::metrics::{Drop, KeyCount, Tally};
 
 /// One peer as it is at `now`.
@@ -24,6 +24,10 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> Peer
         .flat_map(|(ike, children)| children.iter().map(move |details| child(now, ike, details)));
     let (local, remote) = served.addresses().unzip();
     let obstacles = served.obstacles().iter();
+    let LinkCounters { arrivals, tunnels } = served.counters();
+    let mut counters = tunnels.into_iter();
+    let tunnels = served.tunnels().iter();
+    let tunnels = tunnels.map(|tunnel| tunnel_status(tunnel, counters.next().unwrap_or_default()));
     PeerStatus {
         name: served.name().to_owned(),
         state: state(snapshot.state),
@@ -38,7 +42,9 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> Peer
         last_failure: served.trouble().map(|trouble| trouble.problem.clone()),
         advice: served.trouble().and_then(|trouble| trouble.advice.clone()),
         obstacles: obstacles.cloned().chain(served.silence(now)).collect(),
-        tunnels: vec![tunnel_status(served)],
+        drops: sum_by_name(arrivals.drops()),
+        strange_keys: strange_keys(&arrivals),
+        tunnels: tunnels.collect(),
     }
 }
 
@@ -106,25 +112,28 @@ fn child(now: Instant, ike: &IkeDetails, details: &ChildDetails) -> ChildStatus 
     }
 }
 
-fn tunnel_status(served: &Peer) -> TunnelStatus {
-    let LinkCounters { outbound, inbound } = served.counters();
+fn tunnel_status(tunnel: &Tunnel, counters: TunnelCounters) -> TunnelStatus {
+    let TunnelCounters { outbound, inbound } = counters;
     let drops = outbound.drops().chain(inbound.drops());
-    let strange_keys = inbound
-        .strange_keys
-        .iter()
-        .map(|KeyCount { key, packets }| StrangeKey { key, packets });
-    let config = &served.config().tunnel;
+    let (config, device) = (tunnel.config(), tunnel.device());
     TunnelStatus {
-        device: served.host().device().to_owned(),
+        device: device.name().to_owned(),
+        netns: device.netns().map(str::to_owned),
         addresses: config.addresses.iter().map(ToString::to_string).collect(),
         key: config.gre.key,
-        mtu: served.host().mtu(),
+        mtu: device.mtu(),
         outbound: traffic(&outbound),
         inbound: traffic(&inbound),
         drops: sum_by_name(drops),
-        keepalive: served.keepalive(),
-        strange_keys: strange_keys.collect(),
+        keepalive: tunnel.keepalive(),
     }
+}
+
+fn strange_keys(arrivals: &Tally) -> Vec<StrangeKey> {
+    let counts = arrivals.strange_keys.iter();
+    counts
+        .map(|KeyCount { key, packets }| StrangeKey { key, packets })
+        .collect()
 }
 
 const fn traffic(tally: &Tally) -> Traffic {

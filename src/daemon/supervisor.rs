@@ -186,7 +186,7 @@ impl Supervisor {
         })
     }
 
-    /// Serves one more peer: puts its tunnel on the host and sets out to find it. With `test_rekey`
+    /// Serves one more peer: puts its tunnels on the host and sets out to find it. With `test_rekey`
     /// its first pair is rekeyed at once.
     pub(super) async fn add(
         &mut self,
@@ -198,7 +198,9 @@ impl Supervisor {
         let id = PeerId(self.last_id);
         let (name, span) = (peer.name.clone(), peer_span(&peer.name));
         let ike_peer = ike_peer(id, &mut peer);
-        let hooks = Hooks::of(&peer, &mut self.hook_tasks);
+        let tasks = &mut self.hook_tasks;
+        let hooks = peer.tunnels.iter().map(|_| Hooks::of(&peer, tasks));
+        let hooks = hooks.collect();
         let raised = Peer::raise(
             id,
             peer,
@@ -239,17 +241,16 @@ impl Supervisor {
     /// A name, a device, a peer's address and a prefix can be one tunnel's only.
     fn check_clashes(&self, peer: &config::Peer) -> Result<(), AddError> {
         for other in self.peers.values().map(Peer::config) {
-            let (theirs, ours) = (&other.tunnel, &peer.tunnel);
+            let mut pairs = other
+                .tunnels
+                .iter()
+                .flat_map(|theirs| peer.tunnels.iter().map(move |ours| (theirs, ours)));
             let what = if other.name == peer.name {
                 Clash::Name(peer.name.clone())
             } else if other.address == peer.address {
                 Clash::Address(peer.address.clone())
-            } else if let Some(device) =
-                ours.device.clone().filter(|_| ours.device == theirs.device)
-            {
-                Clash::Device(device)
-            } else if let Some(prefix) = shared_guard(theirs, ours) {
-                Clash::Prefix(prefix)
+            } else if let Some(clash) = pairs.find_map(|(theirs, ours)| clash(theirs, ours)) {
+                clash
             } else {
                 continue;
             };
@@ -364,6 +365,7 @@ impl Supervisor {
         for (id, served) in &mut self.peers {
             served.retire_due(now);
             served.repair_due(now).await;
+            served.remake_due(now).await;
             served.ask_due(now).await;
             if served.heard_since(now) {
                 heard.push(*id);
@@ -465,6 +467,14 @@ impl Supervisor {
         };
         alarms.chain(self.deadline).chain(patience).min()
     }
+}
+
+/// What tunnels of two peers cannot both have.
+fn clash(theirs: &config::Tunnel, ours: &config::Tunnel) -> Option<Clash> {
+    let same_place = theirs.netns == ours.netns && theirs.device == ours.device;
+    let device = ours.device.clone().filter(|_| same_place);
+    let device = device.map(Clash::Device);
+    device.or_else(|| shared_guard(theirs, ours).map(Clash::Prefix))
 }
 
 /// The endpoint's part of a peer's configuration; it takes the key.

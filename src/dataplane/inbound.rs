@@ -1,7 +1,8 @@
 //! From ESP packets to passengers, in place and without descriptors.
 //!
-//! Owns: the lookup of the SA by its SPI (RFC 4303 §2.1), the order of what is done to a packet
-//! (replay, ICV, replay again, GRE, ECN, MSS) and which payloads are believed: GRE, as the selectors
+//! Owns: the lookup of the SA by its SPI (RFC 4303 §2.1) and of the tunnel by its key (RFC 2890 §2.1),
+//! the order of what is done to a packet (replay, ICV, replay again, GRE, ECN, MSS) and which payloads are
+//! believed: GRE, as the selectors
 //! have it, also behind IPv6 destination options. Dummies are taken without a word (RFC 4303 §2.6), and
 //! the daemon is told of GRE keepalives.
 //!
@@ -19,7 +20,7 @@ use secure_gre_gre::keepalive::Kind;
 use super::bucket::Bucket;
 use super::held::{Held, Offers};
 use super::stray::{Stray, Strays};
-use super::{LinkConfig, Note, SaId};
+use super::{Note, SaId, TunnelConfig, TunnelId};
 use crate::metrics::{Drop, LinkDrop, Tally, Traffic};
 use crate::net::outer::Path;
 
@@ -45,8 +46,13 @@ pub enum Command {
     },
     /// Packets of this one no more.
     Remove(SaId),
-    /// The largest passenger, in octets.
-    SetMtu(u16),
+    /// The largest passenger.
+    SetMtu {
+        /// Of this tunnel.
+        tunnel: TunnelId,
+        /// In octets.
+        mtu: u16,
+    },
     /// This packet has come by no wire.
     Open(Stray),
 }
@@ -83,21 +89,33 @@ impl Delivery {
 /// The inbound half of a link. `N` takes its notes.
 #[derive(Debug)]
 pub struct Inbound<N> {
-    decapsulator: gre::Decapsulator,
-    mtu: u16,
-    mss_clamp: bool,
+    tunnels: Box<[Tunnel]>,
+    /// Those that have counted anything since their last publication.
+    touched: Vec<TunnelId>,
+    keys: gre::Keys,
     /// A handful at most, so that looking one after the other is the fastest way to find one.
     sas: Vec<Installed>,
     offers: Offers,
     /// Held packets whose SA has come.
     due: Vec<Held>,
     strays: Strays,
+    /// Of the packets whose tunnel was not found, and of those that have none.
+    arrivals: Tally,
+    notify: N,
+}
+
+/// The inbound half of one tunnel.
+#[derive(Debug)]
+struct Tunnel {
+    id: TunnelId,
+    decapsulator: gre::Decapsulator,
+    mtu: u16,
+    mss_clamp: bool,
     ends: gre::keepalive::Ends,
     asks: bool,
     /// Keepalives that the daemon may be told of.
     keepalives: Bucket,
     tally: Tally,
-    notify: N,
 }
 
 #[derive(Debug)]
@@ -110,20 +128,21 @@ struct Installed {
 }
 
 impl<N: FnMut(Note)> Inbound<N> {
-    /// A link without SAs, through which nothing passes.
-    pub fn new(config: &LinkConfig, notify: N) -> Self {
+    /// A link of these tunnels without SAs, through which nothing passes.
+    pub fn new<'c>(tunnels: impl IntoIterator<Item = &'c TunnelConfig>, notify: N) -> Self {
+        let tunnels = tunnels.into_iter().enumerate();
+        let (keys, tunnels): (Vec<_>, Vec<_>) = tunnels
+            .map(|(place, config)| (config.gre.key, Tunnel::new(TunnelId(place), config)))
+            .unzip();
         Self {
-            decapsulator: gre::Decapsulator::new(config.gre),
-            mtu: config.mtu,
-            mss_clamp: config.mss_clamp,
+            touched: Vec::with_capacity(tunnels.len()),
+            tunnels: tunnels.into_boxed_slice(),
+            keys: gre::Keys::new(keys),
             sas: Vec::new(),
             offers: Offers::default(),
             due: Vec::new(),
             strays: Strays::default(),
-            ends: config.ends.clone(),
-            asks: config.asks,
-            keepalives: Bucket::new(KEEPALIVE_BURST, KEEPALIVE_INTERVAL),
-            tally: Tally::default(),
+            arrivals: Tally::default(),
             notify,
         }
     }
@@ -147,7 +166,11 @@ impl<N: FnMut(Note)> Inbound<N> {
                 });
             }
             Command::Remove(id) => self.sas.retain(|installed| installed.id != id),
-            Command::SetMtu(mtu) => self.mtu = mtu,
+            Command::SetMtu { tunnel, mtu } => {
+                if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
+                    tunnel.mtu = mtu;
+                }
+            }
             Command::Open(stray) => {
                 if !self.strays.push(stray, Instant::now()) {
                     self.lose(LinkDrop::StrayFlood, 1);
@@ -157,12 +180,13 @@ impl<N: FnMut(Note)> Inbound<N> {
     }
 
     /// Opens packets in their order, first those that were held for an SA that has come since and those
-    /// that came by no wire, and hands each passenger to `deliver`; what became of it is for [`account`](Self::account). What
-    /// does not get so far is counted; a packet that is held, when it is clear what becomes of it.
+    /// that came by no wire, and hands each passenger to `deliver` with its tunnel; what became of it is
+    /// for [`account`](Self::account). What does not get so far is counted; a packet that is held, when
+    /// it is clear what becomes of it.
     pub fn open<'a>(
         &mut self,
         arrivals: impl IntoIterator<Item = Arrival<'a>>,
-        mut deliver: impl FnMut(&mut [u8]),
+        mut deliver: impl FnMut(TunnelId, &mut [u8]),
     ) {
         for mut held in std::mem::take(&mut self.due) {
             let expired = held.expire(Instant::now());
@@ -188,31 +212,47 @@ impl<N: FnMut(Note)> Inbound<N> {
         !self.due.is_empty() || !self.strays.is_empty()
     }
 
-    fn refuse(&mut self, reason: Drop) {
-        let by_key = [
-            gre::Drop::KeyMissing,
-            gre::Drop::KeyUnexpected,
-            gre::Drop::KeyUnknown,
-        ];
-        if by_key.map(Drop::Gre).contains(&reason) {
-            let key = self.decapsulator.refused_key();
-            self.tally.strange_keys.count(key, 1);
-        }
-        self.tally.drop(reason, 1);
-    }
-
     /// `elsewhere`: the path of one that came by no wire.
     fn open_one(
         &mut self,
         arrival: Arrival<'_>,
         elsewhere: Option<Path>,
-        deliver: &mut impl FnMut(&mut [u8]),
+        deliver: &mut impl FnMut(TunnelId, &mut [u8]),
     ) {
-        self.tally.received += 1;
-        match self.accept(arrival, elsewhere) {
-            Ok(Accepted::Passenger(passenger)) => deliver(passenger),
-            Ok(Accepted::Consumed) => self.tally.consumed += 1,
-            Err(reason) => self.refuse(reason),
+        self.arrivals.received += 1;
+        let Arrival { esp, tos } = arrival;
+        match self.arrive(esp, elsewhere) {
+            Ok(Arrived::Gre(packet)) => self.pass_on(packet, tos, deliver),
+            Ok(Arrived::Dummy) => self.arrivals.consumed += 1,
+            Err(reason) => self.arrivals.drop(reason, 1),
+        }
+    }
+
+    /// Hands an authentic packet to the tunnel that has its key.
+    fn pass_on(
+        &mut self,
+        packet: gre::Packet<'_>,
+        tos: u8,
+        deliver: &mut impl FnMut(TunnelId, &mut [u8]),
+    ) {
+        let (key, octets) = (packet.key(), packet.size());
+        let tunnel = match self.keys.find(key) {
+            Ok(place) => self.tunnels.get_mut(place),
+            Err(reason) => {
+                self.arrivals.strange_keys.count(key, 1);
+                return self.arrivals.drop(reason, 1);
+            }
+        };
+        let Some(tunnel) = tunnel else { return };
+        self.arrivals.deliver(octets);
+        if tunnel.tally.received == 0 {
+            self.touched.push(tunnel.id);
+        }
+        tunnel.tally.received += 1;
+        match tunnel.accept(packet, tos, &mut self.notify) {
+            Ok(Accepted::Passenger(passenger)) => deliver(tunnel.id, passenger),
+            Ok(Accepted::Consumed) => tunnel.tally.consumed += 1,
+            Err(reason) => tunnel.tally.drop(reason, 1),
         }
     }
 
@@ -228,66 +268,54 @@ impl<N: FnMut(Note)> Inbound<N> {
 
     /// Counts packets that were never opened.
     fn lose(&mut self, reason: LinkDrop, packets: usize) {
-        self.tally.received += packets as u64;
-        self.tally.drop(reason, packets);
+        self.arrivals.received += packets as u64;
+        self.arrivals.drop(reason, packets);
     }
 
-    /// Counts what became of passengers that were handed out.
-    pub fn account(&mut self, delivery: Delivery) {
-        let Delivery { taken, refused } = delivery;
-        self.tally.delivered.packets += taken.packets;
-        self.tally.delivered.bytes += taken.bytes;
-        self.tally.drop(LinkDrop::TunRefused, refused);
+    /// Counts what became of passengers of a tunnel that were handed out.
+    pub fn account(&mut self, tunnel: TunnelId, delivery: Delivery) {
+        if let Some(tally) = self.tally(tunnel) {
+            let Delivery { taken, refused } = delivery;
+            tally.delivered.packets += taken.packets;
+            tally.delivered.bytes += taken.bytes;
+            tally.drop(LinkDrop::TunRefused, refused);
+        }
     }
 
-    /// What has been counted since the last publication. Who receives the packets adds those that
-    /// never got here.
-    pub const fn tally(&mut self) -> &mut Tally {
-        &mut self.tally
+    /// What has been counted since the last publication, before it was clear what tunnel a packet is
+    /// for. Who receives the packets adds those that never got here.
+    pub const fn arrivals(&mut self) -> &mut Tally {
+        &mut self.arrivals
     }
 
-    fn accept<'b>(
+    /// One of the tunnels that have counted anything; each is named once.
+    pub fn next_touched(&mut self) -> Option<TunnelId> {
+        self.touched.pop()
+    }
+
+    /// What has been counted of a tunnel since the last publication. `None`: there is no such tunnel.
+    pub fn tally(&mut self, tunnel: TunnelId) -> Option<&mut Tally> {
+        let tunnel = self.tunnels.get_mut(tunnel.0)?;
+        Some(&mut tunnel.tally)
+    }
+
+    /// What an ESP packet holds. `elsewhere`: the path of one that came by no wire.
+    fn arrive<'b>(
         &mut self,
-        arrival: Arrival<'b>,
+        packet: &'b mut [u8],
         elsewhere: Option<Path>,
-    ) -> Result<Accepted<'b>, Drop> {
-        let Arrival { esp, tos } = arrival;
-        let payload = self.unprotect(esp)?;
+    ) -> Result<Arrived<'b>, Drop> {
+        let payload = self.unprotect(packet)?;
         if let Some(path) = elsewhere.filter(|_| payload.newest) {
             (self.notify)(Note::Elsewhere { path });
         }
-        let packet = match payload.next_header {
+        let octets = match payload.next_header {
             GRE => payload.bytes,
             DESTINATION_OPTIONS => gre::destination::skip_options(payload.bytes)?,
-            NO_NEXT_HEADER => return Ok(Accepted::Consumed),
+            NO_NEXT_HEADER => return Ok(Arrived::Dummy),
             _ => return Err(LinkDrop::NotGre.into()),
         };
-        let gre::Delivery { passenger, .. } = match self.decapsulator.decapsulate(packet) {
-            Err(gre::Drop::KeepaliveUnasked) if self.asks => {
-                return self.tell(Note::KeepaliveAnswer);
-            }
-            decapsulated => decapsulated?,
-        };
-        match self.ends.classify(passenger)? {
-            Kind::Passenger => {}
-            Kind::Request(answer) => return self.tell(Note::KeepaliveRequest(answer)),
-            Kind::Answer if self.asks => return self.tell(Note::KeepaliveAnswer),
-            Kind::Answer => return Err(gre::Drop::KeepaliveUnasked.into()),
-        }
-        gre::tos::merge_ecn(tos, passenger)?;
-        if self.mss_clamp {
-            gre::mss::clamp(passenger, self.mtu);
-        }
-        Ok(Accepted::Passenger(passenger))
-    }
-
-    /// Tells the daemon of a keepalive, unless that happens too often.
-    fn tell<'b>(&mut self, note: Note) -> Result<Accepted<'b>, Drop> {
-        if !self.keepalives.take(Instant::now()) {
-            return Err(gre::Drop::KeepaliveFlood.into());
-        }
-        (self.notify)(note);
-        Ok(Accepted::Consumed)
+        Ok(Arrived::Gre(gre::Packet::parse(octets)?))
     }
 
     fn unprotect<'b>(&mut self, packet: &'b mut [u8]) -> Result<esp::Payload<'b>, esp::Drop> {
@@ -307,12 +335,13 @@ impl<N: FnMut(Note)> Inbound<N> {
         let candidate = sa.candidate(packet)?;
         let opened = sa.open(candidate, packet)?;
         let payload = sa.commit(opened)?;
-        self.tally.authentic += 1;
+        self.arrivals.authentic += 1;
         if std::mem::replace(unused, false) {
             // With its first packet rather than with the SA, so that late packets of a past life of
             // the peer's can't bring their sequence numbers back.
             if *fresh {
-                self.decapsulator.restart();
+                let tunnels = self.tunnels.iter_mut();
+                tunnels.for_each(|tunnel| tunnel.decapsulator.restart());
             }
             (self.notify)(Note::FirstInbound { sa: *id });
         }
@@ -320,10 +349,76 @@ impl<N: FnMut(Note)> Inbound<N> {
     }
 }
 
-/// What an authentic packet was.
+impl Tunnel {
+    fn new(id: TunnelId, config: &TunnelConfig) -> Self {
+        Self {
+            id,
+            decapsulator: gre::Decapsulator::new(config.gre),
+            mtu: config.mtu,
+            mss_clamp: config.mss_clamp,
+            ends: config.ends.clone(),
+            asks: config.asks,
+            keepalives: Bucket::new(KEEPALIVE_BURST, KEEPALIVE_INTERVAL),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes a packet of this tunnel's, which came with the outer `tos`.
+    fn accept<'b>(
+        &mut self,
+        packet: gre::Packet<'b>,
+        tos: u8,
+        notify: &mut impl FnMut(Note),
+    ) -> Result<Accepted<'b>, Drop> {
+        let tunnel = self.id;
+        let gre::Delivery { passenger, .. } = match self.decapsulator.decapsulate(packet) {
+            Err(gre::Drop::KeepaliveUnasked) if self.asks => {
+                return self.tell(Note::KeepaliveAnswer { tunnel }, notify);
+            }
+            decapsulated => decapsulated?,
+        };
+        match self.ends.classify(passenger)? {
+            Kind::Passenger => {}
+            Kind::Request(answer) => {
+                return self.tell(Note::KeepaliveRequest { tunnel, answer }, notify);
+            }
+            Kind::Answer if self.asks => {
+                return self.tell(Note::KeepaliveAnswer { tunnel }, notify);
+            }
+            Kind::Answer => return Err(gre::Drop::KeepaliveUnasked.into()),
+        }
+        gre::tos::merge_ecn(tos, passenger)?;
+        if self.mss_clamp {
+            gre::mss::clamp(passenger, self.mtu);
+        }
+        Ok(Accepted::Passenger(passenger))
+    }
+
+    /// Tells the daemon of a keepalive, unless that happens too often.
+    fn tell<'b>(
+        &mut self,
+        note: Note,
+        notify: &mut impl FnMut(Note),
+    ) -> Result<Accepted<'b>, Drop> {
+        if !self.keepalives.take(Instant::now()) {
+            return Err(gre::Drop::KeepaliveFlood.into());
+        }
+        notify(note);
+        Ok(Accepted::Consumed)
+    }
+}
+
+/// What an authentic ESP packet held.
+enum Arrived<'b> {
+    Gre(gre::Packet<'b>),
+    /// Nothing (RFC 4303 §2.6).
+    Dummy,
+}
+
+/// What a packet was to its tunnel.
 enum Accepted<'b> {
     Passenger(&'b mut [u8]),
-    /// It has done its work: a dummy, or a keepalive.
+    /// A keepalive, which has done its work.
     Consumed,
 }
 

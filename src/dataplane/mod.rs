@@ -1,4 +1,4 @@
-//! The packet path of one peer: GRE in ESP between a TUN device and the wire.
+//! The packet path of one peer: GRE in ESP between the devices of its tunnels and the wire.
 //!
 //! | module | owns |
 //! |---|---|
@@ -7,6 +7,7 @@
 //! | [`segment`], [`coalesce`] | super-packets of the device → passengers, and back |
 //! | [`batch`] | the buffer of outbound packets |
 //! | [`note`] | what the workers tell the daemon |
+//! | [`counters`] | what they count, by tunnel |
 //! | `held` | packets that come before their SA |
 //! | [`stray`] | packets that come by no wire |
 //! | `bucket` | how often something may be done that others ask for |
@@ -14,8 +15,8 @@
 //! | `too_big` | answers to passengers that do not fit, and how often they are given |
 //! | `worker` | the two threads: reading, writing, waiting, commands |
 //!
-//! A [`Link`] is the daemon's handle. Each direction is one thread that owns its half of the tunnel
-//! and its SAs, so that nothing on the path of a packet is shared, locked or allocated. SAs reach
+//! A [`Link`] is the daemon's handle. All tunnels of the peer share it and its SAs; the key in the GRE
+//! header tells them apart. Each direction is one thread that owns its half of the tunnels and its SAs, so that nothing on the path of a packet is shared, locked or allocated. SAs reach
 //! their thread over a channel, which the thread empties once per batch. The inbound thread does so
 //! between receiving a batch and opening it: whatever the daemon installed before it let the peer
 //! send is there when the packet is looked up.
@@ -30,6 +31,7 @@
 pub mod batch;
 mod bucket;
 pub mod coalesce;
+pub mod counters;
 mod headers;
 mod held;
 pub mod inbound;
@@ -48,21 +50,26 @@ use secure_gre_esp::{InboundSa, OutboundSa, Spi};
 use secure_gre_gre as gre;
 use tokio::sync::mpsc;
 
-use crate::metrics::Tally;
+use self::counters::SharedCounters;
 use crate::net::esp::Wire;
 use crate::net::outer::Path;
 use crate::net::tun::Queue;
 
-pub use note::{Direction, Note, WorkerError};
-pub use stray::Stray;
+pub use self::counters::{LinkCounters, TunnelCounters};
+pub use self::note::{Direction, Note, WorkerError};
+pub use self::stray::Stray;
 
 /// Which pair of SAs, as the daemon numbers them; both SAs of a pair have the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SaId(pub u64);
 
-/// What both directions of a link do to packets.
+/// Which of a link's tunnels: its place among those that the link was started with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TunnelId(pub usize);
+
+/// What both directions of a link do to the packets of one tunnel.
 #[derive(Debug, Clone)]
-pub struct LinkConfig {
+pub struct TunnelConfig {
     /// Key, checksum and sequence numbers of the GRE headers.
     pub gre: gre::Config,
     /// Where the outer DSCP comes from.
@@ -100,35 +107,28 @@ pub struct Message {
 pub struct Link {
     outbound: worker::Handle<outbound::Command>,
     inbound: worker::Handle<inbound::Command>,
+    counters: Arc<SharedCounters>,
 }
 
-/// What the two directions have counted since the start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LinkCounters {
-    /// From the device to the wire.
-    pub outbound: Tally,
-    /// From the wire to the device.
-    pub inbound: Tally,
-}
-
-impl LinkCounters {
-    /// Adds what another link has counted.
-    pub fn add(&mut self, other: &Self) {
-        self.outbound.add(&other.outbound);
-        self.inbound.add(&other.inbound);
-    }
+/// One tunnel of a link that is to be started.
+#[derive(Debug, Clone)]
+pub struct Port {
+    /// What is done to its packets.
+    pub config: TunnelConfig,
+    /// Its device; `None`: until [`Link::attach`] brings one, what comes for it is refused.
+    pub queue: Option<Arc<Queue>>,
 }
 
 impl Link {
-    /// Starts both directions, without SAs. `notify` is called on the workers' threads and must not
-    /// block; sending on an unbounded channel does, as notes are rare. `messages` takes the IKE
-    /// messages of a wire in UDP; those that it has no room for are dropped and counted.
+    /// Starts both directions for the tunnels behind `ports`, without SAs. `notify` is called on the
+    /// workers' threads and must not block; sending on an unbounded channel does, as notes are rare.
+    /// `messages` takes the IKE messages of a wire in UDP; those that it has no room for are dropped
+    /// and counted.
     ///
     /// # Errors
     /// [`StartError`] where the process has no descriptor or thread left.
     pub fn start<N>(
-        config: &LinkConfig,
-        queue: Arc<Queue>,
+        ports: &[Port],
         wire: Arc<Wire>,
         notify: N,
         messages: mpsc::Sender<Message>,
@@ -136,14 +136,22 @@ impl Link {
     where
         N: Fn(Note) + Clone + Send + 'static,
     {
-        let outbound = worker::start_outbound(
-            config,
-            Arc::clone(&queue),
-            Arc::clone(&wire),
-            notify.clone(),
-        )?;
-        let inbound = worker::start_inbound(config, queue, wire, notify, messages)?;
-        Ok(Self { outbound, inbound })
+        let counters = Arc::new(SharedCounters::new(ports.len()));
+        let shared = || Arc::clone(&counters);
+        let (wire_out, notify_out) = (Arc::clone(&wire), notify.clone());
+        let outbound = worker::start_outbound(ports, wire_out, shared(), notify_out)?;
+        let inbound = worker::start_inbound(ports, wire, shared(), notify, messages)?;
+        Ok(Self {
+            outbound,
+            inbound,
+            counters,
+        })
+    }
+
+    /// The tunnel has a device, in place of the one that it had.
+    pub fn attach(&self, tunnel: TunnelId, queue: &Arc<Queue>) {
+        self.outbound.attach(tunnel, Arc::clone(queue));
+        self.inbound.attach(tunnel, Arc::clone(queue));
     }
 
     /// Packets with this SPI are held for a moment, should they come before their SA is installed; to
@@ -191,16 +199,17 @@ impl Link {
         self.outbound.send(outbound::Command::Remove(id));
     }
 
-    /// The largest passenger, in octets. Larger ones are dropped, their senders told. An increase
-    /// must reach the device later than this, a decrease may come before or after.
-    pub fn set_mtu(&self, mtu: u16) {
-        self.outbound.send(outbound::Command::SetMtu(mtu));
-        self.inbound.send(inbound::Command::SetMtu(mtu));
+    /// The largest passenger of a tunnel, in octets. Larger ones are dropped, their senders told. An
+    /// increase must reach the device later than this, a decrease may come before or after.
+    pub fn set_mtu(&self, tunnel: TunnelId, mtu: u16) {
+        self.outbound
+            .send(outbound::Command::SetMtu { tunnel, mtu });
+        self.inbound.send(inbound::Command::SetMtu { tunnel, mtu });
     }
 
-    /// Sends a packet of our own, if there is an SA for it.
-    pub fn send(&self, own: outbound::Own) {
-        self.outbound.send(outbound::Command::Send(own));
+    /// Sends a packet of our own through a tunnel, if there is an SA for it.
+    pub fn send(&self, tunnel: TunnelId, own: outbound::Own) {
+        self.outbound.send(outbound::Command::Send { tunnel, own });
     }
 
     /// Packets travel on this wire from here on, both ways. The SAs stay.
@@ -211,31 +220,23 @@ impl Link {
 
     /// What has been counted so far.
     pub fn counters(&self) -> LinkCounters {
-        LinkCounters {
-            outbound: self.outbound.counters().read(),
-            inbound: self.inbound.counters().read(),
-        }
+        self.counters.read()
     }
 
     /// Ends both threads, which drop their SAs, and returns the final counts.
-    pub fn stop(self) -> LinkCounters {
-        let Self {
-            mut outbound,
-            mut inbound,
-        } = self;
-        LinkCounters {
-            outbound: outbound.stop().read(),
-            inbound: inbound.stop().read(),
-        }
+    pub fn stop(mut self) -> LinkCounters {
+        self.outbound.stop();
+        self.inbound.stop();
+        self.counters.read()
     }
 }
 
 /// Why a link could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No descriptor for waking a worker.
-    #[error("can't make an eventfd for a packet worker: {0}; raise the limit of open files")]
-    Waker(#[source] io::Error),
+    /// No descriptor for waiting, or for being woken.
+    #[error("can't make a packet worker wait for its devices: {0}; raise the limit of open files")]
+    Poll(#[source] io::Error),
     /// No thread.
     #[error("can't start the thread of a packet worker: {0}; raise the limit of threads")]
     Thread(#[source] io::Error),

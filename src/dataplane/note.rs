@@ -7,7 +7,7 @@ use std::io;
 
 use secure_gre_gre as gre;
 
-use super::SaId;
+use super::{SaId, TunnelId};
 use crate::net::outer::Path;
 
 /// News from a worker.
@@ -35,10 +35,25 @@ pub enum Note {
         /// To where and from where.
         path: Path,
     },
-    /// The peer asks by a GRE keepalive; this under a header of ESP is the answer. At a limited rate.
-    KeepaliveRequest(gre::keepalive::Packet),
+    /// The peer asks by a GRE keepalive. At a limited rate.
+    KeepaliveRequest {
+        /// In which tunnel.
+        tunnel: TunnelId,
+        /// What under a header of ESP is the answer.
+        answer: gre::keepalive::Packet,
+    },
     /// The peer has answered a GRE keepalive of ours. At a limited rate.
-    KeepaliveAnswer,
+    KeepaliveAnswer {
+        /// In which tunnel.
+        tunnel: TunnelId,
+    },
+    /// The tunnel's device is gone. Nothing of it passes until it has another one.
+    DeviceGone {
+        /// Which tunnel's.
+        tunnel: TunnelId,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// The largest outer packet that the path takes has changed to so many octets.
     PathMtu(u16),
     /// The kernel does not cut messages on this wire: each packet costs a passage through its stack.
@@ -55,18 +70,15 @@ pub enum Note {
 /// A direction of a link, seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// From the device to the wire.
+    /// From the devices to the wire.
     Outbound,
-    /// From the wire to the device.
+    /// From the wire to the devices.
     Inbound,
 }
 
 /// Why a worker could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The device is gone.
-    #[error("the tunnel device does not answer ({0}): was it deleted?")]
-    Tun(#[source] io::Error),
     /// The socket is unusable.
     #[error("the ESP socket does not work any more: {0}")]
     Wire(#[source] io::Error),

@@ -13,7 +13,7 @@ use secure_gre_gre as gre;
 
 use super::batch::{Batch, Frame};
 use super::too_big::Answers;
-use super::{LinkConfig, Note, SaId};
+use super::{Note, SaId, TunnelConfig, TunnelId};
 use crate::metrics::{Drop, LinkDrop, Tally};
 
 /// The Next Header of what is inside ESP: GRE (RFC 2784 §2).
@@ -31,10 +31,20 @@ pub enum Command {
     },
     /// This one no more.
     Remove(SaId),
-    /// The largest passenger, in octets.
-    SetMtu(u16),
+    /// The largest passenger.
+    SetMtu {
+        /// Of this tunnel.
+        tunnel: TunnelId,
+        /// In octets.
+        mtu: u16,
+    },
     /// A packet of our own is to be sent.
-    Send(Own),
+    Send {
+        /// Through this tunnel.
+        tunnel: TunnelId,
+        /// The packet.
+        own: Own,
+    },
 }
 
 /// A packet that comes from no device.
@@ -57,6 +67,17 @@ impl Own {
 /// The outbound half of a link. `N` takes its notes.
 #[derive(Debug)]
 pub struct Outbound<N> {
+    tunnels: Box<[Tunnel]>,
+    /// Oldest first; the last one carries the packets.
+    sas: Vec<Installed>,
+    /// Packets of our own that wait for their turn.
+    own: Vec<(TunnelId, Own)>,
+    notify: N,
+}
+
+/// The outbound half of one tunnel.
+#[derive(Debug)]
+struct Tunnel {
     encapsulator: gre::Encapsulator,
     tos: gre::tos::Policy,
     ttl: gre::ttl::Policy,
@@ -64,12 +85,7 @@ pub struct Outbound<N> {
     mtu: u16,
     mss_clamp: bool,
     answers: Answers,
-    /// Oldest first; the last one carries the packets.
-    sas: Vec<Installed>,
-    /// Packets of our own that wait for their turn.
-    own: Vec<Own>,
     tally: Tally,
-    notify: N,
 }
 
 #[derive(Debug)]
@@ -81,19 +97,12 @@ struct Installed {
 }
 
 impl<N: FnMut(Note)> Outbound<N> {
-    /// A link without SAs, through which nothing passes.
-    pub fn new(config: &LinkConfig, notify: N) -> Self {
+    /// A link of these tunnels without SAs, through which nothing passes.
+    pub fn new<'c>(tunnels: impl IntoIterator<Item = &'c TunnelConfig>, notify: N) -> Self {
         Self {
-            encapsulator: gre::Encapsulator::new(config.gre),
-            tos: config.tos,
-            ttl: config.ttl,
-            df: config.df,
-            mtu: config.mtu,
-            mss_clamp: config.mss_clamp,
-            answers: Answers::new(config),
+            tunnels: tunnels.into_iter().map(Tunnel::new).collect(),
             sas: Vec::new(),
             own: Vec::new(),
-            tally: Tally::default(),
             notify,
         }
     }
@@ -108,50 +117,68 @@ impl<N: FnMut(Note)> Outbound<N> {
                 exhaustion_told: false,
             }),
             Command::Remove(id) => self.sas.retain(|installed| installed.id != id),
-            Command::SetMtu(mtu) => self.mtu = mtu,
-            Command::Send(own) => self.own.push(own),
+            Command::SetMtu { tunnel, mtu } => {
+                if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
+                    tunnel.mtu = mtu;
+                }
+            }
+            Command::Send { tunnel, own } => self.own.push((tunnel, own)),
         }
     }
 
-    /// Turns the passengers of `batch` into ESP packets and removes from it, counted, those that
-    /// may not leave. `reply` gets the packets that go back to the passengers' senders.
-    pub fn seal(&mut self, batch: &mut Batch, now: Instant, mut reply: impl FnMut(&[u8])) {
-        self.receive(batch);
+    /// Turns the passengers of `batch`, all of one tunnel, into ESP packets and removes from it,
+    /// counted, those that may not leave. `reply` gets the packets that go back to the passengers'
+    /// senders.
+    pub fn seal(
+        &mut self,
+        tunnel: TunnelId,
+        batch: &mut Batch,
+        now: Instant,
+        mut reply: impl FnMut(&[u8]),
+    ) {
+        let Some(tunnel) = self.tunnels.get_mut(tunnel.0) else {
+            return batch.clear();
+        };
+        tunnel.receive(batch, !self.sas.is_empty());
         batch.retain(|buffer, frame| {
-            let outcome = self.encapsulate(buffer, frame, now, &mut reply);
+            let outcome = tunnel.encapsulate(buffer, frame, now, &mut reply);
             outcome
-                .inspect_err(|&reason| self.tally.drop(reason, 1))
+                .inspect_err(|&reason| tunnel.tally.drop(reason, 1))
                 .is_ok()
         });
-        self.protect(batch);
+        if let Some(sa) = self.sas.last_mut() {
+            sa.protect(batch, &mut tunnel.tally, &mut self.notify);
+        }
     }
 
     /// The packets of our own that wait to be sealed and sent.
-    pub fn take_own(&mut self) -> Vec<Own> {
+    pub fn take_own(&mut self) -> Vec<(TunnelId, Own)> {
         std::mem::take(&mut self.own)
     }
 
     /// Turns the one packet of `batch`, which holds the octets of `own`, into an ESP packet, or removes
     /// it, counted.
-    pub fn seal_own(&mut self, batch: &mut Batch, own: &Own) {
-        self.receive(batch);
-        if let Own::Passenger(packet) = own {
-            batch.retain(|buffer, frame| {
-                frame.tos = gre::tos::outer_tos(self.tos, packet.octets());
-                let encapsulated = self.encapsulator.encapsulate(buffer, frame.range.clone());
-                encapsulated
-                    .map(|range| frame.range = range)
-                    .inspect_err(|&reason| self.tally.drop(reason, 1))
-                    .is_ok()
-            });
+    pub fn seal_own(&mut self, tunnel: TunnelId, batch: &mut Batch, own: &Own) {
+        let Some(tunnel) = self.tunnels.get_mut(tunnel.0) else {
+            return batch.clear();
+        };
+        tunnel.receive(batch, !self.sas.is_empty());
+        batch.retain(|buffer, frame| {
+            let outcome = tunnel.encapsulate_own(buffer, frame, own);
+            outcome
+                .inspect_err(|&reason| tunnel.tally.drop(reason, 1))
+                .is_ok()
+        });
+        if let Some(sa) = self.sas.last_mut() {
+            sa.protect(batch, &mut tunnel.tally, &mut self.notify);
         }
-        self.protect(batch);
     }
 
-    /// What has been counted since the last publication. Who sends the packets adds what became of
-    /// them.
-    pub const fn tally(&mut self) -> &mut Tally {
-        &mut self.tally
+    /// What has been counted of a tunnel since the last publication. Who sends the packets adds what
+    /// became of them. `None`: there is no such tunnel.
+    pub fn tally(&mut self, tunnel: TunnelId) -> Option<&mut Tally> {
+        let tunnel = self.tunnels.get_mut(tunnel.0)?;
+        Some(&mut tunnel.tally)
     }
 
     /// Whether any SA is there to carry packets.
@@ -163,11 +190,26 @@ impl<N: FnMut(Note)> Outbound<N> {
     pub const fn notify(&mut self) -> &mut N {
         &mut self.notify
     }
+}
+
+impl Tunnel {
+    fn new(config: &TunnelConfig) -> Self {
+        Self {
+            encapsulator: gre::Encapsulator::new(config.gre),
+            tos: config.tos,
+            ttl: config.ttl,
+            df: config.df,
+            mtu: config.mtu,
+            mss_clamp: config.mss_clamp,
+            answers: Answers::new(config),
+            tally: Tally::default(),
+        }
+    }
 
     /// Counts what has come. Without an SA nothing of it may leave.
-    fn receive(&mut self, batch: &mut Batch) {
+    fn receive(&mut self, batch: &mut Batch, is_open: bool) {
         self.tally.received += batch.len() as u64;
-        if self.sas.is_empty() {
+        if !is_open {
             self.tally.drop(LinkDrop::NoSa, batch.len());
             batch.clear();
         }
@@ -192,29 +234,42 @@ impl<N: FnMut(Note)> Outbound<N> {
             gre::mss::clamp(passenger, self.mtu);
         }
         frame.tos = gre::tos::outer_tos(self.tos, passenger);
-        frame.ttl = self.ttl.inherited(passenger);
+        frame.ttl = Some(self.ttl.outer(passenger));
         frame.may_fragment = self.df.may_fragment(passenger);
         frame.range = self.encapsulator.encapsulate(buffer, range)?;
         Ok(())
     }
 
-    /// Seals the GRE packets of `batch` with the newest SA.
-    fn protect(&mut self, batch: &mut Batch) {
-        let Some(Installed {
+    fn encapsulate_own(
+        &mut self,
+        buffer: &mut [u8],
+        frame: &mut Frame,
+        own: &Own,
+    ) -> Result<(), Drop> {
+        frame.ttl = Some(self.ttl.own());
+        if let Own::Passenger(packet) = own {
+            frame.tos = gre::tos::outer_tos(self.tos, packet.octets());
+            frame.range = self.encapsulator.encapsulate(buffer, frame.range.clone())?;
+        }
+        Ok(())
+    }
+}
+
+impl Installed {
+    /// Seals the GRE packets of `batch`, and counts in `tally` what is not sealed.
+    fn protect(&mut self, batch: &mut Batch, tally: &mut Tally, notify: &mut impl FnMut(Note)) {
+        let Self {
             id,
             sa,
             soft_limit_told,
             exhaustion_told,
-        }) = self.sas.last_mut()
-        else {
-            return;
-        };
+        } = self;
         let wanted = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         // Where so much is not left, each packet asks for itself.
         let mut numbers = sa.reserve(wanted, batch.bytes()).ok();
         let soft_limit = numbers.as_ref().is_none_or(|numbers| numbers.soft_limit());
         if soft_limit && !std::mem::replace(soft_limit_told, true) {
-            (self.notify)(Note::SoftLimit { sa: *id });
+            notify(Note::SoftLimit { sa: *id });
         }
 
         batch.retain(|buffer, frame| {
@@ -236,9 +291,9 @@ impl<N: FnMut(Note)> Outbound<N> {
                 }
                 Err(reason) => {
                     if reason == LinkDrop::Exhausted && !std::mem::replace(exhaustion_told, true) {
-                        (self.notify)(Note::Exhausted { sa: *id });
+                        notify(Note::Exhausted { sa: *id });
                     }
-                    self.tally.drop(reason, 1);
+                    tally.drop(reason, 1);
                     false
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -13,11 +14,11 @@ use secure_gre_gre as gre;
 use super::batch::{Batch, MAX_PACKETS, MAX_PASSENGER};
 use super::inbound::{Arrival, Delivery, Inbound};
 use super::outbound::{Outbound, Own};
-use super::{LinkConfig, Note, SaId, Stray, inbound, outbound};
-use crate::metrics::{Drop, LinkDrop};
+use super::{Note, SaId, Stray, TunnelConfig, TunnelId, inbound, outbound};
+use crate::metrics::{Drop, LinkDrop, Tally};
 use crate::net::outer::Path;
 
-const CONFIG: LinkConfig = LinkConfig {
+const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
         key: None,
         checksum: false,
@@ -33,8 +34,8 @@ const CONFIG: LinkConfig = LinkConfig {
     ends: gre::keepalive::Ends::NONE,
     asks: false,
 };
-fn with_sequence() -> LinkConfig {
-    LinkConfig {
+fn with_sequence() -> TunnelConfig {
+    TunnelConfig {
         gre: gre::Config {
             sequence: true,
             ..CONFIG.gre
@@ -42,6 +43,9 @@ fn with_sequence() -> LinkConfig {
         ..CONFIG
     }
 }
+
+/// The only tunnel of most links here.
+const ONLY: TunnelId = TunnelId(0);
 
 /// Notes as they print.
 type Notes = Rc<RefCell<Vec<String>>>;
@@ -65,10 +69,10 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(config: &LinkConfig) -> Self {
+    fn new(config: &TunnelConfig) -> Self {
         let (notes, notify) = notes();
         Self {
-            path: Outbound::new(config, notify),
+            path: Outbound::new([config], notify),
             batch: Batch::default(),
             notes,
             replies: Vec::new(),
@@ -83,10 +87,11 @@ impl Sender {
             room.copy_from_slice(passenger);
         }
         let replies = &mut self.replies;
-        self.path.seal(&mut self.batch, Instant::now(), |reply| {
-            replies.push(reply.to_vec());
-        });
-        let tally = self.path.tally();
+        self.path
+            .seal(ONLY, &mut self.batch, Instant::now(), |reply| {
+                replies.push(reply.to_vec());
+            });
+        let tally = self.path.tally(ONLY).unwrap();
         for bytes in self.batch.frames.iter().map(|frame| frame.passenger_len) {
             tally.deliver(bytes);
         }
@@ -100,13 +105,13 @@ impl Sender {
         self.batch.clear();
         let room = self.batch.push(own.octets().len()).unwrap();
         room.copy_from_slice(own.octets());
-        self.path.seal_own(&mut self.batch, &own);
+        self.path.seal_own(ONLY, &mut self.batch, &own);
         let packets = self.batch.packets();
         packets.map(|out| (out.esp.to_vec(), out.tos)).collect()
     }
 
     fn dropped(&mut self, reason: impl Into<Drop>) -> u64 {
-        self.path.tally().dropped(reason)
+        self.path.tally(ONLY).unwrap().dropped(reason)
     }
 }
 
@@ -116,10 +121,10 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn new(config: &LinkConfig) -> Self {
+    fn new(config: &TunnelConfig) -> Self {
         let (notes, notify) = notes();
         Self {
-            path: Inbound::new(config, notify),
+            path: Inbound::new([config], notify),
             notes,
         }
     }
@@ -132,18 +137,28 @@ impl Receiver {
             tos: *tos,
         });
         let mut delivery = Delivery::default();
-        self.path.open(arrivals, |passenger| {
+        self.path.open(arrivals, |_, passenger| {
             delivered.push(passenger.to_vec());
             delivery.add(1, passenger.len(), true);
         });
-        self.path.account(delivery);
-        let tally = self.path.tally();
+        self.path.account(ONLY, delivery);
+        let passed_on = self.path.arrivals().delivered.packets;
+        let tally = self.tally();
         assert!(tally.is_conserved(), "{tally:?}");
+        assert_eq!(tally.received, passed_on);
+        let arrivals = self.path.arrivals();
+        assert!(arrivals.is_conserved(), "{arrivals:?}");
         delivered
     }
 
+    fn tally(&mut self) -> &mut Tally {
+        self.path.tally(ONLY).unwrap()
+    }
+
+    /// By the tunnel, or before it was clear that a packet is for it.
     fn dropped(&mut self, reason: impl Into<Drop>) -> u64 {
-        self.path.tally().dropped(reason)
+        let reason = reason.into();
+        self.tally().dropped(reason) + self.path.arrivals().dropped(reason)
     }
 }
 
@@ -167,7 +182,7 @@ fn install_inbound(receiver: &mut Receiver, number: u8, fresh: bool) {
     });
 }
 
-fn pair(config: &LinkConfig) -> (Sender, Receiver) {
+fn pair(config: &TunnelConfig) -> (Sender, Receiver) {
     let (mut sender, mut receiver) = (Sender::new(config), Receiver::new(config));
     install_outbound(&mut sender, 1);
     install_inbound(&mut receiver, 1, true);
@@ -226,7 +241,7 @@ fn what_goes_in_comes_out() {
     let ospf_hello = ipv4([224, 0, 0, 5], 0xc0, 0, 89, &[2; 44]);
     let passengers = vec![udp4(0, DF, 1400), udp6(1400), ospf_hello, udp4(0, 0, 20)];
     for gre in every_gre_config() {
-        let (mut sender, mut receiver) = pair(&LinkConfig { gre, ..CONFIG });
+        let (mut sender, mut receiver) = pair(&TunnelConfig { gre, ..CONFIG });
         for _ in 0..3 {
             let packets = sender.send(&passengers);
             assert_eq!(receiver.receive(packets), passengers, "{gre:?}");
@@ -306,13 +321,13 @@ fn packets_that_overtake_their_sa_are_held_for_it() {
 
     receiver.path.obey(inbound::Command::Expect(spi));
     assert_eq!(receiver.receive(packets.drain(..2).collect()), [[0; 0]; 0]);
-    assert_eq!(receiver.path.tally().received, 1, "their fate is open");
+    assert_eq!(receiver.path.arrivals().received, 1, "their fate is open");
     assert!(!receiver.path.has_due());
     install_inbound(&mut receiver, 2, false);
     assert!(receiver.path.has_due());
     assert_eq!(receiver.receive(packets), passengers[1..], "in their order");
     assert!(!receiver.path.has_due());
-    assert_eq!(receiver.path.tally().authentic, 3);
+    assert_eq!(receiver.path.arrivals().authentic, 3);
     assert_eq!(*receiver.notes.borrow(), ["FirstInbound { sa: SaId(2) }"]);
 }
 
@@ -374,7 +389,7 @@ fn a_flood_of_strays_is_dropped() {
     }
     receiver.receive(Vec::new());
     assert!(receiver.dropped(LinkDrop::StrayFlood) > 0);
-    assert_eq!(receiver.path.tally().received, 10_000);
+    assert_eq!(receiver.path.arrivals().received, 10_000);
 }
 
 #[test]
@@ -464,7 +479,7 @@ fn a_dummy_is_consumed_and_other_payloads_are_dropped() {
     let mut sa = OutboundSa::new(keys(1));
     let packets = [59, 4, 41, 6].map(|next_header| sealed(&mut sa, next_header, &udp4(0, DF, 40)));
     assert_eq!(receiver.receive(packets.to_vec()), [[0; 0]; 0]);
-    assert_eq!(receiver.path.tally().consumed, 1);
+    assert_eq!(receiver.path.arrivals().consumed, 1);
     assert_eq!(receiver.dropped(LinkDrop::NotGre), 3);
     assert_eq!(receiver.receive(packets.to_vec()), [[0; 0]; 0]);
     assert_eq!(receiver.dropped(esp::Drop::ReplayDuplicate), 4);
@@ -489,7 +504,7 @@ fn gre_behind_a_destination_options_header_is_delivered() {
 /// D54
 #[test]
 fn packets_with_a_key_that_no_tunnel_has_are_counted_under_it() {
-    let with_key = |key| LinkConfig {
+    let with_key = |key| TunnelConfig {
         gre: gre::Config { key, ..CONFIG.gre },
         ..CONFIG
     };
@@ -501,19 +516,78 @@ fn packets_with_a_key_that_no_tunnel_has_are_counted_under_it() {
         sender.send(&numbered(sent));
         receiver.receive(sender.send(&[udp4(0, DF, 40)]));
     }
-    let counts = receiver.path.tally().strange_keys;
+    let counts = receiver.path.arrivals().strange_keys;
     let counts: Vec<_> = counts.iter().map(|c| (c.key, c.packets)).collect();
     assert_eq!(counts, [(Some(1001), 2), (None, 1)]);
     assert_eq!(receiver.dropped(gre::Drop::KeyUnknown), 2);
     assert_eq!(receiver.dropped(gre::Drop::KeyMissing), 1);
-    assert_eq!(receiver.path.tally().delivered.packets, 1);
+    assert_eq!(receiver.tally().delivered.packets, 1);
+}
+
+/// RFC 2890 §2.1: under one SA pair each key has its device, and its own of everything else.
+#[test]
+fn tunnels_share_the_sas_and_nothing_else() {
+    let configs = [Some(1001), None, Some(0)].map(|key| TunnelConfig {
+        gre: gre::Config {
+            key,
+            sequence: true,
+            ..CONFIG.gre
+        },
+        mtu: if key == Some(0) { 1280 } else { 1400 },
+        ttl: gre::ttl::Policy::Fixed(NonZeroU8::new(if key.is_some() { 7 } else { 64 }).unwrap()),
+        ..CONFIG
+    });
+    let (_, notify) = notes();
+    let mut sender = Outbound::new(&configs, notify);
+    let (mut receiver, passenger) = (Inbound::new(&configs, |_| {}), udp4(0, DF, 1300));
+    sender.obey(outbound::Command::Install {
+        id: SaId(1),
+        sa: Box::new(OutboundSa::new(keys(1))),
+    });
+    receiver.obey(inbound::Command::Install {
+        id: SaId(1),
+        sa: Box::new(InboundSa::new(keys(1), 64)),
+        fresh: true,
+    });
+    let mut batch = Batch::default();
+    let mut delivered = Vec::new();
+    for tunnel in [0, 1, 2, 1, 0].map(TunnelId) {
+        batch.clear();
+        let place = batch.push(passenger.len()).unwrap();
+        place.copy_from_slice(&passenger);
+        sender.seal(tunnel, &mut batch, Instant::now(), |_| {});
+        let mut packets: Vec<_> = batch
+            .packets()
+            .map(|out| (out.esp.to_vec(), out.ttl))
+            .collect();
+        let ttl = if tunnel == TunnelId(1) { 64 } else { 7 };
+        assert!(packets.iter().all(|(_, t)| t.unwrap().get() == ttl));
+        let arrivals = packets.iter_mut().map(|(esp, _)| Arrival { esp, tos: 0 });
+        receiver.open(arrivals, |tunnel, passenger| {
+            delivered.push((tunnel, passenger.to_vec()));
+        });
+    }
+    let expected = [0, 1, 1, 0].map(|tunnel| (TunnelId(tunnel), passenger.clone()));
+    assert_eq!(delivered, expected, "the numbers of each are in sequence");
+    let too_big = |path: &mut Outbound<Notify>, tunnel| {
+        let tally = path.tally(TunnelId(tunnel)).unwrap();
+        tally.dropped(LinkDrop::TooBig)
+    };
+    assert_eq!(
+        [0, 1, 2].map(|tunnel| too_big(&mut sender, tunnel)),
+        [0, 0, 1]
+    );
+    let mut touched: Vec<_> = std::iter::from_fn(|| receiver.next_touched()).collect();
+    touched.sort_unstable();
+    assert_eq!(touched, [0, 1].map(TunnelId));
+    assert_eq!(receiver.tally(TunnelId(0)).unwrap().received, 2);
 }
 
 /// D60: asked by one end and answered by the other, inside the SA; nothing of it reaches a device.
 #[test]
 fn keepalives_are_asked_and_answered_and_are_no_passengers() {
     let [us, peer] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
-    let config = |asks| LinkConfig {
+    let config = |asks| TunnelConfig {
         gre: gre::Config {
             key: Some(7),
             ..CONFIG.gre
@@ -529,7 +603,7 @@ fn keepalives_are_asked_and_answered_and_are_no_passengers() {
     let request = gre::keepalive::request(us, peer, Some(7)).unwrap();
     let packets = asking.send_own(Own::Passenger(request));
     assert_eq!(asked.receive(packets), [[0; 0]; 0]);
-    assert_eq!(asked.path.tally().consumed, 1);
+    assert_eq!(asked.tally().consumed, 1);
     let told = asked.notes.borrow().last().cloned().unwrap();
     assert!(told.starts_with("KeepaliveRequest"), "{told}");
 
@@ -542,7 +616,7 @@ fn keepalives_are_asked_and_answered_and_are_no_passengers() {
         let (mut answering, mut asker) = pair(&config(asks));
         let packets = answering.send_own(Own::Gre(answer));
         assert_eq!(asker.receive(packets), [[0; 0]; 0]);
-        assert_eq!(asker.path.tally().consumed, consumed);
+        assert_eq!(asker.tally().consumed, consumed);
         assert_eq!(asker.dropped(gre::Drop::KeepaliveUnasked), unasked);
     }
 }
@@ -557,7 +631,7 @@ fn a_flood_of_keepalives_is_dropped() {
         let packets = sender.send_own(Own::Passenger(request));
         receiver.receive(packets);
     }
-    let told = receiver.path.tally().consumed;
+    let told = receiver.tally().consumed;
     assert!(told >= 20, "{told}");
     assert_eq!(receiver.dropped(gre::Drop::KeepaliveFlood), 200 - told);
     assert_eq!(
@@ -633,7 +707,10 @@ fn a_passenger_that_is_too_big_is_answered_and_not_sent() {
     assert_eq!(versions, [4, 6], "with DF only");
     assert_eq!(sender.replies[0][12..16], [10, 255, 0, 2]);
 
-    sender.path.obey(outbound::Command::SetMtu(1401));
+    sender.path.obey(outbound::Command::SetMtu {
+        tunnel: ONLY,
+        mtu: 1401,
+    });
     assert_eq!(sender.send(&[udp4(0, DF, 1401)]).len(), 1);
 }
 
@@ -641,11 +718,11 @@ fn a_passenger_that_is_too_big_is_answered_and_not_sent() {
 #[test]
 fn the_mss_is_clamped_in_both_directions() {
     let mss = |packets: &[Vec<u8>]| u16::from_be_bytes([packets[0][42], packets[0][43]]);
-    let unclamped = LinkConfig {
+    let unclamped = TunnelConfig {
         mss_clamp: false,
         ..CONFIG
     };
-    let small = LinkConfig {
+    let small = TunnelConfig {
         mtu: 1300,
         ..CONFIG
     };
@@ -662,7 +739,10 @@ fn the_mss_is_clamped_in_both_directions() {
         assert_eq!(mss(&receiver.receive(packets)), expected);
     }
     let (mut sender, mut receiver) = pair(&CONFIG);
-    receiver.path.obey(inbound::Command::SetMtu(1200));
+    receiver.path.obey(inbound::Command::SetMtu {
+        tunnel: ONLY,
+        mtu: 1200,
+    });
     let packets = sender.send(&[syn(1460)]);
     assert_eq!(mss(&receiver.receive(packets)), 1160);
 }
@@ -692,13 +772,13 @@ fn what_the_device_refuses_is_counted() {
         tos: *tos,
     });
     let mut delivery = Delivery::default();
-    receiver.path.open(arrivals, |passenger| {
+    receiver.path.open(arrivals, |_, passenger| {
         delivery.add(1, passenger.len(), passenger.len() > 28);
     });
-    receiver.path.account(delivery);
+    receiver.path.account(ONLY, delivery);
     assert_eq!(receiver.dropped(LinkDrop::TunRefused), 1);
-    assert_eq!(receiver.path.tally().delivered.packets, 1);
-    assert!(receiver.path.tally().is_conserved());
+    assert_eq!(receiver.tally().delivered.packets, 1);
+    assert!(receiver.tally().is_conserved());
 }
 
 #[test]
@@ -720,7 +800,7 @@ fn a_batch_has_room_for_many_usual_packets_or_few_of_the_largest() {
 #[test]
 fn the_largest_passenger_passes() {
     for gre in every_gre_config() {
-        let (mut sender, mut receiver) = pair(&LinkConfig {
+        let (mut sender, mut receiver) = pair(&TunnelConfig {
             gre,
             mtu: u16::MAX,
             ..CONFIG
@@ -797,7 +877,7 @@ proptest! {
     ) {
         let [key, checksum, sequence] = flags;
         let gre = gre::Config { key: key.then_some(0), checksum, sequence };
-        let (_, mut receiver) = pair(&LinkConfig { gre, ..CONFIG });
+        let (_, mut receiver) = pair(&TunnelConfig { gre, ..CONFIG });
         let mut sa = OutboundSa::new(keys(1));
         let packets = payloads.iter().map(|payload| {
             let (esp, _) = sealed(&mut sa, 47, &[&[0, 0, 8, 0, 0x45], &payload[..]].concat());

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use secure_gre_gre::icmp::{self, REPLY_MAX};
 
-use super::LinkConfig;
+use super::TunnelConfig;
 use super::bucket::Bucket;
 
-/// Writes the answers of one link, within a token bucket.
+/// Writes the answers of one tunnel, within a token bucket.
 #[derive(Debug)]
 pub(super) struct Answers {
     source_v4: Option<Ipv4Addr>,
@@ -21,7 +21,7 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn new(config: &LinkConfig) -> Self {
+    pub(super) fn new(config: &TunnelConfig) -> Self {
         Self {
             source_v4: config.reply_v4,
             source_v6: config.reply_v6,
@@ -62,7 +62,7 @@ mod tests {
     /// D57
     #[test]
     fn answers_come_at_a_limited_rate() {
-        let config = LinkConfig {
+        let config = TunnelConfig {
             gre: secure_gre_gre::Config::default(),
             tos: secure_gre_gre::tos::Policy::Inherit,
             ttl: secure_gre_gre::ttl::Policy::Inherit,

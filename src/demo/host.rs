@@ -17,7 +17,7 @@ use super::DemoError;
 use super::scene::Place;
 use crate::control::client::Client;
 use crate::control::protocol::PeerStatus;
-use crate::net::netns::OwnNamespace;
+use crate::net::netns::HeldNamespace;
 use crate::telemetry;
 
 /// Longer than a daemon waits for its peer's farewell.
@@ -43,7 +43,7 @@ impl fmt::Display for Line {
 #[derive(Debug)]
 pub(super) struct Host {
     place: &'static Place,
-    namespace: OwnNamespace,
+    namespace: HeldNamespace,
     folder: PathBuf,
     /// Named after the peer, as its tunnel will be.
     peer_file: PathBuf,
@@ -61,7 +61,7 @@ impl Host {
         psk: &str,
         lines: Sender<Line>,
     ) -> Result<Self, DemoError> {
-        let namespace = OwnNamespace::new().map_err(DemoError::os("make a network namespace"))?;
+        let namespace = HeldNamespace::new().map_err(DemoError::os("make a network namespace"))?;
         let (folder, text) = (folder.join(place.name), peer_file(place, peer));
         write_files(&folder, peer, &text, psk)
             .map_err(DemoError::os("write the daemon's files"))?;
@@ -80,7 +80,7 @@ impl Host {
         self.place
     }
 
-    pub(super) fn namespace(&self) -> &OwnNamespace {
+    pub(super) fn namespace(&self) -> &HeldNamespace {
         &self.namespace
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Waits until one of `fds` can be read, or has an error that a read would tell, or until `timeout`
@@ -29,7 +30,51 @@ fn milliseconds(timeout: Duration) -> PollTimeout {
     PollTimeout::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }
 
-/// Wakes a thread out of [`wait_readable`]: readable from [`Waker::wake`] until [`Waker::reset`].
+/// Waits for any of many descriptors, each known by a number.
+#[derive(Debug)]
+pub struct Poller {
+    epoll: Epoll,
+    events: Box<[EpollEvent]>,
+}
+
+impl Poller {
+    /// Waits for nothing yet. Fails only when the process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            events: vec![EpollEvent::empty(); EVENTS].into_boxed_slice(),
+        })
+    }
+
+    /// Waits for `fd` too, until [`Poller::remove`] or until nobody has it open any more.
+    pub fn add(&self, fd: BorrowedFd<'_>, number: u64) -> io::Result<()> {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, number);
+        Ok(self.epoll.add(fd, event)?)
+    }
+
+    /// Waits for `fd` no more.
+    pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(self.epoll.delete(fd)?)
+    }
+
+    /// Waits until some can be read, or have an error that a read would tell, or until `timeout`
+    /// (rounded up to milliseconds; `None` waits for ever). The answer has the numbers of those, or of
+    /// the first of them where they are many; of none when the time has passed or a signal came.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = u64>> {
+        let timeout = timeout.map_or(PollTimeout::NONE, milliseconds);
+        let ready = match self.epoll.wait(&mut self.events, timeout) {
+            Ok(ready) => ready,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(self.events.iter().take(ready).map(EpollEvent::data))
+    }
+}
+
+/// What one wait tells at most: the others are told by the next.
+const EVENTS: usize = 64;
+
+/// Wakes a thread out of [`wait_readable`] or [`Poller::wait`]: readable from [`Waker::wake`] until [`Waker::reset`].
 #[derive(Debug)]
 pub struct Waker(EventFd);
 
@@ -80,6 +125,24 @@ mod tests {
             wait_readable([woken.as_fd()], Some(Duration::ZERO)).unwrap(),
             [false]
         );
+    }
+
+    #[test]
+    fn of_many_those_are_told_that_can_be_read() {
+        let wakers: Vec<_> = (0..100).map(|_| Waker::new().unwrap()).collect();
+        let mut poller = Poller::new().unwrap();
+        for (number, waker) in (0..).zip(&wakers) {
+            poller.add(waker.as_fd(), number).unwrap();
+        }
+        wakers[7].wake();
+        wakers[99].wake();
+        let mut told: Vec<_> = poller.wait(None).unwrap().collect();
+        told.sort_unstable();
+        assert_eq!(told, [7, 99]);
+        poller.remove(wakers[7].as_fd()).unwrap();
+        assert_eq!(poller.wait(None).unwrap().collect::<Vec<_>>(), [99]);
+        wakers[99].reset();
+        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap().count(), 0);
     }
 
     #[test]

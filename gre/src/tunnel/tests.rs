@@ -2,6 +2,7 @@ use hex_literal::hex;
 use proptest::prelude::*;
 
 use super::*;
+use crate::keys::Keys;
 
 const IPV4: [u8; 20] = hex!("45000014 00000000 4001 0000 0a000001 0a000002");
 const PLAIN: Config = Config {
@@ -19,9 +20,24 @@ fn decode_hex(text: &str) -> Vec<u8> {
 
 fn inbound(config: Config, packet: &[u8]) -> Result<Vec<u8>, Drop> {
     let mut packet = packet.to_vec();
-    Decapsulator::new(config)
-        .decapsulate(&mut packet)
+    decapsulate(config, &mut Decapsulator::new(config), &mut packet)
         .map(|delivery| delivery.passenger.to_vec())
+}
+
+/// As the only tunnel that there is.
+fn decapsulate<'b>(
+    config: Config,
+    tunnel: &mut Decapsulator,
+    packet: &'b mut [u8],
+) -> Result<Delivery<'b>, Drop> {
+    let packet = Packet::parse(packet)?;
+    Keys::new([config.key]).find(packet.key())?;
+    tunnel.decapsulate(packet)
+}
+
+/// What becomes of a packet that has come to `tunnel`.
+fn taken(tunnel: &mut Decapsulator, packet: &mut [u8]) -> Result<(), Drop> {
+    tunnel.decapsulate(Packet::parse(packet)?).map(drop)
 }
 
 fn outbound(config: Config, passenger: &[u8]) -> Vec<u8> {
@@ -231,13 +247,13 @@ fn sequence_numbers_that_are_old() {
         let mut tunnel = Decapsulator::new(sequenced);
         for &sequence in *new {
             assert!(
-                tunnel.decapsulate(&mut numbered(sequence)).is_ok(),
+                taken(&mut tunnel, &mut numbered(sequence)).is_ok(),
                 "{name}: {sequence}"
             );
         }
         for &sequence in *old {
             let mut packet = numbered(sequence);
-            let result = tunnel.decapsulate(&mut packet);
+            let result = taken(&mut tunnel, &mut packet);
             assert_eq!(result, Err(Drop::SequenceOld), "{name}: {sequence}");
         }
     }
@@ -252,11 +268,11 @@ fn restart_takes_any_first_number() {
     };
     for first_after in [0, 4_000_000_000] {
         let mut tunnel = Decapsulator::new(sequenced);
-        tunnel.decapsulate(&mut numbered(2_000_000_000)).unwrap();
+        taken(&mut tunnel, &mut numbered(2_000_000_000)).unwrap();
         tunnel.restart();
-        tunnel.decapsulate(&mut numbered(first_after)).unwrap();
+        taken(&mut tunnel, &mut numbered(first_after)).unwrap();
         let mut packet = numbered(first_after);
-        let again = tunnel.decapsulate(&mut packet);
+        let again = taken(&mut tunnel, &mut packet);
         assert_eq!(again, Err(Drop::SequenceOld), "{first_after}");
     }
 }
@@ -271,12 +287,12 @@ fn a_peer_that_starts_anew_is_heard_again() {
     };
     let delivered = |numbers: &[u32]| {
         let mut tunnel = Decapsulator::new(sequenced);
-        tunnel.decapsulate(&mut numbered(1000)).unwrap();
-        let mut taken = |number: &u32| tunnel.decapsulate(&mut numbered(*number)).is_ok();
+        taken(&mut tunnel, &mut numbered(1000)).unwrap();
+        let mut is_taken = |number: &u32| taken(&mut tunnel, &mut numbered(*number)).is_ok();
         numbers
             .iter()
             .copied()
-            .filter(|n| taken(n))
+            .filter(|n| is_taken(n))
             .collect::<Vec<_>>()
     };
     for (numbers, expected) in [
@@ -302,11 +318,11 @@ fn dropped_and_unnumbered_packets_leave_the_sequence_alone() {
     let mut broken = numbered(9);
     broken.truncate(20);
     assert_eq!(
-        tunnel.decapsulate(&mut broken),
+        taken(&mut tunnel, &mut broken),
         Err(Drop::PassengerTruncated)
     );
-    assert!(tunnel.decapsulate(&mut outbound(PLAIN, &IPV4)).is_ok());
-    assert!(tunnel.decapsulate(&mut numbered(0)).is_ok());
+    assert!(taken(&mut tunnel, &mut outbound(PLAIN, &IPV4)).is_ok());
+    assert!(taken(&mut tunnel, &mut numbered(0)).is_ok());
 }
 
 #[test]
@@ -314,7 +330,7 @@ fn sequence_numbers_are_ignored_where_order_is_not_asked_for() {
     let mut tunnel = Decapsulator::new(PLAIN);
     for sequence in [7, 7, 3, u32::MAX] {
         assert!(
-            tunnel.decapsulate(&mut numbered(sequence)).is_ok(),
+            taken(&mut tunnel, &mut numbered(sequence)).is_ok(),
             "{sequence}"
         );
     }
@@ -377,7 +393,7 @@ proptest! {
         let mut packet = outbound(config, &passenger);
         prop_assert_eq!(packet.len(), passenger.len() + Encapsulator::new(config).header_len());
         let mut tunnel = Decapsulator::new(config);
-        let delivery = tunnel.decapsulate(&mut packet).unwrap();
+        let delivery = decapsulate(config, &mut tunnel, &mut packet).unwrap();
         prop_assert_eq!(delivery.protocol, if ipv6 { Protocol::IPV6 } else { Protocol::IPV4 });
         prop_assert_eq!(delivery.passenger, &passenger);
     }
@@ -387,6 +403,6 @@ proptest! {
         if let [first, second, ..] = &mut packet[..] {
             (*first, *second) = (flags << 4, 0);
         }
-        let _ = Decapsulator::new(config).decapsulate(&mut packet);
+        let _ = decapsulate(config, &mut Decapsulator::new(config), &mut packet);
     }
 }

@@ -45,8 +45,20 @@ fn report() -> StatusReport {
         last_failure: None,
         advice: None,
         obstacles: vec![],
+        drops: BTreeMap::from([("gre_key_unknown".to_owned(), 3)]),
+        strange_keys: vec![
+            StrangeKey {
+                key: Some(1001),
+                packets: 3,
+            },
+            StrangeKey {
+                key: None,
+                packets: 1,
+            },
+        ],
         tunnels: vec![TunnelStatus {
             device: "sgre0".to_owned(),
+            netns: Some("tenant1".to_owned()),
             addresses: vec!["10.255.0.1/30".to_owned()],
             key: Some(5001),
             mtu: 1400,
@@ -60,16 +72,6 @@ fn report() -> StatusReport {
             },
             drops: BTreeMap::from([("no-sa".to_owned(), 2), ("replay".to_owned(), 1)]),
             keepalive: Some(Keepalive::Dead),
-            strange_keys: vec![
-                StrangeKey {
-                    key: Some(1001),
-                    packets: 3,
-                },
-                StrangeKey {
-                    key: None,
-                    packets: 1,
-                },
-            ],
         }],
     };
     let waiting = PeerStatus {
@@ -83,6 +85,8 @@ fn report() -> StatusReport {
         last_failure: Some("no answer from 192.0.2.7".to_owned()),
         advice: Some("look there".to_owned()),
         obstacles: vec!["this host drops it; to admit it: a command".to_owned()],
+        drops: BTreeMap::new(),
+        strange_keys: vec![],
         tunnels: vec![],
     };
     let daemon = Daemon {
@@ -106,8 +110,8 @@ berlin  established  2s ago  198.51.100.2  aes256gcm16-prfsha384-x25519  aes256g
                                                                          aes256gcm16-esn  0x01020304  0xfeedbeef  draining  2h 1m  -
 paris   waiting      -       -             -                             -                -           -           -         -      -
 
-TUNNEL  PEER    KEY   MTU   OUT                   IN                    DROPS
-sgre0   berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
+TUNNEL  NETNS    PEER    KEY   MTU   OUT                   IN                    DROPS
+sgre0   tenant1  berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
 
 berlin: ESP is in UDP: both ends are secure-gre, and it is faster
 
@@ -115,9 +119,11 @@ sgre0: the peer does not answer GRE keepalives, so that its routes are unreachab
 
 sgre0 dropped 2 no-sa, 1 replay
 
-sgre0: the peer sends key 1001, no tunnel has it (packets: 3)
+berlin dropped 3 gre_key_unknown
 
-sgre0: the peer sends no key, and every tunnel has one (packets: 1)
+berlin: the peer sends key 1001, no tunnel has it (packets: 3)
+
+berlin: the peer sends no key, and every tunnel has one (packets: 1)
 
 paris: no answer from 192.0.2.7
 
@@ -150,7 +156,10 @@ fn programs_find_every_figure_and_the_report_survives_the_way() {
     assert_eq!(peer["liveness"]["heard-seconds"], 2);
     assert_eq!(peer["liveness"]["checked-after-seconds"], 10);
     assert_eq!(peer["ike"]["rekey-seconds"], 18_000);
+    assert_eq!(peer["drops"]["gre_key_unknown"], 3);
+    assert_eq!(peer["strange-keys"][0]["key"], 1001);
     assert_eq!(peer["tunnels"][0]["key"], 5001);
+    assert_eq!(peer["tunnels"][0]["netns"], "tenant1");
     assert_eq!(peer["tunnels"][0]["outbound"]["bytes"], 588);
     assert_eq!(peer["tunnels"][0]["drops"]["no-sa"], 2);
     assert_eq!(

@@ -1,4 +1,6 @@
-//! What `[tunnel]` means.
+//! What `[tunnel]` means, and each `[[tunnel]]`; what two of them cannot both have is in [`distinct`].
+
+mod distinct;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU8;
@@ -51,7 +53,22 @@ impl Outer<'_> {
     }
 }
 
-pub(super) fn resolve(
+/// The tunnels, in their order.
+pub(super) fn resolve_all(
+    keys: &[TunnelKeys],
+    daemon: &DaemonKeys,
+    outer: &Outer<'_>,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Tunnel> {
+    let tunnels: Vec<_> = keys
+        .iter()
+        .map(|keys| resolve(keys, daemon, outer, findings))
+        .collect();
+    distinct::check(keys, &tunnels, findings);
+    tunnels
+}
+
+fn resolve(
     keys: &TunnelKeys,
     daemon: &DaemonKeys,
     outer: &Outer<'_>,
@@ -95,6 +112,7 @@ pub(super) fn resolve(
         mtu: mtu(keys.mtu.as_ref(), has_ipv6, findings),
         mss_clamp: given(keys.mss_clamp.as_ref()).unwrap_or(true),
         keepalive: keepalive(&keys.keepalive, findings),
+        netns: netns(keys.netns.as_ref(), findings),
         offload: given(daemon.offload.as_ref()).unwrap_or(true),
         addresses,
         routes,
@@ -111,6 +129,19 @@ fn device(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> Option<String
                 .help(
                     "a device's name has 1 to 15 characters, no spaces and none of `/`, `:`, `%`",
                 ),
+        );
+    }
+    Some(name.clone())
+}
+
+fn netns(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> Option<String> {
+    let typed = unless_word(typed, "none")?;
+    let name = typed.get_ref();
+    if !value::namespace_name(name) {
+        findings.push(
+            Diagnostic::error(format!("`{name}` can't be a network namespace's name"))
+                .at(typed.span())
+                .help("write a name that \"ip netns list\" shows, or \"none\""),
         );
     }
     Some(name.clone())

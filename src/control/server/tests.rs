@@ -29,6 +29,8 @@ fn peer(name: &str) -> PeerStatus {
         last_failure: None,
         advice: None,
         obstacles: vec![],
+        drops: BTreeMap::new(),
+        strange_keys: vec![],
         tunnels: vec![],
     }
 }

@@ -1,9 +1,11 @@
 //! Each test has a network namespace of its own, with a veth as the underlay.
 
+use std::num::NonZeroUsize;
+
 use super::*;
 use crate::net::netlink::Target;
 use crate::net::sandbox;
-use crate::net::tun::Offloads;
+use crate::net::tun::{Offloads, Tun};
 
 fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
     let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
@@ -21,12 +23,31 @@ fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
         mtu: None,
         mss_clamp: true,
         keepalive: None,
+        netns: None,
         offload: true,
     }
 }
 
 fn usual() -> Tunnel {
     tunnel(&["10.255.0.1/30", "fd00:255::1/64"], &["10.20.0.0/16"])
+}
+
+/// What a peer with this tunnel has on the host.
+async fn raise(
+    netlink: &Netlink,
+    folder: &Path,
+    tunnel: Tunnel,
+    mtu: u16,
+) -> Result<(Host, Device, Queue), HostError> {
+    let tunnels = [tunnel];
+    let mut host = Host::raise(netlink, folder, "berlin", &tunnels).await?;
+    match host.make_device(&tunnels[0], mtu).await {
+        Ok((device, queue)) => Ok((host, device, queue)),
+        Err(problem) => {
+            host.lower().await.unwrap();
+            Err(problem)
+        }
+    }
 }
 
 /// Destinations of our routes: the unreachable ones, and those that lead somewhere.
@@ -47,15 +68,15 @@ fn guards_stand_while_the_tunnel_carries_nothing_and_go_with_it() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
-        let (mut host, queue) = raised.unwrap();
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
+        let (host, mut device, queue) = raised.unwrap();
         assert_eq!(own_routes(&netlink).await.0, GUARDED);
         assert!(own_routes(&netlink).await.1.is_empty());
 
-        host.open().await.unwrap();
+        device.open().await.unwrap();
         assert_eq!(own_routes(&netlink).await.0, GUARDED);
         assert_eq!(own_routes(&netlink).await.1, ["10.20.0.0/16"]);
-        host.close().await.unwrap();
+        device.close().await.unwrap();
         assert!(own_routes(&netlink).await.1.is_empty());
 
         drop(queue);
@@ -75,17 +96,17 @@ fn guards_outlive_a_crash_and_the_next_run_takes_them_over() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
-        let (mut host, queue) = raised.unwrap();
-        host.open().await.unwrap();
-        drop((host, queue));
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
+        let (host, mut device, queue) = raised.unwrap();
+        device.open().await.unwrap();
+        drop((host, device, queue));
         assert_eq!(own_routes(&netlink).await.0, GUARDED);
         assert!(own_routes(&netlink).await.1.is_empty());
 
         // The file was edited meanwhile: what only the old one had must not stay for ever.
         let edited = tunnel(&["10.255.0.1/30"], &["10.30.0.0/16"]);
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &edited, 1400).await;
-        let (host, queue) = raised.unwrap();
+        let raised = raise(&netlink, folder.path(), edited, 1400).await;
+        let (host, _, queue) = raised.unwrap();
         assert_eq!(
             own_routes(&netlink).await.0,
             ["10.30.0.0/16", "10.255.0.0/30"]
@@ -101,7 +122,7 @@ fn what_a_killed_daemon_left_can_be_swept() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         drop(raised.unwrap());
         assert!(!sweep(folder.path(), "paris").await.unwrap());
         assert_eq!(own_routes(&netlink).await.0, GUARDED);
@@ -117,7 +138,7 @@ fn a_damaged_record_is_named_and_nothing_is_touched() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("berlin.routes.json"), "no json").unwrap();
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let problem = raised.unwrap_err().to_string();
         assert!(
             problem.contains("berlin.routes.json is damaged"),
@@ -133,7 +154,7 @@ fn nothing_is_left_where_the_device_cannot_be_made() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let _taken = Tun::create("sgre0", NonZeroUsize::MIN, Offloads::None).unwrap();
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         assert!(matches!(
             raised,
             Err(HostError::Tun(TunError::NameTaken { .. }))
@@ -149,21 +170,29 @@ fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (_underlay, link) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
-        let (mut host, queue) = raised.unwrap();
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
+        let (mut host, device, queue) = raised.unwrap();
         let peer: IpAddr = "192.0.2.2".parse().unwrap();
-        let way = host.pin(peer, None, Via::default()).await.unwrap();
+        let way = host
+            .pin(peer, None, Via::default(), &[&device])
+            .await
+            .unwrap();
         assert_eq!(
             (way.link, way.source.to_string().as_str()),
             (link.index, "192.0.2.1")
         );
         assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
         // Again, as at each attempt: the pinned route is no answer to where the way is.
-        host.pin(peer, None, Via::default()).await.unwrap();
+        host.pin(peer, None, Via::default(), &[&device])
+            .await
+            .unwrap();
         assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
 
         let behind: IpAddr = "10.255.0.2".parse().unwrap();
-        let refused = host.pin(behind, None, Via::default()).await.unwrap_err();
+        let refused = host
+            .pin(behind, None, Via::default(), &[&device])
+            .await
+            .unwrap_err();
         assert!(matches!(refused, HostError::Recursive { .. }), "{refused}");
         assert!(own_routes(&netlink).await.1.is_empty());
         drop(queue);
@@ -183,11 +212,13 @@ fn routes_of_another_table_fail_closed_and_never_recursive_there() {
             table: 100,
             ..tunnel(&["10.255.0.1/30"], &["0.0.0.0/0"])
         };
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &tenant, 1400).await;
-        let (mut host, queue) = raised.unwrap();
+        let raised = raise(&netlink, folder.path(), tenant, 1400).await;
+        let (mut host, mut device, queue) = raised.unwrap();
         let peer = "192.0.2.2".parse().unwrap();
-        host.pin(peer, None, Via::default()).await.unwrap();
-        host.open().await.unwrap();
+        host.pin(peer, None, Via::default(), &[&device])
+            .await
+            .unwrap();
+        device.open().await.unwrap();
         assert_eq!(
             placed_routes(&netlink).await,
             [
@@ -202,7 +233,7 @@ fn routes_of_another_table_fail_closed_and_never_recursive_there() {
             .map(|(table, destination, leads)| (table, destination.to_owned(), leads))
         );
         // As a crash leaves it, for the next run to take over.
-        drop((host, queue));
+        drop((host, device, queue));
         assert!(sweep(folder.path(), "berlin").await.unwrap());
         assert!(netlink.list_own_routes().await.unwrap().is_empty());
     });
@@ -227,17 +258,17 @@ fn a_deleted_device_is_made_again() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1380).await;
-        let (mut host, queue) = raised.unwrap();
-        host.open().await.unwrap();
+        let raised = raise(&netlink, folder.path(), usual(), 1380).await;
+        let (host, mut device, queue) = raised.unwrap();
+        device.open().await.unwrap();
         drop(queue);
         assert!(netlink.link_by_name("sgre0").await.is_err());
-        host.close().await.unwrap();
+        device.close().await.unwrap();
 
-        let queue = host.replace_device(&usual()).await.unwrap();
+        let queue = device.remake(&usual()).await.unwrap();
         let link = netlink.link_by_name("sgre0").await.unwrap();
         assert_eq!((link.mtu, link.up), (1380, true));
-        host.open().await.unwrap();
+        device.open().await.unwrap();
         assert_eq!(own_routes(&netlink).await.1, ["10.20.0.0/16"]);
         drop(queue);
         host.lower().await.unwrap();
@@ -249,10 +280,10 @@ fn what_others_take_from_the_host_is_put_back() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
-        let (mut host, queue) = raised.unwrap();
-        host.open().await.unwrap();
-        assert!(host.repair(&usual(), true).await.unwrap().is_empty());
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
+        let (host, mut device, queue) = raised.unwrap();
+        device.open().await.unwrap();
+        assert!(device.repair(&usual(), true).await.unwrap().is_empty());
         let before = own_routes(&netlink).await;
 
         let link = netlink.link_by_name("sgre0").await.unwrap().index;
@@ -261,12 +292,12 @@ fn what_others_take_from_the_host_is_put_back() {
         let guard = Route::unreachable("10.20.0.0/16".parse().unwrap());
         netlink.delete_route(&guard).await.unwrap();
         assert_eq!(
-            host.repair(&usual(), true).await.unwrap(),
+            device.repair(&usual(), true).await.unwrap(),
             ["the route 10.20.0.0/16"],
             "a device that is down stays so"
         );
         netlink.bring_up(link, 1400).await.unwrap();
-        let repaired = host.repair(&usual(), true).await.unwrap();
+        let repaired = device.repair(&usual(), true).await.unwrap();
         assert_eq!(
             repaired,
             ["the address fd00:255::1/64", "the route 10.20.0.0/16"]
@@ -288,7 +319,7 @@ fn a_route_of_others_in_our_place_is_told_before_anything_stands() {
             .args(theirs.split(' '))
             .status();
         assert!(added.unwrap().success());
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let problem = raised.unwrap_err();
         assert!(
             matches!(
@@ -308,7 +339,7 @@ fn a_subnet_that_another_device_has_is_refused() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (_other, _) = sandbox::device(&netlink, "lan0", &["10.255.0.2/30"]).await;
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let problem = raised.unwrap_err().to_string();
         assert!(
             problem.contains("10.255.0.0/30 is on the device lan0"),
@@ -316,8 +347,8 @@ fn a_subnet_that_another_device_has_is_refused() {
         );
         assert!(netlink.list_own_routes().await.unwrap().is_empty());
         let lone = tunnel(&["10.255.0.1/32"], &[]);
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &lone, 1400).await;
-        let (host, queue) = raised.unwrap();
+        let raised = raise(&netlink, folder.path(), lone, 1400).await;
+        let (host, _, queue) = raised.unwrap();
         drop(queue);
         host.lower().await.unwrap();
     });
@@ -329,18 +360,18 @@ fn an_address_that_is_not_ours_is_told_from_a_missing_route() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
-        let raised = Host::raise(&netlink, folder.path(), "berlin", &usual(), 1400).await;
-        let (mut host, queue) = raised.unwrap();
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
+        let (mut host, device, queue) = raised.unwrap();
         let [near, far] = ["192.0.2.2", "203.0.113.9"].map(|peer| peer.parse().unwrap());
         let foreign = Some("192.0.2.77".parse().unwrap());
         let problem = host
-            .pin(near, foreign, Via::default())
+            .pin(near, foreign, Via::default(), &[&device])
             .await
             .unwrap_err()
             .to_string();
         assert!(problem.starts_with("peer.local: "), "{problem}");
         let problem = host
-            .pin(far, foreign, Via::default())
+            .pin(far, foreign, Via::default(), &[&device])
             .await
             .unwrap_err()
             .to_string();

@@ -1,4 +1,4 @@
-//! A tunnel's SAs: handed to the packet workers, and what their coming and going does to the routes.
+//! A peer's SAs: handed to the packet workers, and what their coming and going does to the routes.
 
 use std::ops::RangeInclusive;
 use std::time::Instant;
@@ -8,10 +8,9 @@ use secure_gre_ike::event::{ChildId, ChildKeys, EspSpi, GoneReason};
 use tracing::{debug, error, info, warn};
 
 use super::trouble::Beginning;
-use super::{Outer, Peer, RETIRE_AFTER, Reaction, RekeyTrial};
+use super::{Outer, Peer, RETIRE_AFTER, Reaction, RekeyTrial, Tunnel};
 use crate::daemon::install;
 use crate::dataplane::SaId;
-use crate::net::prefix::Prefix;
 
 /// The thousandths of a limit after which a pair is rekeyed, from and to: about three quarters (D42),
 /// chosen at random so that both ends seldom do it at once.
@@ -135,30 +134,27 @@ impl Peer {
         ends
     }
 
-    /// The first pair stands: routes lead into the tunnel.
+    /// The first pair stands: routes lead into the tunnels.
     async fn carries(&mut self, keys: &ChildKeys) {
-        self.begin_to_ask(Instant::now());
+        let now = Instant::now();
+        for tunnel in &mut self.tunnels {
+            tunnel.begin_to_ask(now);
+        }
         self.open().await;
-        let routes: Vec<_> = self
-            .config
-            .tunnel
-            .routes
-            .iter()
-            .map(Prefix::to_string)
-            .collect();
-        let routes = if routes.is_empty() {
-            String::new()
-        } else {
-            format!(", routes {}", routes.join(", "))
-        };
+        let each: Vec<_> = self.tunnels.iter().map(Tunnel::described).collect();
         info!(
-            "{}: tunnel up on {}: ESP {} in transport mode{}, mtu {}{routes}",
+            "{}: tunnel up on {}: ESP {} in transport mode{}, {}",
             self.name(),
-            self.host.device(),
+            self.devices_named(),
             keys.suite,
             self.in_udp(),
-            self.host.mtu(),
+            each.join("; "),
         );
+    }
+
+    fn devices_named(&self) -> String {
+        let names = self.tunnels.iter().map(|tunnel| tunnel.device().name());
+        names.collect::<Vec<_>>().join(", ")
     }
 
     /// What there is to say of the wire.
@@ -191,7 +187,7 @@ impl Peer {
         self.outbound.retain(|id| *id != child);
         self.exhausted.take_if(|id| *id == child);
         if carried && self.outbound.is_empty() {
-            self.prober = None;
+            self.tunnels.iter_mut().for_each(Tunnel::stop_asking);
             self.close().await;
             info!("{}: tunnel down: its routes are unreachable", self.name());
         }

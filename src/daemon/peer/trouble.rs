@@ -43,8 +43,8 @@ impl Beginning {
     pub(super) fn new(counters: &LinkCounters) -> Self {
         Self {
             at: Instant::now(),
-            sent: counters.outbound.delivered.packets,
-            received: counters.inbound.received,
+            sent: counters.sent(),
+            received: counters.arrivals.received,
             said: false,
         }
     }
@@ -117,12 +117,8 @@ impl Peer {
         let native = self.link.as_ref()?.wire.overhead().udp == 0;
         let waited = now.saturating_duration_since(begun.at);
         let counters = self.counters();
-        let sent = counters
-            .outbound
-            .delivered
-            .packets
-            .saturating_sub(begun.sent);
-        let silent = counters.inbound.received == begun.received;
+        let sent = counters.sent().saturating_sub(begun.sent);
+        let silent = counters.arrivals.received == begun.received;
         let remarkable = native && silent && sent >= UNANSWERED_PACKETS && waited >= UNANSWERED_FOR;
         remarkable.then(|| {
             format!(

@@ -8,22 +8,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use secure_gre_gre::ttl;
 use secure_gre_ike::config::{OnFailure, UdpEncapsulation};
 use tracing::{debug, error, info, warn};
 
 use super::trouble::Trouble;
 use super::{
-    LOCATE_AGAIN, LOCATE_AGAIN_MAX, Obstacles, Outer, Peer, PeerNote, ReachError, Reached, Reaction,
+    LOCATE_AGAIN, LOCATE_AGAIN_MAX, Obstacles, Outer, Peer, PeerNote, ReachError, Reached,
+    Reaction, Tunnel,
 };
-use crate::config;
-use crate::daemon::host::HostError;
-use crate::daemon::mtu::device_mtu;
+use crate::daemon::host::{Capture, HostError};
 use crate::daemon::{locate, obstacles};
-use crate::dataplane::{Link, LinkConfig};
-use crate::net::esp::Wire;
+use crate::dataplane::Link;
+use crate::net::esp::{Wire, WireError};
 use crate::net::netlink::RouteInfo;
 use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath, Via};
-use crate::net::tun::Queue;
 
 impl Peer {
     /// Finds a way to one of the peer's addresses, and brings up what carries packets on it.
@@ -56,7 +55,6 @@ impl Peer {
 
     /// Finds the way to the peer, pins it, and brings up what carries packets on it.
     async fn reach(&mut self, remote: IpAddr) -> Result<Reached, ReachError> {
-        let queue = self.queue().await?;
         let (via, way) = self.find_way(remote).await?;
         let local = way.source;
         self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
@@ -64,10 +62,10 @@ impl Peer {
         if self.addresses() == Some((local, remote)) && self.via() == via {
             self.follow_path_mtu().await?;
         } else if self.outbound.is_empty() {
-            // The workers of the old way have to let go of the device first.
+            // The workers of the old way have to let go of the devices first.
             self.unlink();
             let (path, encapsulation) = self.first_wire(local, remote);
-            self.start_link(queue, path, via, encapsulation).await?;
+            self.start_link(path, via, encapsulation).await?;
             debug!(
                 "{}: packets go from {local} to {remote} by {}",
                 self.name(),
@@ -90,7 +88,9 @@ impl Peer {
         };
         let mark = self.config.fwmark;
         let via = Via { link, mark };
-        let way = self.host.pin(remote, self.config.local, via).await?;
+        let devices: Vec<_> = self.tunnels.iter().map(Tunnel::device).collect();
+        let local = self.config.local;
+        let way = self.host.pin(remote, local, via, &devices).await?;
         Ok((via, way))
     }
 
@@ -109,27 +109,42 @@ impl Peer {
 
     async fn start_link(
         &mut self,
-        queue: Arc<Queue>,
         path: OuterPath,
         via: Via,
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
-        let config::Tunnel { ttl, offload, .. } = self.config.tunnel;
-        let wire = Arc::new(Wire::new(path, via, encapsulation, ttl.own(), offload)?);
+        let wire = Arc::new(self.make_wire(path, via, encapsulation)?);
         let (notes, peer) = (self.channels.notes.clone(), self.id);
         let tell = move |note| {
             // The loop is gone, and the link soon too.
             let _ = notes.send(PeerNote { peer, note });
         };
         let messages = self.channels.messages.clone();
-        let config = self.link_config(path);
-        let link = Link::start(&config, queue, Arc::clone(&wire), tell, messages)?;
+        let ports: Vec<_> = self
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.port(path))
+            .collect();
+        let link = Link::start(&ports, Arc::clone(&wire), tell, messages)?;
         self.link = Some(Outer {
             wire,
             link,
             inbound: Vec::new(),
         });
         Ok(self.follow_path_mtu().await?)
+    }
+
+    /// The TTL of what is of no tunnel, and whether the kernel joins and cuts, are the first tunnel's.
+    fn make_wire(
+        &self,
+        path: OuterPath,
+        via: Via,
+        encapsulation: Encapsulation,
+    ) -> Result<Wire, WireError> {
+        let first = self.tunnels.first().map(Tunnel::config);
+        let ttl = first.map_or(ttl::Policy::DEFAULT, |tunnel| tunnel.ttl.own());
+        let offload = first.is_none_or(|tunnel| tunnel.offload);
+        Wire::new(path, via, encapsulation, ttl, offload)
     }
 
     /// An IKE SA is up: the packets of its pairs travel like this, from before the first of them.
@@ -159,14 +174,14 @@ impl Peer {
             self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
             self.link_mtu = Some(self.path_mtu);
         }
+        let like = |outer: &Outer| outer.wire.is_like(path, via, encapsulation);
+        if self.link.as_ref().is_none_or(like) {
+            return Ok(());
+        }
+        let wire = Arc::new(self.make_wire(path, via, encapsulation)?);
         let Some(outer) = &mut self.link else {
             return Ok(());
         };
-        if outer.wire.is_like(path, via, encapsulation) {
-            return Ok(());
-        }
-        let config::Tunnel { ttl, offload, .. } = self.config.tunnel;
-        let wire = Arc::new(Wire::new(path, via, encapsulation, ttl.own(), offload)?);
         outer.link.rewire(Arc::clone(&wire));
         outer.wire = wire;
         Ok(self.follow_path_mtu().await?)
@@ -175,8 +190,12 @@ impl Peer {
     /// Looks beside the loop for what on the host stands in the way; see [`Self::name_obstacles`].
     fn look_for_obstacles(&self, local: IpAddr, remote: IpAddr, underlay: String) {
         let (peer, sender) = (self.id, self.channels.obstacles.clone());
-        let routes = self.config.tunnel.routes.clone();
-        let device = self.host.device().to_owned();
+        let here = self.tunnels.iter();
+        let here = here.filter(|tunnel| tunnel.device().netns().is_none());
+        let (devices, routes): (Vec<_>, Vec<_>) = here
+            .map(|tunnel| (tunnel.device().name().to_owned(), &tunnel.config().routes))
+            .unzip();
+        let routes: Vec<_> = routes.into_iter().flatten().copied().collect();
         let outer = obstacles::Outer {
             local,
             remote,
@@ -185,7 +204,7 @@ impl Peer {
             encapsulation: self.config.encapsulation,
         };
         tokio::spawn(async move {
-            let found = obstacles::find(&routes, &device, &outer).await;
+            let found = obstacles::find(&routes, &devices, &outer).await;
             // The loop is gone: nobody waits for the answer.
             let _ = sender.send(Obstacles { peer, found }).await;
         });
@@ -264,59 +283,23 @@ impl Peer {
 
     /// Says once which routes of others would make the tunnel recursive.
     async fn name_captures(&mut self, remote: IpAddr, way: &RouteInfo) {
-        let captures = match self.host.captures(remote).await {
+        let captures = match self.host.captures(remote, &self.devices()).await {
             Ok(captures) => captures,
             Err(problem) => return error!("{}: {problem}", self.name()),
         };
-        for prefix in captures
+        for capture in captures
             .iter()
-            .filter(|prefix| !self.captures.contains(prefix))
+            .filter(|capture| !self.captures.contains(capture))
         {
+            let Capture { prefix, device } = capture;
             warn!(
-                "{}: recursive routing: the route {prefix} through {} covers the peer {remote}; outer \
-                 packets stay on {}, and the peer's side should not announce {prefix}",
+                "{}: recursive routing: the route {prefix} through {device} covers the peer {remote}; \
+                 outer packets stay on {}, and the peer's side should not announce {prefix}",
                 self.name(),
-                self.host.device(),
                 way.link_name
             );
         }
         self.captures = captures;
-    }
-
-    /// The device's queue; of a new device where the old one is gone.
-    async fn queue(&mut self) -> Result<Arc<Queue>, HostError> {
-        if let Some(queue) = &self.queue {
-            return Ok(Arc::clone(queue));
-        }
-        let queue = Arc::new(self.host.replace_device(&self.config.tunnel).await?);
-        info!(
-            "{}: device {} is there again",
-            self.config.name,
-            self.host.device()
-        );
-        self.queue = Some(Arc::clone(&queue));
-        Ok(queue)
-    }
-
-    fn link_config(&self, path: OuterPath) -> LinkConfig {
-        let tunnel = &self.config.tunnel;
-        let (reply_v4, reply_v6) = match tunnel.peer_address {
-            Some(IpAddr::V4(address)) => (Some(address), None),
-            Some(IpAddr::V6(address)) => (None, Some(address)),
-            None => (None, None),
-        };
-        LinkConfig {
-            gre: tunnel.gre,
-            tos: tunnel.tos,
-            ttl: tunnel.ttl,
-            df: tunnel.df,
-            mtu: self.host.mtu(),
-            mss_clamp: tunnel.mss_clamp,
-            reply_v4,
-            reply_v6,
-            ends: self.keepalive_ends(path),
-            asks: tunnel.keepalive.is_some(),
-        }
     }
 
     /// The way to the peer is not known. Said, and tried again.
@@ -344,25 +327,17 @@ impl Peer {
         Reaction::None
     }
 
-    /// The device's MTU is what path, wire and cipher leave, within the bounds of [`device_mtu`].
+    /// Each device's MTU is what path, wire and cipher leave, within the bounds of
+    /// [`device_mtu`](crate::daemon::mtu::device_mtu).
     pub(super) async fn follow_path_mtu(&mut self) -> Result<(), HostError> {
         let Some(outer) = &self.link else {
             return Ok(());
         };
-        let mtu = device_mtu(
-            &self.config,
-            self.cipher,
-            outer.wire.overhead(),
-            self.path_mtu,
-        );
-        outer.link.set_mtu(mtu);
-        if mtu != self.host.mtu() {
-            info!(
-                "{}: path MTU {}, so the device's is {mtu}",
-                self.name(),
-                self.path_mtu
-            );
-            self.host.set_mtu(mtu).await?;
+        let (overhead, path_mtu) = (outer.wire.overhead(), self.path_mtu);
+        for tunnel in &mut self.tunnels {
+            let mtu = tunnel.fitting_mtu(&self.config, self.cipher, overhead, path_mtu);
+            outer.link.set_mtu(tunnel.id(), mtu);
+            tunnel.set_mtu(mtu, path_mtu).await?;
         }
         Ok(())
     }

@@ -7,14 +7,19 @@ use std::time::{Duration, Instant};
 use secure_gre_esp::{InboundSa, Keys, OutboundSa, Spi, Suite};
 use secure_gre_gre as gre;
 
+use super::outbound::{OutboundWorker, Port};
 use super::*;
-use crate::dataplane::{Link, SaId};
+use crate::dataplane::batch::Batch;
+use crate::dataplane::counters::SharedCounters;
+use crate::dataplane::outbound::{Command, Outbound};
+use crate::dataplane::{Link, Message, SaId, TunnelConfig, TunnelCounters};
+use crate::metrics::{LinkDrop, Tally};
 use crate::net::netlink::Netlink;
-use crate::net::outer::Via;
-use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT};
+use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path, Via};
+use crate::net::poll::Poller;
 use crate::net::sandbox;
 
-const CONFIG: LinkConfig = LinkConfig {
+const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
         key: None,
         checksum: false,
@@ -54,7 +59,11 @@ async fn end(
     let notify = move |note| sender.send(note).unwrap();
     let (message_sender, messages) = tokio::sync::mpsc::channel(1);
     let wire = wire(local, remote, Encapsulation::None);
-    let link = Link::start(&CONFIG, Arc::new(queue), wire, notify, message_sender);
+    let port = crate::dataplane::Port {
+        config: CONFIG,
+        queue: Some(Arc::new(queue)),
+    };
+    let link = Link::start(&[port], wire, notify, message_sender);
     End {
         link: link.unwrap(),
         device: device.index,
@@ -95,6 +104,16 @@ fn send(count: usize, len: usize) {
     }
 }
 
+impl End {
+    fn outbound(&self) -> Tally {
+        self.link.counters().tunnels.remove(0).outbound
+    }
+
+    fn inbound(&self) -> Tally {
+        self.link.counters().tunnels.remove(0).inbound
+    }
+}
+
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
@@ -111,12 +130,12 @@ fn packets_pass_from_device_to_device() {
         let (east, west) = both_ends(&netlink).await;
         send(3, 100);
         until("drops without an SA", || {
-            east.link.counters().outbound.dropped(LinkDrop::NoSa) >= 3
+            east.outbound().dropped(LinkDrop::NoSa) >= 3
         });
         connect(&east, &west);
         until("a packet", || {
             send(1, 100);
-            west.link.counters().inbound.delivered.packets >= 1
+            west.inbound().delivered.packets >= 1
         });
         let note = west.notes.recv_timeout(PATIENCE);
         assert!(
@@ -124,16 +143,18 @@ fn packets_pass_from_device_to_device() {
             "{note:?}"
         );
 
-        let before = west.link.counters().inbound.delivered.packets;
+        let before = west.inbound().delivered.packets;
         send(200, 100);
         until("a burst", || {
-            west.link.counters().inbound.delivered.packets >= before + 200
+            west.inbound().delivered.packets >= before + 200
         });
-        let sent = east.link.stop().outbound;
+        let sent = east.link.stop().tunnels.remove(0).outbound;
         until("the last packet", || {
-            west.link.counters().inbound.delivered == sent.delivered
+            west.inbound().delivered == sent.delivered
         });
-        assert!(sent.is_conserved() && west.link.stop().inbound.is_conserved());
+        let mut came = west.link.stop();
+        assert!(sent.is_conserved() && came.arrivals.is_conserved());
+        assert!(came.tunnels.remove(0).inbound.is_conserved());
     });
 }
 
@@ -149,7 +170,7 @@ fn a_path_that_shrinks_is_told() {
         let note = east.notes.recv_timeout(PATIENCE);
         assert!(matches!(note, Ok(Note::PathMtu(1000))), "{note:?}");
         until("the drops", || {
-            east.link.counters().outbound.dropped(LinkDrop::WireTooBig) == 2
+            east.outbound().dropped(LinkDrop::WireTooBig) == 2
         });
         assert!(east.notes.try_recv().is_err(), "told once");
     });
@@ -162,7 +183,7 @@ fn packets_pass_on_another_wire() {
         let netlink = Netlink::connect().unwrap();
         let (east, west) = both_ends(&netlink).await;
         connect(&east, &west);
-        let passed = |west: &End| west.link.counters().inbound.delivered.packets;
+        let passed = |west: &End| west.inbound().delivered.packets;
         until("a native packet", || {
             send(1, 100);
             passed(&west) >= 1
@@ -190,8 +211,10 @@ fn what_is_not_esp_on_a_wire_in_udp() {
         for datagram in [&b"\0\0\0\0first"[..], b"\0\0\0\0second", b"\xff", b"\0\0"] {
             peer.send_to(datagram, (WEST, NAT_TRAVERSAL_PORT)).unwrap();
         }
-        until("all of them", || west.link.counters().inbound.received == 4);
-        let counted = west.link.stop().inbound;
+        until("all of them", || {
+            west.link.counters().arrivals.received == 4
+        });
+        let counted = west.link.stop().arrivals;
         assert!(counted.is_conserved());
         assert_eq!(counted.consumed, 2, "the first message, and the keepalive");
         assert_eq!(counted.dropped(LinkDrop::IkeBacklog), 1);
@@ -206,15 +229,15 @@ fn what_is_not_esp_on_a_wire_in_udp() {
 #[test]
 fn keepalives_are_due_when_idle() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let (queue, _) = sandbox::device(&netlink, "east", &[]).await;
         let mut worker = OutboundWorker {
-            path: Outbound::new(&CONFIG, drop::<Note>),
-            source: Source::new(LINK_HEADER),
+            path: Outbound::new([&CONFIG], drop::<Note>),
+            ports: Box::new([Port::vacant()]),
+            turn: 0,
             batch: Batch::default(),
+            poller: Poller::new().unwrap(),
             path_mtu: None,
             last_sent: Instant::now(),
-            queue: Arc::new(queue),
+            counters: Arc::new(SharedCounters::new(1)),
             wire: wire(EAST, WEST, Encapsulation::Udp { keepalives: false }),
         };
         assert_eq!(
@@ -224,7 +247,7 @@ fn keepalives_are_due_when_idle() {
         );
         worker.wire = wire(EAST, WEST, Encapsulation::Udp { keepalives: true });
         assert_eq!(worker.until_keepalive(), None, "no SA");
-        worker.path.obey(outbound::Command::Install {
+        worker.path.obey(Command::Install {
             id: SaId(1),
             sa: Box::new(OutboundSa::new(keys())),
         });
@@ -253,40 +276,107 @@ fn a_device_that_is_down_costs_packets_only() {
         netlink.set_down(west.device).await.unwrap();
         send(1, 100);
         until("the refusal", || {
-            west.link.counters().inbound.dropped(LinkDrop::TunRefused) >= 1
+            west.inbound().dropped(LinkDrop::TunRefused) >= 1
         });
         netlink.bring_up(west.device, 1400).await.unwrap();
         until("a packet", || {
             send(1, 100);
-            west.link.counters().inbound.delivered.packets >= 1
+            west.inbound().delivered.packets >= 1
         });
     });
 }
 
+/// The other tunnels go on, and so does this one with another device.
 #[test]
-fn a_device_that_is_deleted_ends_the_worker_and_is_told() {
+fn a_device_that_is_deleted_is_told_and_replaced_under_the_same_sas() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
-        let (east, _west) = both_ends(&netlink).await;
+        let (east, west) = both_ends(&netlink).await;
+        connect(&east, &west);
+        until("a packet", || {
+            send(1, 100);
+            west.inbound().delivered.packets >= 1
+        });
         let status = std::process::Command::new("ip")
             .args(["link", "delete", "east"])
             .status();
         assert!(status.unwrap().success());
         let note = east.notes.recv_timeout(PATIENCE);
-        assert!(
-            matches!(
-                note,
-                Ok(Note::WorkerFailed {
-                    direction: Direction::Outbound,
-                    error: WorkerError::Tun(_)
-                })
-            ),
-            "{note:?}"
+        let gone = matches!(
+            note,
+            Ok(Note::DeviceGone {
+                tunnel: TunnelId(0),
+                ..
+            })
         );
-        assert!(
-            east.notes.try_recv().is_err(),
-            "the inbound worker waits on"
-        );
+        assert!(gone, "{note:?}");
+        let (queue, _) = sandbox::device(&netlink, "east", &["10.1.0.1/24"]).await;
+        east.link.attach(TunnelId(0), &Arc::new(queue));
+        let before = west.inbound().delivered.packets;
+        until("a packet of the new device", || {
+            send(1, 100);
+            west.inbound().delivered.packets > before
+        });
+        assert!(east.notes.try_recv().is_err(), "told once");
+    });
+}
+
+/// Each device is read, and what comes goes to the device of its key.
+#[test]
+fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let mut ends = Vec::new();
+        for (name, local, remote) in [("east", EAST, WEST), ("west", WEST, EAST)] {
+            let mut ports = Vec::new();
+            for key in [0, 1001, 7] {
+                let address = format!("10.{key}.0.1/24").replace("1001", "100");
+                let address = if name == "east" {
+                    vec![address.as_str()]
+                } else {
+                    vec![]
+                };
+                let device = format!("{name}{key}");
+                let (queue, _) = sandbox::device(&netlink, &device, &address).await;
+                let gre = gre::Config {
+                    key: Some(key),
+                    ..CONFIG.gre
+                };
+                ports.push(crate::dataplane::Port {
+                    config: TunnelConfig { gre, ..CONFIG },
+                    queue: Some(Arc::new(queue)),
+                });
+            }
+            let (sender, _messages) = tokio::sync::mpsc::channel(1);
+            let wire = wire(local, remote, Encapsulation::None);
+            ends.push(Link::start(&ports, wire, drop::<Note>, sender).unwrap());
+        }
+        let [east, west] = &ends[..] else {
+            panic!("two ends")
+        };
+        west.install_inbound(SaId(1), InboundSa::new(keys(), 64), true);
+        east.install_outbound(SaId(1), OutboundSa::new(keys()));
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let counted = |link: &Link, of: fn(&TunnelCounters) -> &Tally| {
+            let counters = link.counters().tunnels;
+            let tallies = counters.iter().map(|tunnel| of(tunnel).delivered);
+            tallies.collect::<Vec<_>>()
+        };
+        // Each device has as many packets as the other end's of its key, whatever the kernel itself says
+        // on a new one.
+        for (place, network) in [(1, 100), (0, 0), (2, 7), (1, 100)] {
+            let before = counted(west, |tunnel| &tunnel.inbound);
+            until("a packet", || {
+                let to = (Ipv4Addr::new(10, network, 0, 2), 9);
+                socket.send_to(&[0; 1000], to).unwrap();
+                let now = counted(west, |tunnel| &tunnel.inbound);
+                now[place].bytes >= before[place].bytes + 1028
+            });
+        }
+        until("what was sent, where it was to go", || {
+            let sent = counted(east, |tunnel| &tunnel.outbound);
+            sent == counted(west, |tunnel| &tunnel.inbound)
+        });
     });
 }
 

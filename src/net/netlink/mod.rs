@@ -24,6 +24,7 @@ use rtnetlink::{Handle, LinkUnspec};
 
 pub use self::route::{Added, MAIN_TABLE, ROUTE_PROTOCOL, Route, RouteInfo, Target};
 pub use self::watch::Watch;
+use super::netns::HeldNamespace;
 use super::prefix::Prefix;
 
 /// A connection to the kernel's routing socket, of the network namespace it was made in.
@@ -53,6 +54,17 @@ impl Netlink {
             rtnetlink::new_connection_with_strict_check().map_err(NetlinkError::Connect)?;
         tokio::spawn(connection);
         Ok(Self { handle })
+    }
+
+    /// The same, of the network namespace `namespace`.
+    pub fn connect_in(namespace: &HeldNamespace) -> Result<Self, NetlinkError> {
+        let runtime = tokio::runtime::Handle::current();
+        // The socket is made on another thread, and driven here.
+        let connected = namespace.enter(|| {
+            let _entered = runtime.enter();
+            Self::connect()
+        });
+        connected.map_err(NetlinkError::Connect)?
     }
 
     /// The device of this name.

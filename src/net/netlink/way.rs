@@ -15,8 +15,8 @@ use crate::net::prefix::Prefix;
 
 impl Netlink {
     /// The way to `destination`, from `source` if that is given, of packets bound to `via`. Neither
-    /// routes of ours nor others into the device `tunnel` count: the tunnel's packets cannot travel
-    /// through the tunnel.
+    /// routes of ours nor others into the devices `tunnels` count: the tunnels' packets cannot travel
+    /// through the tunnels.
     ///
     /// Where the kernel's own choice is none of those, it is the answer, rules and tables of policy
     /// routing included; else the main table without them is searched.
@@ -25,10 +25,10 @@ impl Netlink {
         destination: IpAddr,
         source: Option<IpAddr>,
         via: Via,
-        tunnel: u32,
+        tunnels: &[u32],
     ) -> Result<RouteInfo, NetlinkError> {
         if self
-            .kernel_chooses_another(destination, source, via, tunnel)
+            .kernel_chooses_another(destination, source, via, tunnels)
             .await
         {
             return self.route_to(destination, source, via).await;
@@ -39,7 +39,7 @@ impl Netlink {
             .iter()
             .filter(|route| !is_ours(route))
             .filter_map(|route| Candidate::of(route, destination, via))
-            .filter(|candidate| candidate.parts.link != Some(tunnel))
+            .filter(|candidate| !candidate.leads_into(tunnels))
             .filter(|candidate| via.admits(candidate.parts.link));
         // Longest prefix, then lowest metric; a route that refuses has no link.
         let best = usable.max_by_key(|candidate| {
@@ -81,13 +81,13 @@ impl Netlink {
         Ok(prefixes.map(|prefix| prefix.network()).collect())
     }
 
-    /// Whether the route that the kernel takes is neither ours nor one into the device.
+    /// Whether the route that the kernel takes is neither ours nor one into the devices.
     async fn kernel_chooses_another(
         &self,
         destination: IpAddr,
         source: Option<IpAddr>,
         via: Via,
-        tunnel: u32,
+        tunnels: &[u32],
     ) -> bool {
         let mut query = Self::route_query(destination, source, via);
         query.header.flags |= RouteFlags::FibMatch;
@@ -96,7 +96,8 @@ impl Netlink {
         let Ok(Some(matched)) = answer.try_next().await else {
             return false;
         };
-        !is_ours(&matched) && Parts::of(&matched).link != Some(tunnel)
+        let link = Parts::of(&matched).link;
+        !is_ours(&matched) && !link.is_some_and(|link| tunnels.contains(&link))
     }
 
     async fn main_table(&self, destination: IpAddr) -> Result<Vec<RouteMessage>, NetlinkError> {
@@ -176,6 +177,10 @@ impl Candidate {
             _ => parts.link = None,
         }
         Some(Self { prefix_len, parts })
+    }
+
+    fn leads_into(&self, links: &[u32]) -> bool {
+        self.parts.link.is_some_and(|link| links.contains(&link))
     }
 }
 

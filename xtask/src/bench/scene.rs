@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
-use secure_gre::net::netns::OwnNamespace;
+use secure_gre::net::netns::HeldNamespace;
 
 use super::process::Process;
 
@@ -83,14 +83,14 @@ pub(super) struct Host {
     pub(super) side: Side,
     /// For its files; empty at first.
     pub(super) folder: PathBuf,
-    namespace: OwnNamespace,
+    namespace: HeldNamespace,
 }
 
 impl Host {
     fn new(side: Side, folder: &Path) -> anyhow::Result<Self> {
         let folder = folder.join(side.name());
         fs::create_dir_all(&folder)?;
-        let namespace = OwnNamespace::new().context("cannot make a network namespace")?;
+        let namespace = HeldNamespace::new().context("cannot make a network namespace")?;
         Ok(Self {
             side,
             folder,

@@ -1,0 +1,81 @@
+//! What two tunnels of one peer cannot both have: a key (RFC 2890 §2.1), which is all that tells their
+//! packets apart, and in one network namespace a device or a prefix.
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::super::super::Tunnel;
+use super::super::super::diagnostic::Diagnostic;
+use super::super::super::document::{Required, Text};
+use super::super::super::schema::TunnelKeys;
+use crate::net::netlink::MAIN_TABLE;
+use crate::net::prefix::Prefix;
+
+/// Reports what an earlier tunnel has too, where the later one has it. `keys` are those of `tunnels`.
+pub(super) fn check(keys: &[TunnelKeys], tunnels: &[Tunnel], findings: &mut Vec<Diagnostic>) {
+    for (place, (typed, tunnel)) in keys.iter().zip(tunnels).enumerate() {
+        let earlier = tunnels.iter().take(place);
+        let clash = earlier.filter_map(|earlier| clash(earlier, tunnel, typed));
+        findings.extend(clash);
+    }
+}
+
+fn clash(earlier: &Tunnel, tunnel: &Tunnel, typed: &TunnelKeys) -> Option<Diagnostic> {
+    if earlier.gre.key == tunnel.gre.key {
+        return Some(same_key(tunnel, typed));
+    }
+    if earlier.netns != tunnel.netns {
+        return None;
+    }
+    if let Some(device) = &tunnel.device
+        && earlier.device.as_ref() == Some(device)
+    {
+        return Some(
+            Diagnostic::error(format!("{device} is the device of another [[tunnel]] too"))
+                .at_some(typed.device.as_ref().map(Spanned::span))
+                .help("give each tunnel a device of its own, or leave `device` out"),
+        );
+    }
+    let taken = prefixes(earlier);
+    let shared = prefixes(tunnel).find(|wanted| taken.clone().any(|taken| taken == *wanted));
+    shared.map(|(_, prefix)| {
+        Diagnostic::error(format!("{prefix} leads into another [[tunnel]] too"))
+            .at_some(place_of(prefix, typed))
+            .help("leave it to one of them, or put them into network namespaces of their own (`netns`)")
+    })
+}
+
+fn same_key(tunnel: &Tunnel, typed: &TunnelKeys) -> Diagnostic {
+    const HELP: &str = "the key is what tells the tunnels of one peer apart: give each its own";
+    let (message, span) = match tunnel.gre.key {
+        Some(key) => (
+            format!("{key} is the key of another [[tunnel]] too"),
+            typed.key.as_ref().map(Spanned::span),
+        ),
+        None => (
+            "another [[tunnel]] has no key either".to_owned(),
+            typed.key.as_ref().map(Spanned::span).or(typed.span.clone()),
+        ),
+    };
+    Diagnostic::error(message).at_some(span).help(HELP)
+}
+
+/// What leads into a tunnel: its routes, each in their table, and the subnets of its addresses.
+fn prefixes(tunnel: &Tunnel) -> impl Iterator<Item = (u32, Prefix)> + Clone {
+    let routes = tunnel.routes.iter().map(|route| (tunnel.table, *route));
+    let subnets = tunnel.addresses.iter();
+    routes.chain(subnets.map(|address| (MAIN_TABLE, address.network())))
+}
+
+/// Where `prefix` was typed.
+fn place_of(prefix: Prefix, typed: &TunnelKeys) -> Option<Range<usize>> {
+    let addresses = match &typed.address {
+        Required::Given(list) => list.get_ref().as_slice(),
+        Required::Absent | Required::Wrong => &[],
+    };
+    let routes = typed.routes.as_ref().map(|list| list.get_ref().as_slice());
+    let is_it = |text: &&Text| text.get_ref().parse().map(|p: Prefix| p.network()) == Ok(prefix);
+    let mut texts = routes.unwrap_or_default().iter().chain(addresses);
+    texts.find(is_it).map(Spanned::span)
+}

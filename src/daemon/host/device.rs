@@ -1,0 +1,310 @@
+//! What one tunnel puts on the host, or into a tenant's network namespace: the device with its
+//! addresses, the usable routes, the `unreachable` routes that fail closed.
+//!
+//! Fail closed (DESIGN §1): the `unreachable` routes stand before the device exists and until all
+//! else is gone; they outlive a crash, when device and usable routes vanish. They cover the routed
+//! prefixes and the tunnel's own subnets, where the device is. A namespace that is deleted takes all of
+//! it along.
+
+use std::num::NonZeroUsize;
+
+use super::{HostError, put_back};
+use crate::config::Tunnel;
+use crate::daemon::journal::{Entry, Journal};
+use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, Route};
+use crate::net::netns::{HeldNamespace, NamespaceError};
+use crate::net::prefix::Prefix;
+use crate::net::tun::{ANY_NAME, Offloads, Queue, Tun, TunError};
+
+/// A tunnel's network device, which lives as long as a queue of it does.
+#[derive(Debug)]
+pub(in crate::daemon) struct Device {
+    home: Home,
+    guards: Vec<Route>,
+    name: String,
+    link: u32,
+    mtu: u16,
+    /// The routes into it, which stand while the tunnel carries packets.
+    usable: Vec<Route>,
+}
+
+impl Device {
+    /// Makes the device, with `mtu` and addresses. The guards first, then what they guard.
+    pub(super) async fn raise(
+        netlink: &Netlink,
+        journal: &mut Journal,
+        tunnel: &Tunnel,
+        mtu: u16,
+    ) -> Result<(Self, Queue), HostError> {
+        let home = Home::of(tunnel, netlink)?;
+        for entry in guard_entries(tunnel) {
+            journal.add(entry)?;
+        }
+        Self::make(home, tunnel, mtu).await
+    }
+
+    /// Makes the device anew after it was deleted behind our back, perhaps with its namespace.
+    pub(in crate::daemon) async fn remake(&mut self, tunnel: &Tunnel) -> Result<Queue, HostError> {
+        let home = Home::of(tunnel, &self.home.netlink)?;
+        let (device, queue) = Self::make(home, tunnel, self.mtu).await?;
+        *self = device;
+        Ok(queue)
+    }
+
+    async fn make(home: Home, tunnel: &Tunnel, mtu: u16) -> Result<(Self, Queue), HostError> {
+        let netlink = &home.netlink;
+        let guards = guards(tunnel);
+        for guard in &guards {
+            netlink.add_route(guard).await?;
+        }
+        refuse_taken_subnets(netlink, tunnel).await?;
+        let tun = home.make_tun(tunnel)?;
+        let name = tun.name().to_owned();
+        let link = netlink.link_by_name(&name).await?.index;
+        for address in &tunnel.addresses {
+            netlink.add_address(link, *address).await?;
+        }
+        netlink.bring_up(link, mtu.into()).await?;
+        let prefixes = tunnel.routes.iter().flat_map(Prefix::beating_default);
+        let through = |prefix| Route {
+            table: tunnel.table,
+            ..Route::through(prefix, link, tunnel.metric)
+        };
+        let usable = prefixes.map(through).collect();
+        let (queue, _) = tun.into_queues();
+        let device = Self {
+            home,
+            guards,
+            name,
+            link,
+            mtu,
+            usable,
+        };
+        // A route that cannot be made is told at once, not when the first SA stands. Nothing leaks:
+        // the device carries nothing yet.
+        device.add_usable().await?;
+        device.delete_usable().await?;
+        device.home.netlink.set_carrier(link, false).await?;
+        Ok((device, queue))
+    }
+
+    /// Its name, in its namespace.
+    pub(in crate::daemon) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its index, in its namespace.
+    pub(super) const fn link(&self) -> u32 {
+        self.link
+    }
+
+    /// Its MTU, in octets.
+    pub(in crate::daemon) const fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// The name of its namespace; `None`: ours.
+    pub(in crate::daemon) fn netns(&self) -> Option<&str> {
+        self.home.tenant.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    pub(super) fn usable(&self) -> &[Route] {
+        &self.usable
+    }
+
+    /// Sets the MTU, in octets.
+    pub(in crate::daemon) async fn set_mtu(&mut self, mtu: u16) -> Result<(), HostError> {
+        if mtu != self.mtu {
+            self.home.netlink.set_mtu(self.link, mtu.into()).await?;
+            self.mtu = mtu;
+        }
+        Ok(())
+    }
+
+    /// The tunnel carries packets: its device has a carrier, its routes are usable.
+    pub(in crate::daemon) async fn open(&mut self) -> Result<(), HostError> {
+        self.home.netlink.set_carrier(self.link, true).await?;
+        Ok(self.add_usable().await?)
+    }
+
+    /// The tunnel carries nothing: its prefixes are unreachable, and routing daemons see it at once.
+    pub(in crate::daemon) async fn close(&mut self) -> Result<(), HostError> {
+        let deleted = self.delete_usable().await;
+        let carrier = self.home.netlink.set_carrier(self.link, false).await;
+        Ok(deleted.and(carrier)?)
+    }
+
+    /// Whether the namespace of that name is still the one that the device is in.
+    pub(in crate::daemon) fn is_at_home(&self) -> bool {
+        self.home.is_there()
+    }
+
+    /// Puts back what others have taken, such as the addresses of a device that was set down and up
+    /// again; with the usable routes if the tunnel `carries` packets. What that was, in words.
+    pub(in crate::daemon) async fn repair(
+        &self,
+        tunnel: &Tunnel,
+        carries: bool,
+    ) -> Result<Vec<String>, HostError> {
+        let netlink = &self.home.netlink;
+        let own = netlink.list_own_routes().await?;
+        let device = netlink.link_by_name(&self.name).await;
+        // Whoever set it down may have meant it; one that is gone is made anew elsewhere.
+        let device_works = device.is_ok_and(|link| link.up && link.index == self.link);
+        let mut repaired = Vec::new();
+        if device_works {
+            for address in self.missing_addresses(tunnel).await? {
+                netlink.add_address(self.link, address).await?;
+                repaired.push(format!("the address {address}"));
+            }
+        }
+        repaired.extend(put_back(netlink, &self.guards, &own).await?);
+        if device_works && carries {
+            repaired.extend(put_back(netlink, &self.usable, &own).await?);
+        }
+        Ok(repaired)
+    }
+
+    async fn missing_addresses(&self, tunnel: &Tunnel) -> Result<Vec<Prefix>, NetlinkError> {
+        let found = self.home.netlink.list_addresses().await?;
+        let missing = tunnel
+            .addresses
+            .iter()
+            .filter(|address| !found.contains(&(self.link, **address)));
+        Ok(missing.copied().collect())
+    }
+
+    async fn add_usable(&self) -> Result<(), NetlinkError> {
+        for route in &self.usable {
+            self.home.netlink.add_route(route).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_usable(&self) -> Result<(), NetlinkError> {
+        let mut outcome = Ok(());
+        for route in &self.usable {
+            outcome = outcome.and(self.home.netlink.delete_route(route).await);
+        }
+        outcome
+    }
+}
+
+/// Where a device is.
+#[derive(Debug)]
+struct Home {
+    /// A tenant's network namespace by its name; `None`: the daemon's own.
+    tenant: Option<(String, HeldNamespace)>,
+    /// Of that namespace.
+    netlink: Netlink,
+}
+
+impl Home {
+    /// `netlink` is the one to use in the daemon's own namespace.
+    fn of(tunnel: &Tunnel, netlink: &Netlink) -> Result<Self, HostError> {
+        let Some(name) = &tunnel.netns else {
+            let netlink = netlink.clone();
+            return Ok(Self {
+                tenant: None,
+                netlink,
+            });
+        };
+        let namespace = HeldNamespace::named(name)?;
+        let netlink = Netlink::connect_in(&namespace)?;
+        Ok(Self {
+            tenant: Some((name.clone(), namespace)),
+            netlink,
+        })
+    }
+
+    fn make_tun(&self, tunnel: &Tunnel) -> Result<Tun, HostError> {
+        let asked = tunnel.device.as_deref().unwrap_or(ANY_NAME);
+        let offloads = if tunnel.offload {
+            Offloads::TcpAndUdp
+        } else {
+            Offloads::None
+        };
+        let make = || Tun::create(asked, NonZeroUsize::MIN, offloads);
+        let made: Result<Tun, TunError> = match &self.tenant {
+            None => make(),
+            Some((name, namespace)) => {
+                let entered = namespace.enter(make);
+                entered.map_err(|source| NamespaceError::Os {
+                    name: name.clone(),
+                    source,
+                })?
+            }
+        };
+        Ok(made?)
+    }
+
+    fn is_there(&self) -> bool {
+        let Some((name, held)) = &self.tenant else {
+            return true;
+        };
+        let named = HeldNamespace::named(name);
+        named.is_ok_and(|named| named.id().ok() == held.id().ok())
+    }
+}
+
+/// The first of two connected routes wins, so that a subnet that is elsewhere would stay there.
+async fn refuse_taken_subnets(netlink: &Netlink, tunnel: &Tunnel) -> Result<(), HostError> {
+    let taken = netlink.list_addresses().await?;
+    for subnet in subnets(tunnel).map(Prefix::network) {
+        if let Some((link, _)) = taken.iter().find(|(_, taken)| taken.network() == subnet) {
+            let device = netlink.link_by_index(*link).await?.name;
+            return Err(HostError::SubnetTaken { subnet, device });
+        }
+    }
+    Ok(())
+}
+
+/// The subnets of the tunnel's addresses. A lone address has none: nobody else is meant by it.
+fn subnets(tunnel: &Tunnel) -> impl Iterator<Item = &Prefix> {
+    let addresses = tunnel.addresses.iter();
+    addresses.filter(|address| **address != Prefix::host(address.addr()))
+}
+
+/// A prefix that both tunnels would guard in one namespace: taking one of them down would leave the other's open.
+pub(in crate::daemon) fn shared_guard(a: &Tunnel, b: &Tunnel) -> Option<Prefix> {
+    if a.netns != b.netns {
+        return None;
+    }
+    let taken = guards(a);
+    let mut wanted = guards(b).into_iter();
+    wanted
+        .find(|guard| taken.contains(guard))
+        .map(|guard| guard.destination)
+}
+
+/// One `unreachable` route for each prefix that passengers are meant to take the tunnel to: of the
+/// routes in their table, of the subnets where the kernel has them.
+fn guards(tunnel: &Tunnel) -> Vec<Route> {
+    let routes = tunnel.routes.iter().map(|prefix| (tunnel.table, prefix));
+    let subnets = subnets(tunnel).map(|prefix| (MAIN_TABLE, prefix));
+    let mut guarded: Vec<_> = routes
+        .chain(subnets)
+        .flat_map(|(table, prefix)| {
+            let halves = prefix.beating_default();
+            halves
+                .into_iter()
+                .map(move |prefix| (prefix.network(), table))
+        })
+        .collect();
+    guarded.sort_unstable();
+    guarded.dedup();
+    let guard = |(prefix, table)| Route {
+        table,
+        ..Route::unreachable(prefix)
+    };
+    guarded.into_iter().map(guard).collect()
+}
+
+/// The same for the record of what survives a crash.
+pub(super) fn guard_entries(tunnel: &Tunnel) -> Vec<Entry> {
+    let guards = guards(tunnel);
+    let entries = guards
+        .iter()
+        .map(|guard| Entry::of(tunnel.netns.as_deref(), guard));
+    entries.collect()
+}
