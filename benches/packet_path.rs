@@ -188,7 +188,7 @@ impl Receiver {
         };
         let arrivals = packets.iter_mut().map(|esp| Arrival { esp, tos: 0 });
         path.open(arrivals, |_, passenger| {
-            coalescer.take(passenger, &mut write)
+            coalescer.take(passenger, &mut write);
         });
         coalescer.flush(&mut write);
         assert_eq!(joined, 1, "all in one");

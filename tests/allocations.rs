@@ -108,7 +108,7 @@ fn allocates_nothing_per_packet(suite: Suite) {
     let mut wire = vec![0; 2048 * MAX_PACKETS];
     let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, 0);
     let mut written = 0;
-    let counters = [const { () }; 3].map(|()| Counters::default());
+    let counters = std::array::from_fn::<_, 3, _>(|_| Counters::default());
 
     let allocations = allocation_counter::measure(|| {
         for _ in 0..10 {
@@ -134,7 +134,7 @@ fn allocates_nothing_per_packet(suite: Suite) {
                 delivery.add(joined.passengers, joined.octets, true);
             };
             inbound.open(arrivals, |_, passenger| {
-                coalescer.take(passenger, &mut write)
+                coalescer.take(passenger, &mut write);
             });
             coalescer.flush(&mut write);
             inbound.account(ONLY, delivery);

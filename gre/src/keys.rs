@@ -52,27 +52,23 @@ mod tests {
     /// D54, RFC 2890 §2.1: key 0 is not "no key".
     #[test]
     fn a_key_leads_to_its_tunnel_and_no_other() {
-        let cases: &[(&[Option<u32>], Option<u32>, Result<usize, Drop>)] = &[
-            (&[None], None, Ok(0)),
+        const MANY: &[Option<u32>] = &[Some(9), None, Some(0), Some(u32::MAX)];
+        for (keys, key, expected) in [
+            (&[None][..], None, Ok(0)),
             (&[None], Some(0), Err(Drop::KeyUnexpected)),
             (&[None], Some(7), Err(Drop::KeyUnexpected)),
             (&[Some(0)], Some(0), Ok(0)),
             (&[Some(0)], None, Err(Drop::KeyMissing)),
             (&[Some(0)], Some(1), Err(Drop::KeyUnknown)),
-            (&[Some(9), None, Some(0), Some(u32::MAX)], Some(9), Ok(0)),
-            (&[Some(9), None, Some(0), Some(u32::MAX)], None, Ok(1)),
-            (&[Some(9), None, Some(0), Some(u32::MAX)], Some(0), Ok(2)),
-            (
-                &[Some(9), None, Some(0), Some(u32::MAX)],
-                Some(u32::MAX),
-                Ok(3),
-            ),
-            (&[Some(9), None, Some(0)], Some(1001), Err(Drop::KeyUnknown)),
+            (MANY, Some(9), Ok(0)),
+            (MANY, None, Ok(1)),
+            (MANY, Some(0), Ok(2)),
+            (MANY, Some(u32::MAX), Ok(3)),
+            (MANY, Some(1001), Err(Drop::KeyUnknown)),
             (&[Some(5), Some(5)], Some(5), Ok(0)),
-        ];
-        for (keys, key, expected) in cases {
-            let found = Keys::new(keys.iter().copied()).find(*key);
-            assert_eq!(found, *expected, "{key:?} among {keys:?}");
+        ] {
+            let found = Keys::new(keys.iter().copied()).find(key);
+            assert_eq!(found, expected, "{key:?} among {keys:?}");
         }
     }
 }

@@ -492,7 +492,9 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
         on_failure: peer.on_failure,
         encapsulation: match peer.encapsulation {
             // Without offloads UDP is no faster than IP protocol 50.
-            UdpEncapsulation::Auto if peer.tunnel.offload => UdpEncapsulation::Faster,
+            UdpEncapsulation::Auto if peer.tunnels.iter().any(|tunnel| tunnel.offload) => {
+                UdpEncapsulation::Faster
+            }
             chosen => chosen,
         },
         fragmentation: peer.fragmentation,
