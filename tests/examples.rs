@@ -9,7 +9,7 @@ use crate::lab::{self, Product, Topology, product, strongswan, traffic};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 
-fn example(name: &str) -> String {
+pub(crate) fn example(name: &str) -> String {
     fs::read_to_string(Path::new(EXAMPLES).join(name)).unwrap()
 }
 

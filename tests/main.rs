@@ -34,5 +34,6 @@ mod operations;
 mod rekeying;
 mod strongswan;
 mod surviving;
+mod tenants;
 mod two_daemons;
 mod watching;

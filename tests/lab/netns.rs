@@ -42,6 +42,13 @@ impl Netns {
         netns
     }
 
+    /// Deletes it, and makes another one with its name.
+    pub(crate) fn make_anew(&self) {
+        quick("ip", &["netns", "del", &self.name]);
+        quick("ip", &["netns", "add", &self.name]);
+        self.ip("link set lo up");
+    }
+
     /// The name under which `ip netns` knows it.
     pub(crate) fn name(&self) -> &str {
         &self.name

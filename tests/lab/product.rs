@@ -297,6 +297,12 @@ impl<'n> Product<'n> {
         });
     }
 
+    /// Starts it again, with the files that it had.
+    pub(crate) fn restart(&mut self) {
+        let file = self.folder.path().join("peer.toml");
+        self.up = self.folder.up(self.netns, &file);
+    }
+
     /// Stops its process: it neither sends nor answers.
     pub(crate) fn pause(&self) {
         self.up.signal(Signal::SIGSTOP);
