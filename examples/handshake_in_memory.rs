@@ -81,6 +81,7 @@ impl Host {
             fragmentation: true,
             ike_lifetime: Duration::from_secs(8 * 3600),
             child_lifetime: Duration::from_secs(3600),
+            ppk: None,
             dpd: None,
         };
         let config = Config {

@@ -257,6 +257,7 @@ impl Host {
             encapsulation: UdpEncapsulation::Auto,
             ike_lifetime: Duration::from_secs(8 * 3600),
             child_lifetime: Duration::from_secs(3600),
+            ppk: None,
             dpd: Some(Duration::from_secs(10)),
         };
         let config = Config {

@@ -54,6 +54,8 @@ pub struct PeerConfig {
     pub remote_id: RemoteId,
     /// The pre-shared key.
     pub psk: Secret,
+    /// Another one, against quantum computers; `None`: there is none.
+    pub ppk: Option<Ppk>,
     /// What we offer and accept for the IKE SA, best first. Never empty.
     pub ike_proposals: Vec<IkeProposal>,
     /// What we offer and accept for ESP, best first. Never empty.
@@ -74,6 +76,18 @@ pub struct PeerConfig {
     /// The peer is asked for a sign of life after so long without anything authenticated from it;
     /// `None`: never.
     pub dpd: Option<Duration>,
+}
+
+/// A post-quantum pre-shared key (RFC 8784). Unlike the other one it goes into the keys, so that whoever
+/// breaks the key exchange one day does not have them.
+#[derive(Debug)]
+pub struct Ppk {
+    /// What both ends call it.
+    pub id: String,
+    /// The key: 32 random octets or more (RFC 8784 §6).
+    pub secret: Secret,
+    /// Whether an IKE SA without it is refused.
+    pub required: bool,
 }
 
 /// Where a peer may call from.

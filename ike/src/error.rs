@@ -186,11 +186,32 @@ pub enum Failure {
         local_id: Identity,
         /// Whom we asked for, if we did.
         remote_id: Option<Identity>,
+        /// The PPK that we used, if there was one.
+        ppk: Option<String>,
     },
     /// The peer's AUTH value was not made with our key.
     PskMismatch {
         /// Who the peer said it is.
         remote_id: Identity,
+        /// The PPK that went into it, if there was one.
+        ppk: Option<String>,
+    },
+    /// The peer does without the PPK that we require (RFC 8784).
+    PpkUnused {
+        /// What we call it.
+        id: String,
+    },
+    /// The peer requires a PPK that we do not have, or one of us does.
+    PpkUnknown {
+        /// What the peer calls it.
+        received: String,
+        /// What ours is called, if we have one.
+        ours: Option<String>,
+    },
+    /// The peer's PPK of the same name is another; the pre-shared key is the same.
+    PpkMismatch {
+        /// What both ends call it.
+        id: String,
     },
     /// The peer is not who it has to be.
     IdentityMismatch {
@@ -283,12 +304,16 @@ impl Failure {
             Self::AuthenticationRefused {
                 local_id,
                 remote_id,
+                ppk,
             } => {
+                let ppk = ppk.as_ref().map_or_else(String::new, |id| {
+                    format!(", and the keys of peer.ike.ppk (strongSwan: secrets.ppk with id = {id}) too")
+                });
                 let asked = remote_id.as_ref().map_or_else(String::new, |id| {
                     format!(", and local {{ id = {id} }} or set peer.remote-id to what it has")
                 });
                 format!(
-                    "make peer.psk-file and the peer's secret (strongSwan: secrets.ike.secret) equal; if \
+                    "make peer.psk-file and the peer's secret (strongSwan: secrets.ike.secret) equal{ppk}; if \
                      they are, let the peer know us by this name (strongSwan: remote {{ id = {local_id} }}) \
                      or set peer.local-id to the one that it expects{asked}"
                 )
@@ -298,9 +323,26 @@ impl Failure {
                  esp_proposals = {offered}), or let peer.esp.proposals name the peer's, with -modpnone if \
                  a rekey without one is acceptable"
             ),
-            Self::PskMismatch { remote_id } => format!(
-                "make peer.psk-file and the peer's secret for this pair (strongSwan: secrets.ike.secret, \
-                 with id = {remote_id} or no id) equal"
+            Self::PskMismatch { remote_id, ppk } => {
+                let ppk = ppk.as_ref().map_or_else(String::new, |id| {
+                    format!(", and the keys of peer.ike.ppk (strongSwan: secrets.ppk with id = {id}) too")
+                });
+                format!(
+                    "make peer.psk-file and the peer's secret for this pair (strongSwan: secrets.ike.secret, \
+                     with id = {remote_id} or no id) equal{ppk}"
+                )
+            }
+            Self::PpkUnused { id } => format!(
+                "give the peer the same PPK (strongSwan: ppk_id = {id}, secrets {{ ppk {{ id = {id} }} }}), or \
+                 write required = false in peer.ike.ppk"
+            ),
+            Self::PpkUnknown { received, .. } => format!(
+                "let both ends name the same PPK: id = \"{received}\" in peer.ike.ppk, or ours at the peer \
+                 (strongSwan: ppk_id)"
+            ),
+            Self::PpkMismatch { id } => format!(
+                "make the file of peer.ike.ppk and the peer's PPK (strongSwan: secrets.ppk with id = {id}) \
+                 equal"
             ),
             Self::IdentityMismatch { expected, received } => format!(
                 "set peer.remote-id = \"{received}\" if that is the right peer, or change the peer's \
@@ -384,10 +426,15 @@ impl fmt::Display for Failure {
             Self::AuthenticationRefused {
                 local_id,
                 remote_id,
+                ppk,
             } => {
+                f.write_str("peer.psk-file")?;
+                if ppk.is_some() {
+                    f.write_str(", peer.ike.ppk")?;
+                }
                 f.write_str(match remote_id {
-                    Some(_) => "peer.psk-file, peer.local-id or peer.remote-id",
-                    None => "peer.psk-file or peer.local-id",
+                    Some(_) => ", peer.local-id or peer.remote-id",
+                    None => " or peer.local-id",
                 })?;
                 f.write_str(": the peer refused our key or identity ")?;
                 write!(f, "(AUTHENTICATION_FAILED): we said we are {local_id}")?;
@@ -396,10 +443,11 @@ impl fmt::Display for Failure {
                     None => Ok(()),
                 }
             }
-            Self::PskMismatch { remote_id } => {
+            Self::PskMismatch { remote_id, ppk } => {
+                let ppk = ppk.as_ref().map_or("", |_| " or peer.ike.ppk");
                 write!(
                     f,
-                    "peer.psk-file: the pre-shared keys differ: {remote_id} proved itself "
+                    "peer.psk-file{ppk}: the pre-shared keys differ: {remote_id} proved itself "
                 )?;
                 write!(f, "with another key than ours")
             }
@@ -416,6 +464,20 @@ impl fmt::Display for Failure {
             Self::OtherTerms { agreed, ours } => {
                 write!(f, "peer.ike.proposals: {agreed} was agreed on before the peer ")?;
                 write!(f, "said who it is, and its file accepts {ours}")
+            }
+            Self::PpkUnused { id } => write!(
+                f,
+                "peer.ike.ppk: the peer does without our PPK {id}, and it is required"
+            ),
+            Self::PpkUnknown { received, ours } => {
+                write!(f, "peer.ike.ppk: the peer uses the PPK {received}, ")?;
+                match ours {
+                    Some(ours) => write!(f, "and ours is {ours}"),
+                    None => f.write_str("and we have none"),
+                }
+            }
+            Self::PpkMismatch { id } => {
+                write!(f, "peer.ike.ppk: the PPKs named {id} differ, the pre-shared keys do not")
             }
             Self::AuthenticationMethod { method } => write!(
                 f,

@@ -404,6 +404,8 @@ pub struct IkeDetails {
     pub initiated: bool,
     /// The algorithms.
     pub suite: IkeSuite,
+    /// Whether a post-quantum pre-shared key is in its keys (RFC 8784).
+    pub ppk: bool,
     /// Who we said we are.
     pub local_id: Identity,
     /// Who the peer proved to be.

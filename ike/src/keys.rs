@@ -1,5 +1,6 @@
 //! The keys of an IKE SA and of its CHILD_SAs, and the proof of who holds the pre-shared key
-//! (RFC 7296 §2.13 to §2.17, RFC 5282 §7.1, RFC 9370 §2.2). The functions beneath are in
+//! (RFC 7296 §2.13 to §2.17, RFC 5282 §7.1, RFC 8784 §3,
+//! RFC 9370 §2.2). The functions beneath are in
 //! [`crypto::prf`](crate::crypto::prf).
 
 use crate::algorithm::Prf;
@@ -24,6 +25,14 @@ pub(crate) struct IkeKeys {
     pub(crate) sk_pi: Secret,
     /// For the responder's AUTH.
     pub(crate) sk_pr: Secret,
+}
+
+/// The keys that a PPK goes into: those that encrypt nothing.
+#[derive(Debug)]
+pub(crate) struct Roots {
+    sk_d: Secret,
+    sk_pi: Secret,
+    sk_pr: Secret,
 }
 
 impl IkeKeys {
@@ -94,6 +103,28 @@ impl IkeKeys {
             sk_er,
             sk_pi,
             sk_pr,
+        }
+    }
+
+    /// SK_d, SK_pi and SK_pr with a PPK in them: prf+(PPK, SK_d), and the same of the others (RFC 8784 §3).
+    pub(crate) fn mix(&self, prf: Prf, ppk: &Secret) -> Roots {
+        let mix = |sk: &Secret| {
+            let [mixed] = prf.expand(ppk.expose(), &[sk.expose()], [prf.octets()]);
+            mixed
+        };
+        Roots {
+            sk_d: mix(&self.sk_d),
+            sk_pi: mix(&self.sk_pi),
+            sk_pr: mix(&self.sk_pr),
+        }
+    }
+
+    /// Puts these in place of those that are there, which are returned.
+    pub(crate) fn replace_roots(&mut self, roots: Roots) -> Roots {
+        Roots {
+            sk_d: std::mem::replace(&mut self.sk_d, roots.sk_d),
+            sk_pi: std::mem::replace(&mut self.sk_pi, roots.sk_pi),
+            sk_pr: std::mem::replace(&mut self.sk_pr, roots.sk_pr),
         }
     }
 

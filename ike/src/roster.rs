@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rand_core::CryptoRng;
 
-use crate::config::{OnFailure, PeerConfig, RemoteId, Retransmit, UdpEncapsulation};
+use crate::config::{OnFailure, PeerConfig, Ppk, RemoteId, Retransmit, UdpEncapsulation};
 use crate::identity::Identity;
 use crate::proposal::IkeProposal;
 use crate::secret::Secret;
@@ -71,6 +71,7 @@ impl Roster {
             local_id: None,
             remote_id: RemoteId::Any,
             psk: Secret::new(decoy),
+            ppk: self.ppk(),
             ike_proposals: self.proposals(),
             esp_proposals: any.esp_proposals.clone(),
             retransmit: Retransmit::default(),
@@ -99,6 +100,17 @@ impl Roster {
             .into_iter()
             .map(|(known, _)| known.clone())
             .collect()
+    }
+
+    /// A PPK that nobody has, if one of them has one: a stranger is told that there are some, and which one
+    /// it is comes with the identity (RFC 8784 §3).
+    fn ppk(&self) -> Option<Ppk> {
+        let any = self.by_identity.values().any(|peer| peer.ppk.is_some());
+        any.then(|| Ppk {
+            id: String::new(),
+            secret: Secret::new(Vec::new()),
+            required: false,
+        })
     }
 
     /// UDP suits all but those who forbid it, so it is used if one insists on it, and offered as the

@@ -113,7 +113,10 @@ fn peer_rows(peer: &PeerStatus) -> Vec<[String; 11]> {
     let address = peer
         .remote_address
         .map_or_else(none, |address| address.to_string());
-    let ike = peer.ike.as_ref().map_or_else(none, |ike| ike.suite.clone());
+    let ike = peer.ike.as_ref().map_or_else(none, |ike| {
+        let ppk = if ike.ppk { "+ppk" } else { "" };
+        format!("{}{ppk}", ike.suite)
+    });
     let heard = peer.liveness.heard_seconds;
     let heard = heard.map_or_else(none, |seconds| format!("{} ago", age(seconds)));
     let mut head = [

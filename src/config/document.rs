@@ -394,7 +394,7 @@ fn integer(number: &toml::de::DeInteger<'_>) -> Option<i128> {
 pub(super) fn secret_spans(table: &DeTable<'_>) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     for (key, value) in table.iter() {
-        if names_secret(key.get_ref()) {
+        if holds_secret(key.get_ref(), value.get_ref()) {
             spans.push(value.span());
         } else {
             secret_spans_inside(value.get_ref(), &mut spans);
@@ -424,11 +424,17 @@ pub(super) fn names_secret(key: &str) -> bool {
         && (TELLING.iter().any(|word| key.contains(word)) || nearest(&key, ["psk"]).is_some())
 }
 
+/// The same of a value; under `ppk` belongs a table, but who wrote a text there has written the key.
+fn holds_secret(key: &str, value: &DeValue<'_>) -> bool {
+    names_secret(key) || key == "ppk" && value.is_str()
+}
+
 /// Wipes the copies of secrets that unescaping made. What was not escaped lies in the source, which
 /// its owner wipes.
 pub(super) fn wipe_secrets(table: DeTable<'_>) {
     for (key, value) in table {
-        wipe_value(value.into_inner(), names_secret(key.get_ref()));
+        let secret = holds_secret(key.get_ref(), value.get_ref());
+        wipe_value(value.into_inner(), secret);
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secure_gre_gre::{df, keepalive, tos, ttl};
-use secure_gre_ike::config::{HalfOpenLimits, OnFailure, RemoteId, Retransmit, UdpEncapsulation};
+use secure_gre_ike::config::{
+    HalfOpenLimits, OnFailure, Ppk, RemoteId, Retransmit, UdpEncapsulation,
+};
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EspProposal, IkeProposal};
 use secure_gre_ike::secret::Secret;
@@ -31,6 +33,8 @@ pub struct Peer {
     pub remote_id: RemoteId,
     /// The pre-shared key, decoded.
     pub psk: Secret,
+    /// The post-quantum pre-shared key, decoded.
+    pub ppk: Option<Ppk>,
     /// Whether we call, or only answer.
     pub initiate: bool,
     /// Name of the network device that outer packets use; `None`: the routes decide.

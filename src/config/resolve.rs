@@ -6,6 +6,7 @@
 mod hooks;
 mod lifetime;
 mod peer;
+mod ppk;
 mod tunnel;
 
 use std::ops::Range;
@@ -61,6 +62,7 @@ fn complete(
     let local = peer::local(typed.peer.local.as_ref(), address.as_ref(), findings);
     let psk = peer::psk(file, source, &typed.peer, findings);
     let ike = &typed.peer.ike;
+    let ppk = ppk::ppk(file, &ike.ppk, findings);
     let esp = &typed.peer.esp;
     let outer = tunnel::Outer {
         peer: address.as_ref(),
@@ -92,6 +94,7 @@ fn complete(
         local_id,
         remote_id,
         psk: psk?,
+        ppk,
         initiate: given(typed.peer.initiate.as_ref()).unwrap_or(true),
         interface,
         fwmark,

@@ -46,6 +46,16 @@ pub(super) struct IkeKeys {
     pub(super) half_open: HalfOpenKeys,
     pub(super) lifetime: Option<Text>,
     pub(super) dpd: Option<Text>,
+    pub(super) ppk: PpkKeys,
+}
+
+/// `peer.ike.ppk`.
+pub(super) struct PpkKeys {
+    /// Where it is a table.
+    pub(super) span: Option<Range<usize>>,
+    pub(super) id: Option<Text>,
+    pub(super) file: Option<Text>,
+    pub(super) required: Option<Spanned<bool>>,
 }
 
 /// `peer.ike.retransmit`.
@@ -125,11 +135,6 @@ const DAEMON_LATER: &[Later] = &[Later {
 const PEER_LATER: &[Later] = &[Later {
     key: "ports",
     does: &["[500, 4500]"],
-}];
-
-const IKE_LATER: &[Later] = &[Later {
-    key: "ppk",
-    does: &["\"off\""],
 }];
 
 const TUNNEL_LATER: &[Later] = &[
@@ -215,8 +220,22 @@ impl IkeKeys {
             half_open: HalfOpenKeys::read(&mut section, findings),
             lifetime: section.take("lifetime", findings),
             dpd: section.take("dpd", findings),
+            ppk: PpkKeys::read(&mut section, findings),
         };
-        section.refuse_later(IKE_LATER, findings);
+        section.finish(findings);
+        keys
+    }
+}
+
+impl PpkKeys {
+    fn read(ike: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        let mut section = ike.section_unless("off", "ppk", findings);
+        let keys = Self {
+            span: section.span(),
+            id: section.take("id", findings),
+            file: section.take("file", findings),
+            required: section.take("required", findings),
+        };
         section.finish(findings);
         keys
     }

@@ -22,6 +22,9 @@ const MAX_PSK_OCTETS: u64 = 4096;
 /// Shorter keys can be guessed by whoever poses as the peer once (RFC 7296 §2.15).
 const ADVISED_PSK_OCTETS: usize = 16;
 
+/// Shorter ones leave less than 128 bits to whoever has a quantum computer (RFC 8784 §6).
+const ADVISED_PPK_OCTETS: usize = 32;
+
 /// The text of a configuration file. Not `Debug`: it may hold the key.
 pub(super) struct Source {
     /// The text; wiped when dropped, since it may hold the key.
@@ -56,6 +59,28 @@ pub(super) struct Psk {
 
 /// Reads a key file: the whole content but one line end, in any of the notations of [`decode_psk`].
 pub(super) fn read_psk(path: &Path) -> Result<Psk, Diagnostic> {
+    let written = read_key(path)?;
+    decode_psk(&written)
+}
+
+/// The same for a post-quantum one, which has to be longer (RFC 8784 §6).
+pub(super) fn read_ppk(path: &Path) -> Result<Psk, Diagnostic> {
+    let Psk { secret, warning } = read_psk(path)?;
+    let length = secret.expose().len();
+    let short = (length < ADVISED_PPK_OCTETS).then(|| {
+        Diagnostic::warning(format!(
+            "the post-quantum pre-shared key has {length} octets, of which a quantum computer finds out \
+             half as many"
+        ))
+        .help("`secure-gre genpsk` prints one of 32 octets; both ends need the same")
+    });
+    Ok(Psk {
+        secret,
+        warning: short.or(warning),
+    })
+}
+
+fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
     let shown = path.display();
     let content = read(path, MAX_PSK_OCTETS).map_err(|error| {
         Diagnostic::error(format!("the key file {shown} is not usable: {error}"))
@@ -66,9 +91,14 @@ pub(super) fn read_psk(path: &Path) -> Result<Psk, Diagnostic> {
                 .help(format!("chmod 600 {shown}")),
         );
     }
-    let octets: &[u8] = &content.octets;
-    let octets = octets.strip_suffix(b"\n").unwrap_or(octets);
-    decode_psk(octets.strip_suffix(b"\r").unwrap_or(octets))
+    let mut octets = content.octets;
+    if octets.ends_with(b"\n") {
+        octets.pop();
+    }
+    if octets.ends_with(b"\r") {
+        octets.pop();
+    }
+    Ok(octets)
 }
 
 /// The key that is written so: text, `0x` and hexadecimal digits, or `0s` and base64.

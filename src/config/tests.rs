@@ -298,6 +298,7 @@ fn nothing_prints_the_key() {
         format!("peer.pks = \"{KEY}\""),
         format!("[peer]\npre-shared-key = \"{KEY}\""),
         format!("[peer]\npsk = [\"{KEY}\"]"),
+        format!("[peer.ike]\nppk = \"{KEY}\""),
         format!("[peer]\npsk = \"{KEY}"),
         format!("[peer]\npsk = {KEY}"),
         format!("peer = {{ address = 1, psk = \"{KEY}\", = }}"),
@@ -358,6 +359,40 @@ fn a_key_file_loses_one_line_end_only() {
         assert_eq!(loaded.peer.psk.expose(), key.as_bytes(), "{content:?}");
         assert_eq!(loaded.peer.name, "berlin");
     }
+}
+
+/// RFC 8784 §6: half of what the other key needs is not enough for this one.
+#[test]
+fn a_post_quantum_key_is_read_like_the_other() {
+    let folder = Folder::new();
+    let with = |ppk: &str, key: &str, mode| {
+        folder.write("k1.ppk", key, mode);
+        let text = MINIMAL.replace("[tunnel]", &format!("[peer.ike]\nppk = {ppk}\n[tunnel]"));
+        load(&folder.write("berlin.toml", text, 0o600))
+    };
+    let given = "{ id = 'k1', file = 'k1.ppk' }";
+    let key = "a key that is thirty-two octets!";
+    let Loaded { peer, warnings } = with(given, &format!("{key}\n"), 0o600).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    let ppk = peer.ppk.unwrap();
+    assert_eq!((ppk.id.as_str(), ppk.required), ("k1", false));
+    assert_eq!(ppk.secret.expose(), key.as_bytes());
+    let required = "{ id = 'k1', file = 'k1.ppk', required = true }";
+    let Loaded { peer, .. } = with(required, key, 0o600).unwrap();
+    assert!(peer.ppk.unwrap().required);
+    assert!(with("'off'", key, 0o600).unwrap().peer.ppk.is_none());
+
+    let short = with(given, "too short a key", 0o600).unwrap();
+    let said = short.warnings.to_string();
+    assert!(
+        said.contains("post-quantum pre-shared key has 15 octets"),
+        "{said}"
+    );
+    let said = with(given, key, 0o640).unwrap_err().to_string();
+    assert!(
+        said.contains("other users") && said.contains("chmod 600"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -349,6 +349,9 @@ impl fmt::Display for PeerState {
 pub struct IkeStatus {
     /// The algorithms, in the keywords of the file.
     pub suite: String,
+    /// Whether a post-quantum pre-shared key is in its keys.
+    #[serde(default)]
+    pub ppk: bool,
     /// Whether we were the initiator.
     pub initiator: bool,
     /// Who we said we are.

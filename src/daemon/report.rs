@@ -65,6 +65,7 @@ const fn state(state: ike::event::PeerState) -> PeerState {
 fn ike_sa(now: Instant, details: &IkeDetails) -> IkeStatus {
     IkeStatus {
         suite: details.suite.to_string(),
+        ppk: details.ppk,
         initiator: details.initiated,
         local_id: details.local_id.to_string(),
         remote_id: details.remote_id.to_string(),

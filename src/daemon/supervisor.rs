@@ -477,7 +477,7 @@ fn clash(theirs: &config::Tunnel, ours: &config::Tunnel) -> Option<Clash> {
     device.or_else(|| shared_guard(theirs, ours).map(Clash::Prefix))
 }
 
-/// The endpoint's part of a peer's configuration; it takes the key.
+/// The endpoint's part of a peer's configuration; it takes the keys.
 fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
     PeerConfig {
         id,
@@ -486,6 +486,7 @@ fn ike_peer(id: PeerId, peer: &mut config::Peer) -> PeerConfig {
         local_id: peer.local_id.clone(),
         remote_id: peer.remote_id.clone(),
         psk: std::mem::replace(&mut peer.psk, Secret::new(Vec::new())),
+        ppk: peer.ppk.take(),
         ike_proposals: peer.ike_proposals.clone(),
         esp_proposals: peer.esp_proposals.clone(),
         retransmit: peer.retransmit,

@@ -43,6 +43,7 @@ fn request(path: Path, proposal: &str) -> Vec<u8> {
         encapsulation: UdpEncapsulation::default(),
         ike_lifetime: Duration::from_secs(3600),
         child_lifetime: Duration::from_secs(3600),
+        ppk: None,
         dpd: None,
         fragmentation: true,
     };

@@ -316,3 +316,24 @@ fn a_pair_mixes_both_secrets_around_the_nonces() {
     let both = Secret::concat(&keymat.0, &keymat.1);
     assert_eq!(both.expose(), prf_plus(&[5; 48], &seed, 2 * 36));
 }
+
+/// RFC 8784 §3: SK_d = prf+(PPK, SK_d'), and the same of SK_pi and SK_pr; nothing else changes.
+#[test]
+fn a_ppk_goes_into_three_keys() {
+    let g_ir = Secret::new(vec![7; 32]);
+    let spis = (IkeSpi(1), IkeSpi(2));
+    let derive = || IkeKeys::derive(HYBRID, &g_ir, &[8; 32], &[9; 32], spis.0, spis.1);
+    let (plain, mut keys) = (derive(), derive());
+    let ppk = Secret::new(b"a key that is thirty-two octets!".to_vec());
+    let before = keys.replace_roots(keys.mix(Prf::HmacSha384, &ppk));
+    for (mixed, plain) in [
+        (&keys.sk_d, &plain.sk_d),
+        (&keys.sk_pi, &plain.sk_pi),
+        (&keys.sk_pr, &plain.sk_pr),
+    ] {
+        assert_eq!(mixed.expose(), prf_plus(ppk.expose(), plain.expose(), 48));
+    }
+    assert_eq!(keys.directions(true), plain.directions(true));
+    keys.replace_roots(before);
+    assert_eq!(stream_of(&keys), stream_of(&plain));
+}

@@ -22,7 +22,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use secure_gre_ike::Endpoint;
 use secure_gre_ike::config::{
-    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, Remote, RemoteId, Retransmit,
+    Config, HalfOpenLimits, OnFailure, PeerConfig, PeerId, Ppk, Remote, RemoteId, Retransmit,
     UdpEncapsulation,
 };
 use secure_gre_ike::error::Failure;
@@ -45,6 +45,8 @@ pub(crate) const B: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) psk: &'static str,
+    /// Id, key, and whether it is required.
+    pub(crate) ppk: Option<(&'static str, &'static str, bool)>,
     pub(crate) ike: Vec<&'static str>,
     pub(crate) esp: Vec<&'static str>,
     pub(crate) esn: EsnPolicy,
@@ -64,6 +66,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             psk: "correct horse battery staple",
+            ppk: None,
             ike: vec!["aes256gcm16-prfsha256-x25519"],
             esp: vec!["aes256gcm16"],
             esn: EsnPolicy::Prefer,
@@ -90,6 +93,11 @@ impl Setup {
             local_id: self.local_id.clone(),
             remote_id: self.remote_id.clone(),
             psk: Secret::new(self.psk.as_bytes().to_vec()),
+            ppk: self.ppk.map(|(id, key, required)| Ppk {
+                id: id.to_owned(),
+                secret: Secret::new(key.as_bytes().to_vec()),
+                required,
+            }),
             ike_proposals: self
                 .ike
                 .iter()

@@ -30,6 +30,7 @@ fn report() -> StatusReport {
         },
         ike: Some(IkeStatus {
             suite: "aes256gcm16-prfsha384-x25519".to_owned(),
+            ppk: false,
             initiator: true,
             local_id: "203.0.113.1".to_owned(),
             remote_id: "berlin.example".to_owned(),

@@ -1,5 +1,6 @@
 //! The initiator of IKE_AUTH: what it claims, and what it makes of the answer.
 
+use super::ppk::Taken;
 use super::proof::{Proof, authentication};
 use super::{EXCHANGE, check_identity, details, in_auth};
 use crate::error::{Drop, Failure, PeerFault};
@@ -23,15 +24,18 @@ pub(crate) struct AuthSent {
     protection: Protection,
     local_id: Identity,
     inbound: EspSpi,
+    /// Our PPK is in the keys, which the peer may not want.
+    ppk: Option<Taken>,
     pub(crate) request: Request,
 }
 
 impl AuthSent {
-    /// Sends `IDi [N(INITIAL_CONTACT)] [IDr] AUTH N(USE_TRANSPORT_MODE) SA TSi TSr`.
+    /// Sends `IDi [N(INITIAL_CONTACT)] [IDr] AUTH [N(PPK_IDENTITY)] [N(NO_PPK_AUTH)]
+    /// N(USE_TRANSPORT_MODE) SA TSi TSr`.
     pub(crate) fn start(
         core: Core,
         ctx: &mut Context<'_>,
-        agreed: Agreed,
+        mut agreed: Agreed,
         mut protection: Protection,
     ) -> Step {
         let local_id = core.local_id();
@@ -46,7 +50,10 @@ impl AuthSent {
             core.expected_id()
                 .map(|id| Payload::IdResponder(Identification::new(id))),
         );
-        payloads.push(authentication(&agreed.sign(&core.peer.psk, true, &id)));
+        let sign = |agreed: &Agreed| agreed.sign(&core.peer.psk, true, &id);
+        let (ppk, ppk_payloads) = agreed.take_ppk(&core, sign).unzip();
+        payloads.push(authentication(&sign(&agreed)));
+        payloads.extend(ppk_payloads.into_iter().flatten());
         let offer = proposal::esp_offer(&core.peer.esp_proposals, inbound);
         payloads.extend(child::offer(&core, offer));
 
@@ -59,6 +66,7 @@ impl AuthSent {
             protection,
             local_id,
             inbound,
+            ppk,
             request,
         };
         Step::stay(core, State::AuthSent(Box::new(state)))
@@ -99,7 +107,7 @@ impl AuthSent {
     /// Who the peer has proven to be. The notification in an error is what it has to hear; none
     /// where it refused us and holds no SA.
     fn authenticate(
-        &self,
+        &mut self,
         core: &Core,
         payloads: &Payloads,
     ) -> Result<Identity, (Option<NotifyType>, Failure)> {
@@ -107,6 +115,10 @@ impl AuthSent {
             (payloads.authentication(), payloads.error())
         {
             return Err((None, self.refused(core, notify.kind)));
+        }
+        if let Some(ppk) = self.ppk.take() {
+            let settled = ppk.settle(core, &mut self.agreed, payloads);
+            settled.map_err(|failure| (Some(NotifyType::AUTHENTICATION_FAILED), failure))?;
         }
         let proof = Proof::read(payloads, false)
             .map_err(|fault| (Some(NotifyType::INVALID_SYNTAX), in_auth(fault)))?;
@@ -118,6 +130,7 @@ impl AuthSent {
             } else {
                 Err(Failure::PskMismatch {
                     remote_id: proof.id.identity.clone(),
+                    ppk: self.agreed.ppk_id(core),
                 })
             }
         };
@@ -130,6 +143,7 @@ impl AuthSent {
             Failure::AuthenticationRefused {
                 local_id,
                 remote_id,
+                ppk: self.agreed.ppk_id(core),
             }
         } else {
             Failure::Notified {

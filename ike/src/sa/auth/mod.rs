@@ -1,8 +1,9 @@
 //! IKE_AUTH with a pre-shared key (RFC 7296 §1.2, §2.15, §2.16): identities, AUTH, and the first
 //! CHILD_SA; what both roles have in common. [`initiator`] asks, [`responder`] answers, [`proof`]
-//! makes and checks AUTH values. Here an SA becomes authenticated; nothing is installed before.
+//! makes and checks AUTH values, [`ppk`] has its say in the keys. Here an SA becomes authenticated; nothing is installed before.
 
 mod initiator;
+pub(in crate::sa) mod ppk;
 mod proof;
 mod responder;
 
@@ -17,6 +18,7 @@ use crate::identity::Identity;
 use crate::wire::ExchangeType;
 
 pub(crate) use self::initiator::AuthSent;
+pub(crate) use self::ppk::Progress;
 pub(super) use self::responder::Responder;
 
 const EXCHANGE: ExchangeType = ExchangeType::IKE_AUTH;
@@ -75,6 +77,7 @@ fn details(
         spi_responder: core.responder_spi.0,
         initiated: core.initiated,
         suite: agreed.suite,
+        ppk: agreed.uses_ppk(),
         local_id,
         remote_id,
         encapsulation: core.encapsulation,

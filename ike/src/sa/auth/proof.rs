@@ -13,7 +13,8 @@ use crate::wire::{AuthMethod, Authentication, Identification, Payload};
 /// The peer's claim and what it proves it with.
 pub(super) struct Proof<'a> {
     pub(super) id: &'a Identification,
-    authentication: &'a Authentication,
+    method: AuthMethod,
+    data: &'a [u8],
 }
 
 impl<'a> Proof<'a> {
@@ -23,14 +24,21 @@ impl<'a> Proof<'a> {
         } else {
             payloads.responder_id()
         };
+        let authentication = payloads.authentication()?;
         Ok(Self {
             id: id?,
-            authentication: payloads.authentication()?,
+            method: authentication.method,
+            data: &authentication.data,
         })
     }
 
+    /// The same claim, proven by this (RFC 8784 §5.1: by the same method).
+    pub(super) const fn by(&self, data: &'a [u8]) -> Self {
+        Self { data, ..*self }
+    }
+
     pub(super) fn check_method(&self) -> Result<(), Failure> {
-        match self.authentication.method {
+        match self.method {
             AuthMethod::SHARED_KEY => Ok(()),
             AuthMethod(method) => Err(Failure::AuthenticationMethod { method }),
         }
@@ -40,7 +48,7 @@ impl<'a> Proof<'a> {
     /// whole (SECURITY lesson 10).
     pub(super) fn holds(&self, agreed: &Agreed, psk: &Secret, by_initiator: bool) -> bool {
         let expected = agreed.expect(psk, by_initiator, self.id);
-        let matches = expected.map(|value| value.expose().ct_eq(&self.authentication.data));
+        let matches = expected.map(|value| value.expose().ct_eq(self.data));
         matches.fold(Choice::from(0), |any, one| any | one).into()
     }
 }

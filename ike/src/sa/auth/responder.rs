@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ppk::{self, Claim, Verdict};
 use super::proof::{Proof, authentication};
 use super::{EXCHANGE, check_identity, details, in_auth};
 use crate::error::{Drop, Failure, PeerFault};
@@ -118,7 +119,7 @@ pub(in crate::sa) struct Responder {
 }
 
 impl Responder {
-    fn answer(self, mut core: Core, ctx: &mut Context<'_>, payloads: &Payloads) -> Step {
+    fn answer(mut self, mut core: Core, ctx: &mut Context<'_>, payloads: &Payloads) -> Step {
         let proof = match Proof::read(payloads, true) {
             Ok(proof) => proof,
             Err(fault) => {
@@ -127,7 +128,7 @@ impl Responder {
             }
         };
         identify(&mut core, ctx, &proof.id.identity);
-        if let Err(failure) = self.authenticate(&core, &proof) {
+        if let Err(failure) = self.authenticate(&core, &proof, &Claim::read(payloads)) {
             let notify = Notify::status(NotifyType::AUTHENTICATION_FAILED);
             return self.reject(core, ctx, notify, failure);
         }
@@ -142,8 +143,17 @@ impl Responder {
 
     /// The AUTH value is computed in any case, so that a wrong identity, or one that nobody has, takes as
     /// long as a wrong key (SECURITY §2, oracle).
-    fn authenticate(&self, core: &Core, proof: &Proof<'_>) -> Result<(), Failure> {
-        let holds = proof.holds(&self.agreed, &core.peer.psk, true);
+    fn authenticate(
+        &mut self,
+        core: &Core,
+        proof: &Proof<'_>,
+        claim: &Claim<'_>,
+    ) -> Result<(), Failure> {
+        let (agreed, psk) = (&mut self.agreed, &core.peer.psk);
+        let plain = claim.no_ppk_auth.map(|auth| proof.by(auth));
+        let plain_holds = plain.is_some_and(|proof| proof.holds(agreed, psk, true));
+        let verdict = claim.settle(core, agreed);
+        let auth_holds = proof.holds(agreed, psk, true);
         proof.check_method()?;
         if core.owner.is_none() {
             return Err(Failure::UnknownIdentity {
@@ -151,12 +161,18 @@ impl Responder {
             });
         }
         check_identity(core.expected_id(), &proof.id.identity)?;
-        if holds {
-            Ok(())
-        } else {
-            Err(Failure::PskMismatch {
+        let (holds, without_ppk) = match verdict? {
+            Verdict::Auth => (auth_holds, plain_holds),
+            Verdict::NoPpkAuth => (plain_holds, false),
+        };
+        match self.agreed.ppk_id(core) {
+            _ if holds => Ok(()),
+            // The other key is the same.
+            Some(id) if without_ppk => Err(Failure::PpkMismatch { id }),
+            ppk => Err(Failure::PskMismatch {
                 remote_id: proof.id.identity.clone(),
-            })
+                ppk,
+            }),
         }
     }
 
@@ -184,6 +200,9 @@ impl Responder {
             Payload::IdResponder(id.clone()),
             authentication(&self.agreed.sign(&core.peer.psk, false, &id)),
         ];
+        if self.agreed.uses_ppk() {
+            reply.push(ppk::confirmation());
+        }
         let details = details(&core, ctx, &self.agreed, local_id, remote_id);
         let lowest_nonce = self.agreed.lowest_nonce();
         let answer = child::answer(&core, ctx, EXCHANGE, payloads, Pfs::Impossible);

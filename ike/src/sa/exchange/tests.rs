@@ -28,6 +28,7 @@ fn core(initiated: bool) -> Core {
         local_id: None,
         remote_id: RemoteId::Any,
         psk: Secret::new(Vec::new()),
+        ppk: None,
         ike_proposals: Vec::new(),
         esp_proposals: Vec::new(),
         retransmit: Retransmit::default(),

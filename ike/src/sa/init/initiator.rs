@@ -15,7 +15,7 @@ use crate::event::{Deadline, Encapsulation, Timer};
 use crate::limits;
 use crate::nat::{self, Nat};
 use crate::proposal::{self, IkeProposal, IkeSuite};
-use crate::sa::auth::AuthSent;
+use crate::sa::auth::{AuthSent, Progress, ppk};
 use crate::sa::exchange::{Repeat, Request};
 use crate::sa::intermediate::IntermediateSent;
 use crate::sa::outgoing::Outgoing;
@@ -194,6 +194,7 @@ impl InitSent {
                 suite,
                 public: ke.data.clone(),
                 nonce,
+                ppk: ppk::progress(core.peer.ppk.as_ref(), payloads),
                 nat,
                 fragmentation: takes_fragments(core, payloads),
             })
@@ -202,6 +203,7 @@ impl InitSent {
             exchange: EXCHANGE,
             fault,
         })?;
+        ppk::check_answer(core.peer.ppk.as_ref(), answer.ppk)?;
         refuse_nat(core, answer.nat)?;
         Ok(answer)
     }
@@ -237,6 +239,7 @@ impl InitSent {
             our_message: self.request.octets().to_vec(),
             peer_messages: vec![datagram.octets().to_vec()],
             int_auth: None,
+            ppk: answer.ppk,
         };
         match agreed.additional() {
             Some(kem) => IntermediateSent::start(core, ctx, agreed, kem),
@@ -292,12 +295,13 @@ struct Answer {
     suite: IkeSuite,
     public: Vec<u8>,
     nonce: Vec<u8>,
+    ppk: Progress,
     nat: Nat,
     fragmentation: bool,
 }
 
 /// `[N(COOKIE)] SA KE Nonce N(NAT_DETECTION_SOURCE_IP) N(NAT_DETECTION_DESTINATION_IP)
-/// [N(IKEV2_FRAGMENTATION_SUPPORTED)] [N(INTERMEDIATE_EXCHANGE_SUPPORTED)] [V]`
+/// [N(IKEV2_FRAGMENTATION_SUPPORTED)] [N(INTERMEDIATE_EXCHANGE_SUPPORTED)] [N(USE_PPK)] [V]`
 fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8]>) -> Vec<u8> {
     let mut payloads = Vec::new();
     payloads.extend(
@@ -320,6 +324,7 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
     if proposals.any(|proposal| !proposal.additional().is_empty()) {
         payloads.push(intermediate_supported());
     }
+    payloads.extend(core.peer.ppk.as_ref().map(|_| ppk::offer()));
     if core.wanted == UdpEncapsulation::Faster {
         payloads.push(faster_in_udp());
     }

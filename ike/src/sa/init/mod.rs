@@ -6,6 +6,7 @@ mod initiator;
 mod responder;
 
 use super::Core;
+use super::auth::Progress;
 use super::intermediate::IntAuth;
 use super::payloads::Payloads;
 use super::protection::Protection;
@@ -36,6 +37,8 @@ pub(crate) struct Agreed {
     pub(crate) peer_messages: Vec<Vec<u8>>,
     /// What the IKE_INTERMEDIATE exchange adds to that, once it is over.
     pub(crate) int_auth: Option<IntAuth>,
+    /// Whether a PPK is used.
+    pub(crate) ppk: Progress,
 }
 
 impl Agreed {

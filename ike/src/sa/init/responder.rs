@@ -12,6 +12,7 @@ use crate::error::{Failure, Negotiation, PeerFault};
 use crate::event::Path;
 use crate::limits;
 use crate::proposal::{self, IkeProposal, IkeSuite};
+use crate::sa::auth::{Progress, ppk};
 use crate::sa::exchange::Exchange;
 use crate::sa::intermediate::Answered;
 use crate::sa::outgoing::Outgoing;
@@ -146,6 +147,10 @@ impl InitReceived {
         if suite.additional.is_some() {
             reply.push(intermediate_supported());
         }
+        let ppk = ppk::progress(core.peer.ppk.as_ref(), payloads);
+        if ppk == Progress::Offered {
+            reply.push(ppk::offer());
+        }
         if nat.both_faster {
             reply.push(faster_in_udp());
         }
@@ -160,6 +165,7 @@ impl InitReceived {
             our_message: reply.clone(),
             peer_messages: vec![datagram.octets().to_vec()],
             int_auth: None,
+            ppk,
         };
         let last = Exchange::new(datagram.octets().to_vec(), Outgoing::single(reply));
         let state = Self {
