@@ -20,6 +20,7 @@ mod daemon_folder;
 mod demo;
 mod examples;
 mod fail_closed;
+mod fallback;
 mod following;
 mod guest_boots;
 mod hand_over;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::config::{PeerId, Remote, UdpEncapsulation};
+use crate::config::{PeerId, Remote};
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::proposal::{EspSuite, IkeSuite};
@@ -91,13 +91,14 @@ pub enum Command {
         /// Whom.
         peer: PeerId,
     },
-    /// SAs that are set up with this peer from here on put ESP into UDP when `encapsulation` says so,
-    /// whatever its configuration does. Those that stand go on as they are.
-    Encapsulate {
+    /// SAs that are set up with this peer from here on put ESP into UDP, as
+    /// [`UdpEncapsulation::Always`](crate::config::UdpEncapsulation::Always) has it, or, without
+    /// `force`, when its configuration says so. Those that stand go on as they are.
+    ForceUdp {
         /// With whom.
         peer: PeerId,
-        /// When.
-        encapsulation: UdpEncapsulation,
+        /// Whatever its configuration says.
+        force: bool,
     },
     /// Authenticated ESP came from the peer since the last of these: it is alive (RFC 7296 §2.4).
     Heard {

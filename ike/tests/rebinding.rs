@@ -246,15 +246,8 @@ fn encapsulation_may_be_forced_on_the_next_sa() {
     sim.run_until(MINUTES, one_working_pair).unwrap();
     let before = sim.node(A).details.clone().unwrap();
     with(&mut sim, A, |host, now| {
-        let encapsulation = UdpEncapsulation::Always;
-        let peer = PEER;
-        host.command(
-            now,
-            Command::Encapsulate {
-                peer,
-                encapsulation,
-            },
-        );
+        let (peer, force) = (PEER, true);
+        host.command(now, Command::ForceUdp { peer, force });
     });
     sim.run_for(SOON).unwrap();
     assert_eq!(sim.node(A).details, Some(before.clone()));

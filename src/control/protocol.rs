@@ -461,6 +461,8 @@ pub enum UdpCause {
     Nat,
     /// It is faster, and both ends are secure-gre.
     Faster,
+    /// IKE worked, and nothing came back by IP protocol 50.
+    Fallback,
 }
 
 impl fmt::Display for UdpCause {
@@ -469,6 +471,9 @@ impl fmt::Display for UdpCause {
             Self::Wanted => "peer.encapsulation is \"always\"",
             Self::Nat => "there is a NAT on the path, or the peer asks for it",
             Self::Faster => "both ends are secure-gre, and it is faster",
+            Self::Fallback => {
+                "nothing came back by IP protocol 50; to begin with UDP, set peer.encapsulation = \"always\""
+            }
         })
     }
 }

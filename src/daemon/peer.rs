@@ -4,6 +4,7 @@
 
 mod moving;
 mod sas;
+mod silence;
 mod trouble;
 mod tunnel;
 mod way;
@@ -22,7 +23,8 @@ use secure_gre_ike::event::ChildId;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use self::trouble::{Beginning, Trouble};
+use self::silence::{Beginning, Fallback};
+use self::trouble::Trouble;
 pub(super) use self::tunnel::Tunnel;
 use super::hooks::Hooks;
 use super::host::{Capture, Device, Host, HostError};
@@ -112,6 +114,8 @@ pub(super) struct Peer {
     rekey_trial: RekeyTrial,
     /// Since when, without a gap, pairs have stood.
     begun: Option<Beginning>,
+    /// What has followed from ESP without an answer.
+    fallback: Fallback,
     /// The failure that was last said, so that its advice is given once.
     advised: Option<Failure>,
     /// When a refusal of the peer's attempt may be said again.
@@ -233,6 +237,7 @@ impl Peer {
             trouble: None,
             rekey_trial: RekeyTrial::None,
             begun: None,
+            fallback: Fallback::default(),
             advised: None,
             refusals_from: None,
             farewell_at: None,
@@ -538,6 +543,12 @@ pub(super) enum Reaction {
     Rekey(ChildId),
     /// The peer uses this pair.
     Confirm(ChildId),
+    /// See by IKE whether the peer is there.
+    Probe,
+    /// Put ESP into UDP in SAs from here on, `renew`: and set them up at once.
+    InUdp {
+        renew: bool,
+    },
     /// The peer may be elsewhere.
     SeenAt(OuterPath),
     /// Set up new SAs on a new path; the old path is gone.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use secure_gre_ike as ike;
+use secure_gre_ike::config::UdpEncapsulation;
 use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 
 use super::peer::{Peer, Tunnel};
@@ -18,10 +19,11 @@ use crate::metrics::{Drop, KeyCount, Tally};
 /// One peer as it is at `now`.
 pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> PeerStatus {
     let newest = snapshot.established.last();
-    let children = snapshot
-        .established
-        .iter()
-        .flat_map(|(ike, children)| children.iter().map(move |details| child(now, ike, details)));
+    let children = snapshot.established.iter().flat_map(|(ike, children)| {
+        children
+            .iter()
+            .map(move |details| child(now, served, ike, details))
+    });
     let (local, remote) = served.addresses().unzip();
     let obstacles = served.obstacles().iter();
     let LinkCounters { arrivals, tunnels } = served.counters();
@@ -91,20 +93,23 @@ const fn encapsulation(encapsulation: ike::event::Encapsulation) -> Encapsulatio
     }
 }
 
-const fn udp_cause(cause: ike::event::UdpCause) -> UdpCause {
+/// `asked`: by the file.
+const fn udp_cause(cause: ike::event::UdpCause, asked: bool) -> UdpCause {
     match cause {
-        ike::event::UdpCause::Wanted => UdpCause::Wanted,
+        ike::event::UdpCause::Wanted if asked => UdpCause::Wanted,
+        ike::event::UdpCause::Wanted => UdpCause::Fallback,
         ike::event::UdpCause::Nat => UdpCause::Nat,
         ike::event::UdpCause::Faster => UdpCause::Faster,
     }
 }
 
-fn child(now: Instant, ike: &IkeDetails, details: &ChildDetails) -> ChildStatus {
+fn child(now: Instant, served: &Peer, ike: &IkeDetails, details: &ChildDetails) -> ChildStatus {
+    let asked = served.config().encapsulation == UdpEncapsulation::Always;
     ChildStatus {
         suite: details.suite.to_string(),
         mode: Mode::Transport,
         encapsulation: encapsulation(ike.encapsulation),
-        udp_cause: ike.udp_cause.map(udp_cause),
+        udp_cause: ike.udp_cause.map(|cause| udp_cause(cause, asked)),
         spi_inbound: EspSpi(details.inbound.0),
         spi_outbound: EspSpi(details.outbound.0),
         age_seconds: seconds_between(details.since, now),

@@ -91,6 +91,8 @@ pub(super) struct Supervisor {
     broken: Vec<PeerId>,
     /// Pairs that are to be rekeyed on trial once the outputs are drained.
     on_trial: Vec<ChildId>,
+    /// Peers whose SAs are to be as their files have them once the outputs are drained.
+    not_in_udp: Vec<PeerId>,
     /// Peers to be forgotten once the outputs are drained.
     departed: Vec<(PeerId, Departure)>,
     /// When the endpoint wants to be called.
@@ -174,6 +176,7 @@ impl Supervisor {
             to_locate: Vec::new(),
             broken: Vec::new(),
             on_trial: Vec::new(),
+            not_in_udp: Vec::new(),
             departed: Vec::new(),
             deadline: None,
             ends: EndSignals::watch().map_err(os("watch for signals"))?,
@@ -362,6 +365,7 @@ impl Supervisor {
         self.drain().await;
         let mut overdue = Vec::new();
         let mut heard = Vec::new();
+        let mut reactions = Vec::new();
         for (id, served) in &mut self.peers {
             served.retire_due(now);
             served.repair_due(now).await;
@@ -370,6 +374,7 @@ impl Supervisor {
             if served.heard_since(now) {
                 heard.push(*id);
             }
+            reactions.push((*id, served.fall_back(now, self.endpoint.heard(*id))));
             if served.locate_due(now) {
                 self.to_locate.push(*id);
             }
@@ -379,6 +384,9 @@ impl Supervisor {
         }
         for peer in heard {
             self.command(now, Command::Heard { peer }).await;
+        }
+        for (peer, reaction) in reactions {
+            self.react(peer, reaction).await;
         }
         for id in overdue {
             self.finish(id, Departure::Asked).await;
@@ -431,6 +439,17 @@ impl Supervisor {
             Reaction::Confirm(child) => {
                 self.command(Instant::now(), Command::ChildConfirmed { child })
                     .await;
+            }
+            Reaction::Probe => {
+                self.command(Instant::now(), Command::Probe { peer }).await;
+            }
+            Reaction::InUdp { renew } => {
+                let force = Command::ForceUdp { peer, force: true };
+                self.command(Instant::now(), force).await;
+                if renew {
+                    self.command(Instant::now(), Command::Disconnect { peer })
+                        .await;
+                }
             }
             Reaction::SeenAt(path) => {
                 let path = ike_path(path);

@@ -185,6 +185,20 @@ impl Topology {
         self.left.ip("route add default via 2001:db8:ffff::254");
     }
 
+    /// Drops on the way what matches, as a firewall between the two does, and nothing else.
+    #[track_caller]
+    pub(crate) fn block(&self, matching: &[&str]) {
+        let mut script = "add table bridge wall\nflush table bridge wall\n\
+                          add chain bridge wall way { type filter hook forward priority 0 ; }\n"
+            .to_owned();
+        for matching in matching {
+            script += &format!("add rule bridge wall way {matching} drop\n");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), script).unwrap();
+        nft(&self.mid, &format!("-f {}", file.path().display()));
+    }
+
     fn plug(&self, netns: &Netns, port: &str, [v4, v6]: [&str; 2]) {
         let name = netns.name();
         self.mid.ip(&format!(

@@ -373,18 +373,6 @@ fn a_group_that_only_the_rekey_asks_for() {
     folder.run(&topology.left, "down", &[]).expect("down");
 }
 
-/// Drops on the way, as a firewall between the two does; `None`: nothing more.
-fn block(topology: &Topology, matching: Option<&str>) {
-    let mut script = "add table bridge wall\nflush table bridge wall\n\
-                      add chain bridge wall way { type filter hook forward priority 0 ; }\n"
-        .to_owned();
-    script.extend(matching.map(|matching| format!("add rule bridge wall way {matching} drop\n")));
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), script).unwrap();
-    let line = format!("nft -f {}", file.path().display());
-    topology.mid.run(&line, SOON).expect(&line);
-}
-
 const IMPATIENT: &str = "[peer.ike]\nretransmit = { first = \"200ms\", factor = 1.5, tries = 2 }\n";
 
 #[test]
@@ -428,7 +416,7 @@ fn peers_that_cannot_be_reached() {
     ];
     for ((address, blocked, more), (says, remedy)) in cases {
         eprintln!("--- {address}, {blocked:?}");
-        block(&topology, blocked);
+        topology.block(blocked.as_slice());
         let peer = Peer {
             address,
             more,
@@ -454,17 +442,18 @@ fn peers_that_cannot_be_reached() {
     }
 }
 
-/// Clouds pass UDP, but not every protocol.
+/// Clouds pass UDP, but not every protocol. Where UDP is forbidden, that is named and no more.
 #[test]
 fn a_firewall_that_drops_protocol_50() {
     let Some(lab) = lab::require() else { return };
     let topology = Topology::new(lab);
     let right = topology.add_right();
-    block(&topology, Some("ip protocol esp"));
+    topology.block(&["ip protocol esp"]);
     let mut there = Product::start(&right, &Peer::right().responder());
     there.wait_for_state("idle", SOON);
     let here = Peer {
         routes: &[],
+        more: "encapsulation = \"never\"",
         ..Peer::default()
     };
     let mut product = Product::start(&topology.left, &here);
@@ -484,7 +473,7 @@ fn a_firewall_that_drops_protocol_50() {
     ] {
         assert!(obstacle.contains(part) && line.contains(part), "{status}");
     }
-    block(&topology, None);
+    topology.block(&[]);
     traffic::ping(&topology.left, "10.255.0.2", "-c 2").expect("ping");
     assert_eq!(product.status()["obstacles"], serde_json::json!([]));
     assert_eq!(product.interrupt().code, Some(0));

@@ -222,12 +222,9 @@ impl Endpoint {
                 }
                 Ok(())
             }
-            Command::Encapsulate {
-                peer: id,
-                encapsulation,
-            } => {
+            Command::ForceUdp { peer: id, force } => {
                 let peer = self.peers.get_mut(id);
-                peer.ok_or(CommandError::UnknownPeer(id))?.encapsulation = encapsulation;
+                peer.ok_or(CommandError::UnknownPeer(id))?.force_udp(force);
                 Ok(())
             }
             Command::Heard { peer } => {
@@ -286,6 +283,12 @@ impl Endpoint {
             .ids()
             .filter_map(|id| self.peer_snapshot(id))
             .collect()
+    }
+
+    /// When anything authenticated came from the peer last, while an IKE SA is up.
+    pub fn heard(&self, peer: PeerId) -> Option<Instant> {
+        let serving = self.sas_of(peer).filter_map(|(_, sa)| sa.serving());
+        serving.map(Live::heard).max()
     }
 
     /// Datagrams that changed nothing, by reason.

@@ -53,6 +53,15 @@ impl Peer {
         }
     }
 
+    /// Its next SAs put ESP into UDP in any case, or as the configuration has it.
+    pub(super) fn force_udp(&mut self, force: bool) {
+        self.encapsulation = if force {
+            UdpEncapsulation::Always
+        } else {
+            self.config.encapsulation
+        };
+    }
+
     /// An SA stands.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;

@@ -15,10 +15,6 @@ impl Endpoint {
             let live = self.sas.get(*spi)?.serving()?;
             Some((live.details(), live.pairs().details()))
         };
-        let serving = established
-            .iter()
-            .filter_map(|(spi, _)| self.sas.get(*spi)?.serving());
-        let heard = serving.map(|live| live.heard()).max();
         let any = |test: fn(&IkeSa) -> bool| self.sas_of(id).any(|(_, sa)| test(sa));
         let closes = |sa: &IkeSa| sa.live().is_some_and(|live| !live.serves());
         let state = if !established.is_empty() {
@@ -39,7 +35,7 @@ impl Endpoint {
                 .iter()
                 .filter_map(|(spi, _)| details(spi))
                 .collect(),
-            heard,
+            heard: self.heard(id),
             last_failure: peer.last_failure.clone().filter(|_| established.is_empty()),
         })
     }

@@ -7,7 +7,7 @@ use secure_gre_esp as esp;
 use secure_gre_ike::event::{ChildId, ChildKeys, EspSpi, GoneReason};
 use tracing::{debug, error, info, warn};
 
-use super::trouble::Beginning;
+use super::silence::Beginning;
 use super::{Outer, Peer, RETIRE_AFTER, Reaction, RekeyTrial, Tunnel};
 use crate::daemon::install;
 use crate::dataplane::SaId;
@@ -81,6 +81,7 @@ impl Peer {
         self.advised = None;
         self.trouble = None;
         self.tried.clear();
+        self.stands_in_udp();
         if self.outbound.len() == 1 {
             self.begun = Some(Beginning::new(&self.counters()));
             self.carries(keys).await;

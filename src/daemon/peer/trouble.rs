@@ -7,12 +7,6 @@ use secure_gre_ike::error::Failure;
 use tracing::warn;
 
 use super::{Peer, REFUSALS_EVERY};
-use crate::dataplane::LinkCounters;
-
-/// How many ESP packets, and how long after the first pair, have to have gone unanswered before that
-/// is remarkable: a peer may have nothing to send.
-const UNANSWERED_PACKETS: u64 = 10;
-const UNANSWERED_FOR: Duration = Duration::from_secs(10);
 
 /// The last thing that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,25 +21,6 @@ impl From<&Failure> for Trouble {
         Self {
             problem: failure.to_string(),
             advice: Some(failure.advice()),
-        }
-    }
-}
-
-/// What had been counted when the first pair came to stand.
-pub(super) struct Beginning {
-    at: Instant,
-    sent: u64,
-    received: u64,
-    said: bool,
-}
-
-impl Beginning {
-    pub(super) fn new(counters: &LinkCounters) -> Self {
-        Self {
-            at: Instant::now(),
-            sent: counters.sent(),
-            received: counters.arrivals.received,
-            said: false,
         }
     }
 }
@@ -97,37 +72,5 @@ impl Peer {
     /// See [`Trouble`].
     pub(in crate::daemon) fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
-    }
-
-    /// Says once that ESP leaves and none comes, if that is so.
-    pub(super) fn name_silence(&mut self, now: Instant) {
-        let Some(silence) = self.silence(now) else {
-            return;
-        };
-        let begun = self.begun.as_mut();
-        if begun.is_some_and(|begun| !std::mem::replace(&mut begun.said, true)) {
-            warn!("{}: {silence}", self.name());
-        }
-    }
-
-    /// What a firewall that knows IKE, but not protocol 50, makes of a tunnel. Where ESP travels in
-    /// UDP, IKE goes the same way, and its silence is noticed.
-    pub(in crate::daemon) fn silence(&self, now: Instant) -> Option<String> {
-        let begun = self.begun.as_ref().filter(|_| !self.outbound.is_empty())?;
-        let native = self.link.as_ref()?.wire.overhead().udp == 0;
-        let waited = now.saturating_duration_since(begun.at);
-        let counters = self.counters();
-        let sent = counters.sent().saturating_sub(begun.sent);
-        let silent = counters.arrivals.received == begun.received;
-        let remarkable = native && silent && sent >= UNANSWERED_PACKETS && waited >= UNANSWERED_FOR;
-        remarkable.then(|| {
-            format!(
-                "peer.encapsulation: IKE works, but of ESP {sent} packets were sent and none was \
-                 received for {} s: a firewall on the way may drop IP protocol 50; to mend it: let it \
-                 pass that, or set peer.encapsulation = \"always\" (strongSwan: encap = yes), which \
-                 needs UDP port 4500 only",
-                waited.as_secs()
-            )
-        })
     }
 }

@@ -57,7 +57,11 @@ impl Supervisor {
                     let on_trial = self.on_trial.pop();
                     let rekey = on_trial.map(|child| Command::RekeyChild { child });
                     let disconnect = || self.broken.pop().map(|peer| Command::Disconnect { peer });
-                    let Some(command) = rekey.or_else(disconnect) else {
+                    let undo = || {
+                        let peer = self.not_in_udp.pop()?;
+                        Some(Command::ForceUdp { peer, force: false })
+                    };
+                    let Some(command) = rekey.or_else(undo).or_else(disconnect) else {
                         break;
                     };
                     if let Err(error) = self.endpoint.handle_command(Instant::now(), command) {
@@ -180,6 +184,9 @@ impl Supervisor {
                     return self.departed.push((peer, Departure::Failed(problem)));
                 }
                 served.attempt_failed(failure, retry_in);
+                if served.ends_fallback() {
+                    self.not_in_udp.push(peer);
+                }
                 if retry_in.is_none() {
                     self.departed.push((peer, gave_up(&name)));
                 }
