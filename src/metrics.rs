@@ -45,6 +45,8 @@ link_drops! {
     TunMalformed = "tun_malformed",
     /// Outbound: no SA is up, and nothing leaves without one.
     NoSa = "no_sa",
+    /// Outbound: an outer packet of this very tunnel, which a route has led back into its device.
+    Recursion = "recursion",
     /// Outbound: the passenger exceeds the tunnel's MTU.
     TooBig = "too_big",
     /// Outbound: the SA may protect nothing more: a limit of its sequence numbers (RFC 4303 §3.3.3),

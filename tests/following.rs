@@ -122,27 +122,3 @@ fn a_default_route_through_the_tunnel_leaves_outer_packets_outside() {
     assert_eq!(here.interrupt().code, Some(0));
     assert_eq!(topology.left.ip("route show table all"), before);
 }
-
-/// A route to the peer that a routing protocol has learned through the tunnel.
-#[test]
-fn recursive_routing_is_named_and_captures_nothing() {
-    let Some(lab) = lab::require() else { return };
-    let topology = Topology::new(lab);
-    let right = topology.add_right();
-    let mut there = Product::start(&right, &Peer::right().responder());
-    there.wait_for_state("idle", SOON);
-    let mut here = Product::start(&topology.left, &Peer::default());
-    here.wait_until_established();
-    for learned in ["192.0.2.2/32", "192.0.2.0/28"] {
-        topology.left.ip(&format!(
-            "route add {learned} dev sgre0 proto bgp metric 20"
-        ));
-        let line = format!(
-            "recursive routing: the route {learned} through sgre0 covers the peer 192.0.2.2"
-        );
-        here.wait_for_line(&line, Duration::from_secs(1));
-        assert!(way(&topology.left, "192.0.2.2").contains("dev wire"));
-    }
-    traffic::ping(&topology.left, "10.255.0.2", "-c 3").expect("ping");
-    assert_eq!(here.interrupt().code, Some(0));
-}

@@ -33,6 +33,7 @@ mod names;
 mod nat;
 mod operations;
 mod rekeying;
+mod routing;
 mod strongswan;
 mod surviving;
 mod tenants;

@@ -13,7 +13,7 @@ use std::path::Path;
 pub(super) use self::device::{Device, shared_guard};
 use super::journal::{Entry, Journal, JournalError};
 use crate::config::Tunnel;
-use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
+use crate::net::netlink::{Capture, MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
 use crate::net::netns::NamespaceError;
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
@@ -26,14 +26,6 @@ pub(super) struct Host {
     journal: Journal,
     /// One, or one more where the tunnels' routes are in another table than the way.
     pinned: Vec<Route>,
-}
-
-/// A route of others into a tunnel that covers the peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Capture {
-    pub(super) prefix: Prefix,
-    /// The tunnel's device.
-    pub(super) device: String,
 }
 
 /// Why the host does not take a tunnel.
@@ -76,14 +68,16 @@ pub enum HostError {
     },
     /// Outer packets would go into the tunnel.
     #[error(
-        "the route to {peer} leads into the tunnel device {device}: outer packets would never \
-         leave; remove the route that covers {peer} (\"ip route get {peer}\" names the device)"
+        "recursive routing: {capture}, covers the peer {peer}, so that outer packets would go into the \
+         tunnel and never leave; remove that route, or the rule that leads to it, and keep the peer's \
+         side from announcing {prefix}",
+        prefix = .capture.prefix
     )]
     Recursive {
         /// The peer's outer address.
         peer: IpAddr,
-        /// Our device.
-        device: String,
+        /// The route that they take.
+        capture: Capture,
     },
 }
 
@@ -149,12 +143,14 @@ impl Host {
                     self.pinned.retain(|pinned| !pinned.is_in_place_of(&route));
                     self.pinned.push(route);
                 }
-                Err(NetlinkError::ForeignRoute { .. }) => {
-                    self.check_recursion(peer, via, devices).await?;
-                }
+                // Someone else's route to this very host is as good as ours, unless it leads into
+                // a tunnel.
+                Err(NetlinkError::ForeignRoute { .. }) => {}
                 Err(problem) => return Err(problem.into()),
             }
         }
+        let source = Some(way.source);
+        self.refuse_recursion(peer, source, via, devices).await?;
         Ok(way)
     }
 
@@ -176,25 +172,22 @@ impl Host {
         {
             return Err(HostError::ForeignSource { peer, local });
         }
-        if let Some(Capture { device, .. }) = self.captures(peer, devices).await?.pop() {
-            return Err(HostError::Recursive { peer, device });
-        }
+        self.refuse_recursion(peer, source, via, devices).await?;
         Err(problem.into())
     }
 
-    /// Someone else's route to this very host is as good as ours, unless it leads into a tunnel.
-    async fn check_recursion(
+    /// What is pinned does not win against a route of others in its very place, nor against rules that
+    /// lead to another table.
+    async fn refuse_recursion(
         &self,
         peer: IpAddr,
+        source: Option<IpAddr>,
         via: Via,
         devices: &[&Device],
     ) -> Result<(), HostError> {
-        let taken = self.netlink.route_to(peer, None, via).await?;
-        match here(devices).find(|device| device.link() == taken.link) {
-            Some(device) => Err(HostError::Recursive {
-                peer,
-                device: device.name().to_owned(),
-            }),
+        let tunnels: Vec<_> = here(devices).map(Device::link).collect();
+        match self.netlink.captured(peer, source, via, &tunnels).await? {
+            Some(capture) => Err(HostError::Recursive { peer, capture }),
             None => Ok(()),
         }
     }
@@ -206,15 +199,8 @@ impl Host {
         peer: IpAddr,
         devices: &[&Device],
     ) -> Result<Vec<Capture>, HostError> {
-        let mut captures = Vec::new();
-        for device in here(devices) {
-            let prefixes = self.netlink.captures(peer, device.link()).await?;
-            captures.extend(prefixes.into_iter().map(|prefix| Capture {
-                prefix,
-                device: device.name().to_owned(),
-            }));
-        }
-        Ok(captures)
+        let tunnels: Vec<_> = here(devices).map(Device::link).collect();
+        Ok(self.netlink.captures(peer, &tunnels).await?)
     }
 
     /// Takes back what is pinned, but for routes in the place of those in `keep`.
@@ -231,7 +217,11 @@ impl Host {
     /// Puts back what others have taken of what is pinned. What that was, in words.
     pub(super) async fn repair(&self) -> Result<Vec<String>, HostError> {
         let own = self.netlink.list_own_routes().await?;
-        Ok(put_back(&self.netlink, &self.pinned, &own).await?)
+        match put_back(&self.netlink, &self.pinned, &own).await {
+            // Whoever follows the host's routes says what comes of that.
+            Err(NetlinkError::ForeignRoute { .. }) => Ok(Vec::new()),
+            repaired => Ok(repaired?),
+        }
     }
 
     /// Leaves the host as it was. The devices are closed, and have ended with their last queues.

@@ -1,8 +1,9 @@
 //! One peer as the daemon serves it: its tunnels, its link in the data plane, its SAs. The outer side is
-//! in [`way`], the SAs are in [`sas`], each tunnel with its device in [`tunnel`], what went wrong in
-//! [`trouble`].
+//! in [`way`], the SAs are in [`sas`], each tunnel with its device in [`tunnel`], routes that would lead
+//! a tunnel into itself in [`recursion`], what went wrong in [`trouble`].
 
 mod moving;
+mod recursion;
 mod sas;
 mod silence;
 mod trouble;
@@ -27,14 +28,14 @@ use self::silence::{Beginning, Fallback};
 use self::trouble::Trouble;
 pub(super) use self::tunnel::Tunnel;
 use super::hooks::Hooks;
-use super::host::{Capture, Device, Host, HostError};
+use super::host::{Device, Host, HostError};
 use super::locate::LocateError;
 use super::mtu::LINK_MTU;
 use crate::config::{self, PeerAddress};
 use crate::dataplane::outbound::Own;
 use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, TunnelId};
 use crate::net::esp::{Wire, WireError};
-use crate::net::netlink::Netlink;
+use crate::net::netlink::{Capture, Netlink};
 use crate::net::outer::{Path as OuterPath, Via};
 
 /// How long an inbound SA outlives its deletion: packets of it may still be on their way, as
@@ -124,8 +125,8 @@ pub(super) struct Peer {
     repair_at: Instant,
     /// What the link of the way takes, in octets; the path may take less.
     link_mtu: Option<u16>,
-    /// There is no way to the peer, and that was said.
-    stranded: bool,
+    /// Why there is no way to the peer, which was said.
+    stranded: Option<String>,
     /// Routes of others into a tunnel that cover the peer.
     captures: Vec<Capture>,
     /// What was said of the host.
@@ -243,7 +244,7 @@ impl Peer {
             farewell_at: None,
             repair_at: Instant::now() + REPAIR_EVERY,
             link_mtu: None,
-            stranded: false,
+            stranded: None,
             captures: Vec::new(),
             obstacles: Vec::new(),
         })
@@ -408,6 +409,8 @@ impl Peer {
     /// Deals with news of the packet workers.
     pub(super) async fn on_note(&mut self, note: Note, now: Instant) -> Reaction {
         match note {
+            // Of a way into the tunnel, it would be the tunnel's own.
+            Note::PathMtu(_) if self.stranded.is_some() => Reaction::None,
             Note::PathMtu(mtu) => {
                 self.path_mtu = mtu;
                 if let Err(problem) = self.follow_path_mtu().await {

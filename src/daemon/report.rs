@@ -43,7 +43,11 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> Peer
         children: children.collect(),
         last_failure: served.trouble().map(|trouble| trouble.problem.clone()),
         advice: served.trouble().and_then(|trouble| trouble.advice.clone()),
-        obstacles: obstacles.cloned().chain(served.silence(now)).collect(),
+        obstacles: served
+            .recursion()
+            .chain(obstacles.cloned())
+            .chain(served.silence(now))
+            .collect(),
         drops: sum_by_name(arrivals.drops()),
         strange_keys: strange_keys(&arrivals),
         tunnels: tunnels.collect(),

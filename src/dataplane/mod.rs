@@ -12,6 +12,7 @@
 //! | [`stray`] | packets that come by no wire |
 //! | `bucket` | how often something may be done that others ask for |
 //! | `headers` | the fields of passengers' headers that are changed on the way |
+//! | `recursion` | outer packets that were led back into the device |
 //! | `too_big` | answers to passengers that do not fit, and how often they are given |
 //! | `worker` | the two threads: reading, writing, waiting, commands |
 //!
@@ -37,6 +38,7 @@ mod held;
 pub mod inbound;
 pub mod note;
 pub mod outbound;
+mod recursion;
 pub mod segment;
 pub mod stray;
 mod too_big;

@@ -12,9 +12,11 @@ use secure_gre_esp::OutboundSa;
 use secure_gre_gre as gre;
 
 use super::batch::{Batch, Frame};
+use super::recursion::Ends;
 use super::too_big::Answers;
 use super::{Note, SaId, TunnelConfig, TunnelId};
 use crate::metrics::{Drop, LinkDrop, Tally};
+use crate::net::outer::Path;
 
 /// The Next Header of what is inside ESP: GRE (RFC 2784 §2).
 const GRE: u8 = 47;
@@ -72,6 +74,8 @@ pub struct Outbound<N> {
     sas: Vec<Installed>,
     /// Packets of our own that wait for their turn.
     own: Vec<(TunnelId, Own)>,
+    /// Of the outer packets, once the wire is known.
+    ends: Option<Ends>,
     notify: N,
 }
 
@@ -103,6 +107,7 @@ impl<N: FnMut(Note)> Outbound<N> {
             tunnels: tunnels.into_iter().map(Tunnel::new).collect(),
             sas: Vec::new(),
             own: Vec::new(),
+            ends: None,
             notify,
         }
     }
@@ -126,6 +131,11 @@ impl<N: FnMut(Note)> Outbound<N> {
         }
     }
 
+    /// The outer packets travel on this path from here on.
+    pub fn travel(&mut self, path: Path) {
+        self.ends = Some(Ends::of(path));
+    }
+
     /// Turns the passengers of `batch`, all of one tunnel, into ESP packets and removes from it,
     /// counted, those that may not leave. `reply` gets the packets that go back to the passengers'
     /// senders.
@@ -140,8 +150,9 @@ impl<N: FnMut(Note)> Outbound<N> {
             return batch.clear();
         };
         tunnel.receive(batch, !self.sas.is_empty());
+        let ends = self.ends;
         batch.retain(|buffer, frame| {
-            let outcome = tunnel.encapsulate(buffer, frame, now, &mut reply);
+            let outcome = tunnel.encapsulate(buffer, frame, ends, now, &mut reply);
             outcome
                 .inspect_err(|&reason| tunnel.tally.drop(reason, 1))
                 .is_ok()
@@ -219,11 +230,15 @@ impl Tunnel {
         &mut self,
         buffer: &mut [u8],
         frame: &mut Frame,
+        ends: Option<Ends>,
         now: Instant,
         mut reply: impl FnMut(&[u8]),
     ) -> Result<(), Drop> {
         let range = frame.range.clone();
         let passenger = buffer.get_mut(range.clone()).ok_or(gre::Drop::NoHeadroom)?;
+        if ends.is_some_and(|ends| ends.sent(passenger)) {
+            return Err(LinkDrop::Recursion.into());
+        }
         if passenger.len() > self.mtu.into() {
             if let Some(answer) = self.answers.answer(passenger, self.mtu, now) {
                 reply(answer);

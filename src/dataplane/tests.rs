@@ -694,6 +694,24 @@ fn nothing_is_sealed_beyond_a_limit() {
     );
 }
 
+/// PAINS 15: other packets between the same hosts are passengers like any other.
+#[test]
+fn what_the_link_itself_sent_does_not_leave_again() {
+    let (mut sender, _) = pair(&CONFIG);
+    let [local, remote] = [[10, 0, 0, 1], [10, 0, 0, 2]]
+        .map(|address: [u8; 4]| std::net::SocketAddr::from((address, 4500)));
+    sender.path.travel(Path { local, remote });
+    let to_peer = |protocol, payload: &[u8]| {
+        let mut packet = ipv4([10, 0, 0, 2], 0, DF, protocol, payload);
+        packet[12..16].copy_from_slice(&[10, 0, 0, 1]);
+        packet
+    };
+    let own = [to_peer(50, &[0; 64]), to_peer(17, &4500_u16.to_be_bytes())];
+    assert_eq!(sender.send(&own), []);
+    assert_eq!(sender.dropped(LinkDrop::Recursion), 2);
+    assert_eq!(sender.send(&[to_peer(1, &[8, 0, 0, 0])]).len(), 1);
+}
+
 /// D57
 #[test]
 fn a_passenger_that_is_too_big_is_answered_and_not_sent() {

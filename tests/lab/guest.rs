@@ -34,6 +34,9 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
+    /// Where routing daemons in the guest write, in the shared folder.
+    pub(crate) const FRR_LOG: &str = "frr.log";
+
     /// Boots a guest on a tap device of `netns`, with `address` (in CIDR form) on its device `vec0`.
     #[track_caller]
     pub(crate) fn boot(netns: &Netns, tap: &str, address: &str) -> Self {
@@ -96,7 +99,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for log in ["console", "charon.log"] {
+            for log in ["console", "charon.log", Self::FRR_LOG] {
                 eprintln!(
                     "--- guest {log}\n{}---",
                     text(&self.folder.path().join(log))

@@ -12,6 +12,7 @@
 use std::time::{Duration, Instant};
 
 pub(crate) mod capture;
+pub(crate) mod frr;
 pub(crate) mod guest;
 pub(crate) mod half_open;
 pub(crate) mod netns;
@@ -19,15 +20,18 @@ pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod product;
 pub(crate) mod require;
+pub(crate) mod router;
 pub(crate) mod strongswan;
 pub(crate) mod topology;
 pub(crate) mod traffic;
 
+pub(crate) use frr::Frr;
 pub(crate) use guest::Guest;
 pub(crate) use netns::Netns;
 pub(crate) use probes::Probes;
 pub(crate) use product::{Folder, Peer, Product};
-pub(crate) use require::require;
+pub(crate) use require::{Lab, require};
+pub(crate) use router::{Lan, Router};
 pub(crate) use strongswan::Strongswan;
 pub(crate) use topology::{Outer, Topology};
 

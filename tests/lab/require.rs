@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("linux.uml", "user-mode-linux"),
     ("charon-systemd", "charon-systemd"),
     ("swanctl", "strongswan-swanctl"),
+    ("vtysh", "frr"),
 ];
 
 /// Where they are looked for: a caller's `PATH` may lack the `sbin` directories.

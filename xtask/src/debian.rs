@@ -36,6 +36,10 @@ pub(crate) const FOR_TESTS: &[Package] = &[
         "strongSwan's algorithms, by OpenSSL",
     ),
     ("libstrongswan-extra-plugins", "strongSwan's x25519"),
+    (
+        "frr",
+        "routing daemons, which talk to each other through the tunnel",
+    ),
 ];
 
 /// Installs those of `packages` that are missing; says what and why for each.

@@ -17,7 +17,7 @@ use super::{
     LOCATE_AGAIN, LOCATE_AGAIN_MAX, Obstacles, Outer, Peer, PeerNote, ReachError, Reached,
     Reaction, Tunnel,
 };
-use crate::daemon::host::{Capture, HostError};
+use crate::daemon::host::HostError;
 use crate::daemon::{locate, obstacles};
 use crate::dataplane::Link;
 use crate::net::esp::{Wire, WireError};
@@ -238,10 +238,7 @@ impl Peer {
         let (via, way) = match self.find_way(remote).await {
             Ok(found) => found,
             Err(problem) => {
-                if !self.stranded {
-                    warn!("{}: {problem}; waiting for a way", self.name());
-                }
-                self.stranded = true;
+                self.strand(&problem);
                 return Reaction::None;
             }
         };
@@ -252,7 +249,7 @@ impl Peer {
                 self.name(),
                 way.source
             );
-            self.stranded = false;
+            self.stranded = None;
             return Reaction::Move;
         }
         if self.via() != via {
@@ -261,10 +258,11 @@ impl Peer {
                 self.name(),
                 way.link_name
             );
-            self.stranded = false;
+            self.stranded = None;
             return Reaction::Move;
         }
-        if std::mem::take(&mut self.stranded) {
+        let back = self.stranded.take().is_some();
+        if back {
             info!(
                 "{}: there is a way to {remote} again, by {}",
                 self.name(),
@@ -272,34 +270,14 @@ impl Peer {
             );
         }
         let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
-        if self.link_mtu.replace(path_mtu) != Some(path_mtu) {
+        // What was learned of a way into the tunnel is void.
+        if self.link_mtu.replace(path_mtu) != Some(path_mtu) || back {
             self.path_mtu = path_mtu;
             if let Err(problem) = self.follow_path_mtu().await {
                 error!("{}: {problem}", self.name());
             }
         }
         Reaction::None
-    }
-
-    /// Says once which routes of others would make the tunnel recursive.
-    async fn name_captures(&mut self, remote: IpAddr, way: &RouteInfo) {
-        let captures = match self.host.captures(remote, &self.devices()).await {
-            Ok(captures) => captures,
-            Err(problem) => return error!("{}: {problem}", self.name()),
-        };
-        for capture in captures
-            .iter()
-            .filter(|capture| !self.captures.contains(capture))
-        {
-            let Capture { prefix, device } = capture;
-            warn!(
-                "{}: recursive routing: the route {prefix} through {device} covers the peer {remote}; \
-                 outer packets stay on {}, and the peer's side should not announce {prefix}",
-                self.name(),
-                way.link_name
-            );
-        }
-        self.captures = captures;
     }
 
     /// The way to the peer is not known. Said, and tried again.

@@ -28,8 +28,10 @@ pub(in crate::dataplane) fn start_outbound<N>(
 where
     N: Fn(Note) + Clone + Send + 'static,
 {
+    let mut path = Outbound::new(ports.iter().map(|port| &port.config), notify.clone());
+    path.travel(wire.path());
     let mut worker = OutboundWorker {
-        path: Outbound::new(ports.iter().map(|port| &port.config), notify.clone()),
+        path,
         ports: ports.iter().map(|_| Port::vacant()).collect(),
         turn: 0,
         batch: Batch::default(),
@@ -126,6 +128,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
                 self.path.obey(command);
             }
             Order::Rewire(wire) => {
+                self.path.travel(wire.path());
                 self.wire = wire;
                 self.path_mtu = None;
             }

@@ -135,11 +135,7 @@ impl Netlink {
         via: Via,
     ) -> Result<RouteInfo, NetlinkError> {
         let no_route = || NetlinkError::NoRoute { destination };
-        let mut query = Self::route_query(destination, source, via);
-        if destination.is_ipv4() {
-            // IPv6 tells the table unasked, and refuses the question.
-            query.header.flags |= RouteFlags::LookupTable;
-        }
+        let query = Self::route_query(destination, source, via);
         let answer = self
             .handle
             .route()
@@ -173,6 +169,10 @@ impl Netlink {
         via: Via,
     ) -> RouteMessage {
         let mut query = RouteMessage::default();
+        if destination.is_ipv4() {
+            // IPv6 tells the table unasked, and refuses the question.
+            query.header.flags |= RouteFlags::LookupTable;
+        }
         query.header.address_family = family(destination);
         query.header.destination_prefix_length = Prefix::host(destination).prefix_len();
         query

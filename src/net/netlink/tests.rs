@@ -61,6 +61,12 @@ async fn add_foreign(netlink: &Netlink, route: &Route) {
     netlink.handle.route().add(message).execute().await.unwrap();
 }
 
+async fn delete_foreign(netlink: &Netlink, route: &Route) {
+    let mut message: RouteMessage = route.message();
+    message.header.protocol = RouteProtocol::Static;
+    netlink.handle.route().del(message).execute().await.unwrap();
+}
+
 impl Host {
     async fn way(&self, destination: &str) -> Result<u32, NetlinkError> {
         self.netlink
@@ -353,6 +359,44 @@ fn a_pinned_route_keeps_the_peer_out_of_the_tunnel() {
                     .unwrap(),
                 way
             );
+        }
+    });
+}
+
+/// PAINS 15: named whether packets take them or not, until they are gone.
+#[test]
+fn routes_into_the_tunnel_that_cover_the_peer_are_named() {
+    sandbox::run(async {
+        let host = host().await;
+        let tunnel = host.tunnel.index;
+        for (peer, prefix_of_peer) in [
+            ("198.51.100.2", "198.51.0.0/16"),
+            ("2001:db8:1::2", "2001:db8::/32"),
+        ] {
+            let (peer, via) = (ip(peer), Via::default());
+            let taken = async || {
+                let captured = host.netlink.captured(peer, None, via, &[tunnel]).await;
+                captured.unwrap().map(|capture| capture.to_string())
+            };
+            let captures = async || {
+                let captures = host.netlink.captures(peer, &[tunnel]).await.unwrap();
+                captures.iter().map(ToString::to_string).collect::<Vec<_>>()
+            };
+            let way = host.netlink.route_to(peer, None, via).await.unwrap();
+            assert_eq!((taken().await, captures().await), (None, vec![]));
+
+            let learned = Route::through(prefix(prefix_of_peer), tunnel, 20);
+            add_foreign(&host.netlink, &learned).await;
+            let named = || format!("{prefix_of_peer} via sgre0, set by hand");
+            let both = (taken().await, captures().await);
+            assert_eq!(both, (Some(named()), vec![named()]));
+
+            let pinned = Route::pinned(peer, &way);
+            host.netlink.add_route(&pinned).await.unwrap();
+            assert_eq!((taken().await, captures().await), (None, vec![named()]));
+
+            delete_foreign(&host.netlink, &learned).await;
+            assert_eq!((taken().await, captures().await), (None, vec![]));
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Changes of the host's links, addresses and routes, as the kernel reports them.
+//! Changes of the host's links, addresses, routes and rules, as the kernel reports them.
 
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ impl Netlink {
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
         ];
         let (connection, _, messages) =
             rtnetlink::new_multicast_connection(&groups).map_err(NetlinkError::Connect)?;

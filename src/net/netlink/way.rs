@@ -65,22 +65,6 @@ impl Netlink {
         })
     }
 
-    /// The prefixes of others' routes into the device `tunnel` that cover `destination`.
-    pub async fn captures(
-        &self,
-        destination: IpAddr,
-        tunnel: u32,
-    ) -> Result<Vec<Prefix>, NetlinkError> {
-        let routes = self.main_table(destination).await?;
-        let into = routes
-            .iter()
-            .filter(|route| !is_ours(route))
-            .filter_map(|route| Candidate::of(route, destination, Via::default()))
-            .filter(|candidate| candidate.parts.link == Some(tunnel));
-        let prefixes = into.filter_map(|route| Prefix::new(destination, route.prefix_len));
-        Ok(prefixes.map(|prefix| prefix.network()).collect())
-    }
-
     /// Whether the route that the kernel takes is neither ours nor one into the devices.
     async fn kernel_chooses_another(
         &self,
@@ -89,18 +73,28 @@ impl Netlink {
         via: Via,
         tunnels: &[u32],
     ) -> bool {
+        // It may be one of our own that refuses: the search among the others tells.
+        let matched = self.matched_route(destination, source, via).await;
+        matched.is_some_and(|matched| !is_ours(&matched) && led_into(&matched, tunnels).is_none())
+    }
+
+    /// The very route that the kernel takes; `None`: there is none, or it refuses.
+    pub(super) async fn matched_route(
+        &self,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+        via: Via,
+    ) -> Option<RouteMessage> {
         let mut query = Self::route_query(destination, source, via);
         query.header.flags |= RouteFlags::FibMatch;
         let mut answer = self.handle.route().get(query).execute().boxed();
-        // It may be one of our own that refuses: the search among the others tells.
-        let Ok(Some(matched)) = answer.try_next().await else {
-            return false;
-        };
-        let link = Parts::of(&matched).link;
-        !is_ours(&matched) && !link.is_some_and(|link| tunnels.contains(&link))
+        answer.try_next().await.ok().flatten()
     }
 
-    async fn main_table(&self, destination: IpAddr) -> Result<Vec<RouteMessage>, NetlinkError> {
+    pub(super) async fn main_table(
+        &self,
+        destination: IpAddr,
+    ) -> Result<Vec<RouteMessage>, NetlinkError> {
         let mut filter = RouteMessage::default();
         filter.header.address_family = family(destination);
         filter.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -184,8 +178,21 @@ impl Candidate {
     }
 }
 
-fn is_ours(route: &RouteMessage) -> bool {
+pub(super) fn is_ours(route: &RouteMessage) -> bool {
     route.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL)
+}
+
+/// The one of these devices by which packets that take the route leave, or may leave.
+pub(super) fn led_into(route: &RouteMessage, links: &[u32]) -> Option<u32> {
+    let of_attribute = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Oif(link) => Some(*link).filter(|link| links.contains(link)),
+        RouteAttribute::MultiPath(hops) => {
+            let mut hops = hops.iter().map(|hop| hop.interface_index);
+            hops.find(|link| links.contains(link))
+        }
+        _ => None,
+    };
+    route.attributes.iter().find_map(of_attribute)
 }
 
 /// Not one that means something on one link only.

@@ -1,0 +1,99 @@
+//! Routes into a tunnel that cover its peer: outer packets that took one would never leave
+//! (RFC 2784 §7, PAINS 15).
+
+use std::fmt;
+use std::net::IpAddr;
+
+use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteType};
+
+use super::route::{MAIN_TABLE, Parts, ROUTE_PROTOCOL};
+use super::way::{is_ours, led_into};
+use super::{Netlink, NetlinkError};
+use crate::net::outer::Via;
+use crate::net::prefix::Prefix;
+
+/// A route into a tunnel's device that covers its peer. Displayed as "10.0.0.0/8 via sgre0, learned by
+/// ospf".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// What the route is for.
+    pub prefix: Prefix,
+    table: u32,
+    device: String,
+    /// Who made it.
+    origin: RouteProtocol,
+}
+
+impl fmt::Display for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} via {}", self.prefix, self.device)?;
+        if self.table != MAIN_TABLE {
+            write!(f, " in table {}", self.table)?;
+        }
+        match self.origin {
+            RouteProtocol::Kernel => f.write_str(", of an address of the device"),
+            // What `ip route add` makes, without and with "proto static".
+            RouteProtocol::Boot | RouteProtocol::Static => f.write_str(", set by hand"),
+            RouteProtocol::Other(ROUTE_PROTOCOL) => f.write_str(", of tunnel.routes"),
+            RouteProtocol::Other(number) => write!(f, ", learned by protocol {number}"),
+            daemon => write!(f, ", learned by {daemon}"),
+        }
+    }
+}
+
+impl Netlink {
+    /// The route into one of the devices `tunnels` that packets to `peer` take, from `source` if that
+    /// is given and bound to `via`: whosever it is, and of whichever table.
+    pub async fn captured(
+        &self,
+        peer: IpAddr,
+        source: Option<IpAddr>,
+        via: Via,
+        tunnels: &[u32],
+    ) -> Result<Option<Capture>, NetlinkError> {
+        match self.matched_route(peer, source, via).await {
+            Some(route) => self.capture(&route, peer, tunnels).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Others' routes of the main table into the devices `tunnels` that cover `peer`, whether packets
+    /// take them or not.
+    pub async fn captures(
+        &self,
+        peer: IpAddr,
+        tunnels: &[u32],
+    ) -> Result<Vec<Capture>, NetlinkError> {
+        let mut captures = Vec::new();
+        let routes = self.main_table(peer).await?;
+        for route in routes.iter().filter(|route| !is_ours(route)) {
+            captures.extend(self.capture(route, peer, tunnels).await?);
+        }
+        captures.dedup();
+        Ok(captures)
+    }
+
+    /// `None`: the route does not cover the peer, or leads elsewhere.
+    async fn capture(
+        &self,
+        route: &RouteMessage,
+        peer: IpAddr,
+        tunnels: &[u32],
+    ) -> Result<Option<Capture>, NetlinkError> {
+        let (parts, header) = (Parts::of(route), &route.header);
+        // A default route has no destination.
+        let network = parts.destination.unwrap_or(peer);
+        let prefix = Prefix::new(network, header.destination_prefix_length);
+        let prefix = prefix.filter(|prefix| prefix.contains(peer));
+        let tunnel = led_into(route, tunnels).filter(|_| header.kind == RouteType::Unicast);
+        let (Some(prefix), Some(tunnel)) = (prefix, tunnel) else {
+            return Ok(None);
+        };
+        Ok(Some(Capture {
+            prefix: prefix.network(),
+            table: parts.table.unwrap_or_else(|| header.table.into()),
+            device: self.link_by_index(tunnel).await?.name,
+            origin: header.protocol,
+        }))
+    }
+}
