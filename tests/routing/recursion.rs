@@ -19,6 +19,8 @@ const RIGHT_V4: &str = "10.255.0.2";
 fn far_away(topology: &Topology, right: &Netns) {
     right.ip(&format!("address add {PEER_V4}/32 dev lo"));
     right.ip(&format!("address add {PEER_V6}/128 dev lo nodad"));
+    // Neighbour discovery for packets from such an address asks from a link-local one.
+    right.ip("address add fe80::2/64 dev wire nodad");
     topology.left.ip("route add default via 192.0.2.2");
     topology.left.ip("route add default via 2001:db8::2");
 }
@@ -146,19 +148,27 @@ const LOOPS_V6: &[Loop] = &[
     },
 ];
 
+const NATIVE: &str = "encapsulation = \"never\"";
+const IN_UDP: &str = "encapsulation = \"always\"";
+
 #[test]
 fn a_loop_is_named_and_carries_nothing_native_ipv4() {
-    a_loop_is_named_and_carries_nothing(PEER_V4, "", LOOPS_V4);
+    a_loop_is_named_and_carries_nothing(PEER_V4, NATIVE, LOOPS_V4);
 }
 
 #[test]
 fn a_loop_is_named_and_carries_nothing_udp_ipv4() {
-    a_loop_is_named_and_carries_nothing(PEER_V4, "encapsulation = \"always\"", LOOPS_V4);
+    a_loop_is_named_and_carries_nothing(PEER_V4, IN_UDP, LOOPS_V4);
 }
 
 #[test]
 fn a_loop_is_named_and_carries_nothing_native_ipv6() {
-    a_loop_is_named_and_carries_nothing(PEER_V6, "", LOOPS_V6);
+    a_loop_is_named_and_carries_nothing(PEER_V6, NATIVE, LOOPS_V6);
+}
+
+#[test]
+fn a_loop_is_named_and_carries_nothing_udp_ipv6() {
+    a_loop_is_named_and_carries_nothing(PEER_V6, IN_UDP, LOOPS_V6);
 }
 
 #[track_caller]
