@@ -166,3 +166,45 @@ fn assert_one_common_sa(here: &Value, there: &Value) {
 fn children(status: &Value) -> &[Value] {
     status["children"].as_array().unwrap()
 }
+
+/// Against quantum computers twice over: both key exchanges (RFC 9370) and a PPK (RFC 8784), also after
+/// rekeys of both kinds.
+#[test]
+fn that_trust_no_classical_key_exchange() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let right = topology.add_right();
+    let more = "[peer.ike]\nproposals = [\"aes256gcm16-prfsha384-x25519-ke1_mlkem768\"]\n\
+                ppk = { id = \"k1\", file = \"lab.ppk\", required = true }\n\
+                [peer.esp]\nproposals = [\"aes256gcm16-x25519-ke1_mlkem768\"]";
+    let there = Peer {
+        more,
+        ..Peer::right().responder()
+    };
+    let here = Peer {
+        more,
+        ..Peer::default()
+    };
+    let mut there = Product::start(&right, &there);
+    there.wait_for_state("idle", Duration::from_secs(10));
+    let mut here = Product::start(&topology.left, &here);
+    here.wait_until_established();
+    there.wait_until_established();
+    let spi = |product: &Product<'_>| product.status()["ike"]["spi-initiator"].clone();
+    let first = spi(&here);
+
+    for arguments in [&["peer"][..], &["peer", "--ike"]] {
+        here.command("rekey", arguments).expect("rekey");
+        traffic::ping(&topology.left, RIGHT_V4, "-c 3").expect("ping");
+    }
+    lab::eventually("a rekeyed IKE SA", Duration::from_secs(20), || {
+        (spi(&here) != first && spi(&here) == spi(&there)).then_some(())
+    });
+    for product in [&here, &there] {
+        let ike = product.status()["ike"].clone();
+        assert_eq!(ike["suite"], "aes256gcm16-prfsha384-x25519-ke1_mlkem768");
+        assert_eq!(ike["ppk"], true);
+    }
+    traffic::ping(&right, product::INNER_V4, "-c 3").expect("ping");
+    assert_eq!(here.interrupt().code, Some(0));
+}

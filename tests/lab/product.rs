@@ -21,6 +21,10 @@ use super::{eventually, traffic};
 pub(crate) const PSK: &str = "a laboratory key of many characters";
 /// The file that has it.
 const SECRET: &str = "lab.psk";
+/// A post-quantum pre-shared key.
+pub(crate) const PPK: &str = "a laboratory key of another 32 characters";
+/// The file that has that, beside a peer's.
+pub(crate) const PPK_FILE: &str = "lab.ppk";
 /// The device that carries the passengers.
 pub(crate) const DEVICE: &str = "sgre0";
 /// Inner addresses of the product's end of the tunnel.
@@ -138,9 +142,11 @@ impl Folder {
 
     fn with_secret(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let secret = folder.path().join(name);
-        fs::write(&secret, PSK).unwrap();
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, key) in [(name, PSK), (PPK_FILE, PPK)] {
+            let secret = folder.path().join(name);
+            fs::write(&secret, key).unwrap();
+            fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        }
         Self(folder)
     }
 

@@ -41,6 +41,10 @@ pub(crate) struct Strongswan {
     /// When charon rekeys the CHILD_SA, and the IKE SA.
     pub(crate) child_rekey: &'static str,
     pub(crate) ike_rekey: &'static str,
+    /// More lines of the connection.
+    pub(crate) connection: &'static str,
+    /// Its post-quantum pre-shared key, by what it calls it.
+    pub(crate) ppk: Option<(&'static str, &'static str)>,
     /// More lines of `charon-systemd` in `strongswan.conf`.
     pub(crate) charon: &'static str,
     /// Another connection, in full.
@@ -67,6 +71,8 @@ impl Default for Strongswan {
             dpd_delay: "0s",
             child_rekey: "1h",
             ike_rekey: "4h",
+            connection: "",
+            ppk: None,
             charon: "",
             another: "",
         }
@@ -123,9 +129,13 @@ impl Strongswan {
             dpd_delay,
             child_rekey,
             ike_rekey,
+            connection,
             another,
             ..
         } = self;
+        let ppk = self.ppk.map_or(String::new(), |(id, secret)| {
+            format!("ppk-lab {{\n    id = {id}\n    secret = \"{secret}\"\n  }}")
+        });
         let mobike = if *mobike { "yes" } else { "no" };
         let encap = if self.encap { "yes" } else { "no" };
         let fragmentation = if self.fragment_octets.is_some() {
@@ -147,6 +157,7 @@ impl Strongswan {
     rekey_time = {ike_rekey}
     over_time = 4h
     rand_time = 2s
+    {connection}
     local {{
       auth = psk
       id = {local_id}
@@ -177,6 +188,7 @@ secrets {{
     id-2 = {remote_id}
     secret = \"{psk}\"
   }}
+  {ppk}
 }}
 "
         )

@@ -9,6 +9,7 @@ mod fragments;
 mod gre_options;
 mod initiator;
 mod life;
+mod post_quantum;
 mod responder;
 mod suites;
 
