@@ -1,6 +1,6 @@
 //! A peer that says what a test wants it to say: it holds the key, so its lies are authenticated.
 //! Built from the crate's codec and ciphers; the key schedule is written out a second time
-//! (RFC 7296 §2.14, §2.15).
+//! (RFC 7296 §2.14, §2.15, RFC 9370 §2.2.2, RFC 9242 §3.3.2).
 
 use std::net::IpAddr;
 
@@ -80,6 +80,7 @@ pub(crate) fn public_of(payloads: &[Payload]) -> Vec<u8> {
 
 /// Half of an exchange: key, nonce and SPI of the puppet.
 pub(crate) struct Half {
+    proposal: &'static str,
     kex: Box<dyn KeyExchange>,
     nonce: Vec<u8>,
     spi: IkeSpi,
@@ -87,7 +88,17 @@ pub(crate) struct Half {
 
 impl Half {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::of(seed, "aes256gcm16-prfsha256-x25519")
+    }
+
+    /// With an additional key exchange.
+    pub(crate) fn hybrid(seed: u64) -> Self {
+        Self::of(seed, "aes256gcm16-prfsha256-x25519-ke1_mlkem768")
+    }
+
+    fn of(seed: u64, proposal: &'static str) -> Self {
         Self {
+            proposal,
             kex: Group::Curve25519.generate(&mut ChaCha20Rng::seed_from_u64(seed)),
             nonce: seed.to_be_bytes().repeat(4),
             spi: IkeSpi(0xbeef_0000 + seed),
@@ -97,7 +108,7 @@ impl Half {
     /// `SA KE Nonce`.
     pub(crate) fn payloads(&self) -> Vec<Payload> {
         vec![
-            Payload::SecurityAssociation(ike_proposals("aes256gcm16-prfsha256-x25519")),
+            Payload::SecurityAssociation(ike_proposals(self.proposal)),
             Payload::KeyExchange(wire::KeyExchange {
                 group: self.kex.group().transform_id(),
                 data: self.kex.public().to_vec(),
@@ -163,6 +174,8 @@ pub(crate) struct Session {
     peer_message: Vec<u8>,
     nonce: Vec<u8>,
     peer_nonce: Vec<u8>,
+    /// What IKE_INTERMEDIATE adds to AUTH.
+    pub(crate) int_auth: Vec<u8>,
     pub(crate) psk: String,
     pub(crate) id: Identity,
 }
@@ -204,6 +217,7 @@ impl Session {
             peer_message,
             nonce,
             peer_nonce,
+            int_auth: Vec::new(),
             psk: Setup::default().psk.to_owned(),
             id: Identity::Address(B),
         }
@@ -237,6 +251,46 @@ impl Session {
             sk_d,
             ..self
         }
+    }
+
+    /// After IKE_INTERMEDIATE with these two payloads, message ID 1.
+    pub(crate) fn update(
+        &mut self,
+        request: &wire::KeyExchange,
+        response: &wire::KeyExchange,
+        shared: &Secret,
+    ) {
+        let (sk_pi, sk_pr, ni, nr) = if self.initiated {
+            (&self.sk_p, &self.peer_sk_p, &self.nonce, &self.peer_nonce)
+        } else {
+            (&self.peer_sk_p, &self.sk_p, &self.peer_nonce, &self.nonce)
+        };
+        let header = |response: bool| Header {
+            from_initiator: !response,
+            ..self.header(ExchangeType::IKE_INTERMEDIATE, 1, response)
+        };
+        let of_initiator = PRF.compute(sk_pi.expose(), &[&covered(&header(false), request)]);
+        let of_responder = PRF.compute(sk_pr.expose(), &[&covered(&header(true), response)]);
+        let auth_message_id = [0, 0, 0, 2];
+        self.int_auth = [
+            of_initiator.expose(),
+            of_responder.expose(),
+            &auth_message_id,
+        ]
+        .concat();
+
+        let skeyseed = PRF.compute(self.sk_d.expose(), &[shared.expose(), ni, nr]);
+        let (spi_i, spi_r) = (self.spis.0.0.to_be_bytes(), self.spis.1.0.to_be_bytes());
+        let seed = [&ni[..], nr, &spi_i, &spi_r];
+        let [sk_d, ei, er, pi, pr] = PRF.expand(skeyseed.expose(), &seed, [32, 36, 36, 32, 32]);
+        let (ours, theirs, sk_p, peer_sk_p) = if self.initiated {
+            (ei, er, pi, pr)
+        } else {
+            (er, ei, pr, pi)
+        };
+        self.sealing = SealingCipher::new(CIPHER, &ours);
+        self.opening = OpeningCipher::new(CIPHER, &theirs);
+        (self.sk_d, self.sk_p, self.peer_sk_p) = (sk_d, sk_p, peer_sk_p);
     }
 
     pub(crate) fn header(&self, exchange: ExchangeType, id: u32, response: bool) -> Header {
@@ -351,7 +405,12 @@ impl Session {
         });
         let key = PRF.compute(self.psk.as_bytes(), &[b"Key Pad for IKEv2"]);
         let maced = PRF.compute(self.peer_sk_p.expose(), &[&id.unwrap().body]);
-        let parts = [&self.peer_message[..], &self.nonce, maced.expose()];
+        let parts = [
+            &self.peer_message[..],
+            &self.nonce,
+            maced.expose(),
+            &self.int_auth,
+        ];
         let expected = PRF.compute(key.expose(), &parts);
         payloads.iter().any(|payload| {
             matches!(payload, Payload::Authentication(auth) if auth.data == expected.expose())
@@ -361,7 +420,12 @@ impl Session {
     fn auth_value(&self, id: &Identification) -> Vec<u8> {
         let key = PRF.compute(self.psk.as_bytes(), &[b"Key Pad for IKEv2"]);
         let maced = PRF.compute(self.sk_p.expose(), &[&id.body]);
-        let parts = [&self.first_message[..], &self.peer_nonce, maced.expose()];
+        let parts = [
+            &self.first_message[..],
+            &self.peer_nonce,
+            maced.expose(),
+            &self.int_auth,
+        ];
         PRF.compute(key.expose(), &parts).expose().to_vec()
     }
 
@@ -384,6 +448,24 @@ impl Session {
             Payload::TsResponder(vec![selector(47, responder, responder)]),
         ]
     }
+}
+
+/// A message that has a KE payload inside SK, as AUTH covers it: octet by octet, nothing of the cipher's.
+fn covered(header: &Header, ke: &wire::KeyExchange) -> Vec<u8> {
+    let length = |octets: usize| u16::try_from(octets).unwrap().to_be_bytes();
+    let mut payload = vec![0, 0];
+    payload.extend(length(8 + ke.data.len()));
+    payload.extend(ke.group.to_be_bytes());
+    payload.extend([0, 0]);
+    payload.extend(&ke.data);
+    let mut message = wire::encode(header, &[]);
+    let whole = u32::try_from(28 + 4 + payload.len()).unwrap();
+    message[16] = PayloadType::ENCRYPTED.0;
+    message[24..28].copy_from_slice(&whole.to_be_bytes());
+    message.extend([PayloadType::KEY_EXCHANGE.0, 0]);
+    message.extend(length(4 + payload.len()));
+    message.extend(payload);
+    message
 }
 
 /// What either end says to make a pair in CREATE_CHILD_SA, without a key exchange.

@@ -242,3 +242,45 @@ fn divided_messages_are_within_their_bound() {
         assert!(fragments.len() == 1 || together == inner);
     }
 }
+
+/// D23, RFC 9242 §3.3.2: what AUTH covers of a message does not depend on its division or its padding,
+/// and its length fields count nothing of the cipher's.
+#[test]
+fn what_auth_covers_is_the_message_in_one_piece() {
+    let header = Header {
+        exchange: ExchangeType::IKE_INTERMEDIATE,
+        ..header()
+    };
+    let payloads = vec![
+        Payload::KeyExchange(KeyExchange {
+            group: 36,
+            data: (0..=255).cycle().take(1184).collect(),
+        }),
+        notify(),
+    ];
+    let (mut sealing, opening) = ciphers();
+    let whole = seal(&header, &payloads, &mut sealing);
+    let datagram = Datagram::parse(&whole).unwrap();
+    let inner = datagram.open_inner(&opening).unwrap();
+    assert_eq!(inner, Inner::of(&payloads));
+    let covered = datagram.authenticated_octets(&inner).unwrap();
+
+    let length = u32::from_be_bytes(covered[24..28].try_into().unwrap());
+    assert_eq!(length as usize, covered.len());
+    assert_eq!(covered.len(), 28 + 4 + inner.octets.len());
+    assert_eq!(covered[16], PayloadType::ENCRYPTED.0);
+    assert_eq!(covered[28..30], [PayloadType::KEY_EXCHANGE.0, 0]);
+    let sk = u16::from_be_bytes(covered[30..32].try_into().unwrap());
+    assert_eq!(usize::from(sk), 4 + inner.octets.len());
+    assert_eq!(covered[32..], inner.octets);
+
+    for octets_max in [1252, 548, 200] {
+        let fragments = seal_within(&header, &payloads, octets_max, &mut sealing);
+        assert!(fragments.len() > 1);
+        let first = Datagram::parse(&fragments[0]).unwrap();
+        assert_eq!(first.authenticated_octets(&inner).as_ref(), Some(&covered));
+    }
+    let clear = encode(&header, &payloads);
+    let clear = Datagram::parse(&clear).unwrap();
+    assert_eq!(clear.authenticated_octets(&inner), None);
+}
