@@ -69,14 +69,21 @@ fn the_readme_keeps_its_word() {
     }
 }
 
+/// The key files that a file names.
+fn keys(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().filter(|line| line.starts_with("psk-file"));
+    lines.filter_map(|line| line.split('"').nth(1))
+}
+
 #[track_caller]
 fn check(file: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(file).unwrap();
-    let (_, psk) = text.split_once("psk-file = \"").unwrap();
-    let psk = folder.path().join(psk.split_once('"').unwrap().0);
-    fs::write(&psk, product::PSK).unwrap();
-    fs::set_permissions(&psk, fs::Permissions::from_mode(0o600)).unwrap();
+    for key in keys(&text) {
+        let psk = folder.path().join(key);
+        fs::write(&psk, product::PSK).unwrap();
+        fs::set_permissions(&psk, fs::Permissions::from_mode(0o600)).unwrap();
+    }
     let copy = folder.path().join(file.file_name().unwrap());
     fs::copy(file, &copy).unwrap();
     let command = Command::new(env!("CARGO_BIN_EXE_secure-gre"))

@@ -26,6 +26,7 @@ mod guest_boots;
 mod hand_over;
 mod hooks;
 mod host_filter;
+mod hub;
 mod keepalive;
 mod lifecycle;
 mod mtu_edge;

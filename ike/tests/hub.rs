@@ -7,7 +7,7 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use secure_gre_ike::config::{PeerConfig, PeerId, Remote, RemoteId};
+use secure_gre_ike::config::{PeerConfig, PeerId, Remote, RemoteId, UdpEncapsulation};
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::{Command, CommandError, Encapsulation, GoneReason, Path};
 use secure_gre_sim::{Frame, Sim, Verdict};
@@ -234,6 +234,39 @@ fn what_was_agreed_on_with_a_stranger_has_to_be_in_its_file() {
     let refusal = &sim.node(HUB).with[&PeerId(2)].refusals[0];
     assert!(matches!(refusal, Failure::OtherTerms { .. }), "{refusal}");
     assert!(sim.node(HUB).endpoint.snapshot()[1].established.is_empty());
+}
+
+/// ESP goes as IKE_SA_INIT has left it, whatever the file of the one who called says.
+#[test]
+fn one_who_insists_on_udp_brings_it_to_those_who_leave_it_open() {
+    let wanting = |encapsulation| Setup {
+        encapsulation,
+        ..setup(SECOND_KEY)
+    };
+    let (always, auto) = (UdpEncapsulation::Always, UdpEncapsulation::Auto);
+    let mut sim = hub(vec![at_hub(1, &wanting(always)), at_hub(2, &wanting(auto))]);
+    for number in 1..=2 {
+        add_spoke(&mut sim, number, &wanting(auto), spoke_address(number));
+    }
+    let both = |sim: &Sim<Site>| (1..=2).all(|number| works(sim, number, spoke_address(number)));
+    sim.run_until(MINUTES, both).unwrap();
+    for number in 1..=2 {
+        let at_hub = sim.node(HUB).with[&PeerId(number)].details.as_ref();
+        let at_spoke = sim.node(spoke_address(number)).with[&PEER].details.as_ref();
+        for details in [at_hub, at_spoke] {
+            assert_ne!(details.unwrap().encapsulation, Encapsulation::None);
+        }
+    }
+
+    // And is refused where that is forbidden.
+    let never = wanting(UdpEncapsulation::Never);
+    let mut sim = hub(vec![at_hub(1, &wanting(always)), at_hub(2, &never)]);
+    add_spoke(&mut sim, 2, &wanting(auto), spoke_address(2));
+    let refused = |sim: &Sim<Site>| {
+        let with = sim.node(HUB).with.get(&PeerId(2));
+        with.is_some_and(|with| matches!(with.refusals[..], [Failure::Nat { .. }, ..]))
+    };
+    sim.run_until(MINUTES, refused).unwrap();
 }
 
 #[test]

@@ -22,9 +22,10 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let mut exit = Exit::Ok;
     for file in &arguments.files {
         match load(file) {
-            Ok(Loaded { peer, warnings }) => {
+            Ok(Loaded { peers, warnings }) => {
                 show(&warnings);
-                let printed = print(&describe(&peer));
+                let text: Vec<_> = peers.iter().map(describe).collect();
+                let printed = print(&text.join("\n"));
                 if exit == Exit::Ok {
                     exit = printed;
                 }
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 fn describe(peer: &Peer) -> String {
     let mut rows = vec![
-        row("peer address", &peer.address),
+        row("peer address", address(&peer.address)),
         row(
             "our address",
             or(peer.local.as_ref(), &"the one that the kernel routes from"),
@@ -100,6 +101,13 @@ fn row(title: &str, value: &dyn Display) -> [String; 2] {
 
 fn or<'a>(value: Option<&'a impl Display>, default: &'a dyn Display) -> &'a dyn Display {
     value.map_or(default, |value| value)
+}
+
+fn address(address: &PeerAddress) -> &dyn Display {
+    match address {
+        PeerAddress::Any => &"any: it calls, and is found by its identity",
+        known => known,
+    }
 }
 
 fn remote_id(id: &RemoteId) -> &dyn Display {

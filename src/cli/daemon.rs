@@ -61,9 +61,12 @@ fn load_all(dir: &Path) -> io::Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for file in files {
         match config::load(&file) {
-            Ok(Loaded { peer, warnings }) => {
+            Ok(Loaded {
+                peers: more,
+                warnings,
+            }) => {
                 show(&warnings);
-                peers.push(peer);
+                peers.extend(more);
             }
             Err(report) => {
                 show(&report);

@@ -110,9 +110,13 @@ fn tables(report: &StatusReport) -> String {
 
 /// A row for the peer with its newest CHILD_SA pair, and one for each older pair.
 fn peer_rows(peer: &PeerStatus) -> Vec<[String; 11]> {
+    let nowhere = || match peer.from_anywhere {
+        true => "any".to_owned(),
+        false => none(),
+    };
     let address = peer
         .remote_address
-        .map_or_else(none, |address| address.to_string());
+        .map_or_else(nowhere, |address| address.to_string());
     let ike = peer.ike.as_ref().map_or_else(none, |ike| {
         let ppk = if ike.ppk { "+ppk" } else { "" };
         format!("{}{ppk}", ike.suite)

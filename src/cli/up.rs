@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::daemon::Started;
 use super::{Exit, client_failure, daemon_failure, fail, print, show};
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, common_name};
 use crate::control::client::{Client, ClientError, Outcome};
 use crate::control::protocol::{Level, Until};
 use crate::daemon;
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, runtime_dir: &Path, listeners: Listener
     if let Err(problem) = privilege::check() {
         return fail(Exit::Host, &problem);
     }
-    let Loaded { peer, warnings } = match config::load(&arguments.file) {
+    let Loaded { peers, warnings } = match config::load(&arguments.file) {
         Ok(loaded) => loaded,
         Err(report) => {
             show(&report);
@@ -45,10 +45,13 @@ pub(super) fn run(arguments: &Arguments, runtime_dir: &Path, listeners: Listener
     show(&warnings);
     match (Client::connect(runtime_dir), arguments.background) {
         (Ok(client), true) => in_background(client, arguments),
-        (Ok(client), false) => in_foreground(client, arguments, &peer.name, runtime_dir),
+        (Ok(client), false) => {
+            let name = common_name(&peers);
+            in_foreground(client, arguments, name, runtime_dir)
+        }
         (Err(ClientError::NoDaemon { .. }), true) => start_daemon(arguments, runtime_dir),
         (Err(ClientError::NoDaemon { .. }), false) => {
-            match daemon::up(peer, arguments.test_rekey, runtime_dir, listeners) {
+            match daemon::up(peers, arguments.test_rekey, runtime_dir, listeners) {
                 Ok(()) => Exit::Ok,
                 Err(problem) => daemon_failure(&problem),
             }
@@ -73,6 +76,7 @@ fn start_daemon(arguments: &Arguments, runtime_dir: &Path) -> Exit {
 fn in_background(mut client: Client, arguments: &Arguments) -> Exit {
     match hand_over(&mut client, arguments, Until::Carries) {
         Ok(Outcome::Up(name)) => print(&format!("{name} is up\n")),
+        Ok(Outcome::Served { name, more, kept }) => print(&served(&name, more, kept)),
         Ok(Outcome::Down) => fail(Exit::Failed, &"someone took the peer down"),
         Ok(Outcome::Failed(problem)) => fail(Exit::Failed, &problem),
         Err(error) => client_failure(&error),
@@ -83,7 +87,7 @@ fn in_background(mut client: Client, arguments: &Arguments) -> Exit {
 fn in_foreground(
     mut client: Client,
     arguments: &Arguments,
-    name: &str,
+    name: String,
     runtime_dir: &Path,
 ) -> Exit {
     // Blocked in every thread, so that the one that waits for them gets them.
@@ -91,7 +95,7 @@ fn in_foreground(
     if let Err(errno) = signals.thread_block() {
         return fail(Exit::Host, &format!("can't watch for Ctrl-C: {errno}"));
     }
-    let (name, runtime_dir) = (name.to_owned(), runtime_dir.to_owned());
+    let runtime_dir = runtime_dir.to_owned();
     std::thread::spawn(move || {
         let _ = signals.wait();
         let down = Client::connect(&runtime_dir).and_then(|mut client| client.down(Some(&name)));
@@ -101,9 +105,19 @@ fn in_foreground(
         }
     });
     match hand_over(&mut client, arguments, Until::Gone) {
+        Ok(Outcome::Served { name, more, kept }) => print(&served(&name, more, kept)),
         Ok(Outcome::Up(_) | Outcome::Down) => Exit::Ok,
         Ok(Outcome::Failed(problem)) => fail(Exit::Failed, &problem),
         Err(error) => client_failure(&error),
+    }
+}
+
+/// What has become of a file whose peers are to call, or were served already.
+fn served(name: &str, more: usize, kept: usize) -> String {
+    match (more, kept) {
+        (1, 0) => format!("{name} waits for a call\n"),
+        (_, 0) => format!("{name}: {more} peers wait for their calls\n"),
+        _ => format!("{name}: {more} more wait for their calls, {kept} are as they were\n"),
     }
 }
 

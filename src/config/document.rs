@@ -25,6 +25,7 @@ pub(super) fn part(text: &Text, range: Range<usize>) -> Range<usize> {
 }
 
 /// A key without which the file makes no sense.
+#[derive(Clone)]
 pub(super) enum Required<T> {
     /// It is not there.
     Absent,
@@ -203,6 +204,28 @@ impl<'t, 'i> Section<'t, 'i> {
             .collect()
     }
 
+    /// The tables that are written `[[key]]`, none or several times.
+    pub(super) fn list(
+        &mut self,
+        key: &'static str,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Vec<Section<'_, 'i>> {
+        self.known.push(key);
+        let path = self.name_of(key);
+        let Some(value) = self.table.get(key) else {
+            return Vec::new();
+        };
+        let Some(list) = value.get_ref().as_array() else {
+            let problem = Diagnostic::error(format!("`{path}` is a list of tables"));
+            findings.push(problem.at(value.span()).help(format!("write [[{path}]]")));
+            return Vec::new();
+        };
+        let tables = list.iter();
+        tables
+            .map(|table| Section::inside(path.clone(), table, findings))
+            .collect()
+    }
+
     /// Reports keys of later versions, unless they say what this version does anyway.
     pub(super) fn refuse_later(&mut self, keys: &[Later], findings: &mut Vec<Diagnostic>) {
         for Later { key, does } in keys {
@@ -349,11 +372,19 @@ impl FromToml for f64 {
 }
 
 /// A value that is a word or a number.
+#[derive(Clone)]
 pub(super) enum WordOrNumber {
     /// In quotes.
     Word(String),
     /// Without.
     Number(i128),
+}
+
+impl WordOrNumber {
+    /// Whether it is this word.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        matches!(self, Self::Word(text) if text == word)
+    }
 }
 
 impl FromToml for WordOrNumber {

@@ -21,6 +21,8 @@ use crate::net::prefix::Prefix;
 pub struct Peer {
     /// What the user calls it: 1 to 64 of `[A-Za-z0-9._-]`.
     pub name: String,
+    /// The name of the hub's file whose spoke it is.
+    pub hub: Option<String>,
     /// Where it was read from.
     pub file: PathBuf,
     /// Its outer address.
@@ -89,6 +91,8 @@ pub enum PeerAddress {
     Ip(IpAddr),
     /// Where this host name points to, at each attempt.
     Name(String),
+    /// Anywhere: it calls, and is found by its identity.
+    Any,
 }
 
 impl fmt::Display for PeerAddress {
@@ -96,6 +100,7 @@ impl fmt::Display for PeerAddress {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Name(name) => f.write_str(name),
+            Self::Any => f.write_str("any"),
         }
     }
 }

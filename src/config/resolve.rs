@@ -3,10 +3,12 @@
 //! A value that is wrong is reported and replaced by its default, so that the rest of the file is
 //! checked as well; a report with an error in it never becomes a [`Peer`].
 
+mod anywhere;
 mod hooks;
 mod lifetime;
 mod peer;
 mod ppk;
+mod spoke;
 mod tunnel;
 
 use std::ops::Range;
@@ -18,9 +20,9 @@ use toml::de::DeTable;
 use super::diagnostic::{Diagnostic, MAX_FINDINGS, Report};
 use super::document::{self, Text};
 use super::mask;
-use super::schema::File;
+use super::schema::{File, PskKeys, TunnelKeys};
 use super::secret::Source;
-use super::{Loaded, Peer, value};
+use super::{Loaded, Peer, PeerAddress, value};
 
 /// Turns the text of a file into a [`Peer`].
 pub(super) fn resolve(file: &Path, source: &Source) -> Result<Loaded, Report> {
@@ -38,29 +40,69 @@ pub(super) fn resolve(file: &Path, source: &Source) -> Result<Loaded, Report> {
     let typed = File::read(&document, &mut findings);
     let masked = mask::spans(&source.text, &document::secret_spans(document.get_ref()));
     document::wipe_secrets(document.into_inner());
-    let peer = complete(file, source, &typed, &mut findings);
+    let peers = peers(
+        &Context {
+            file,
+            source,
+            name: typed.name.as_ref(),
+        },
+        &typed,
+        &mut findings,
+    );
     let failed = findings.iter().any(Diagnostic::is_error);
     let report = Report::new(file, masked, findings);
-    match peer {
-        Some(peer) if !failed => Ok(Loaded {
-            peer,
+    match peers {
+        Some(peers) if !failed => Ok(Loaded {
+            peers,
             warnings: report,
         }),
         _ => Err(report),
     }
 }
 
+/// The file that is being read.
+struct Context<'a> {
+    file: &'a Path,
+    source: &'a Source,
+    name: Option<&'a Text>,
+}
+
+/// What one peer of a file has for itself.
+struct Own<'a> {
+    psk: &'a PskKeys,
+    psk_place: (Option<Range<usize>>, &'static str),
+    remote_id: Option<&'a Text>,
+    /// Where it is missed, if it has to be there.
+    remote_id_place: Option<Range<usize>>,
+    tunnels: &'a [TunnelKeys],
+}
+
+fn peers(context: &Context<'_>, typed: &File, findings: &mut Vec<Diagnostic>) -> Option<Vec<Peer>> {
+    if !typed.spokes.is_empty() {
+        return spoke::resolve_all(context, typed, findings);
+    }
+    let own = Own {
+        psk: &typed.peer.psk,
+        psk_place: (typed.peer.span.clone(), "[peer]"),
+        remote_id: typed.peer.remote_id.as_ref(),
+        remote_id_place: typed.peer.span.clone(),
+        tunnels: &typed.tunnels,
+    };
+    Some(vec![complete(context, typed, &own, findings)?])
+}
+
 /// Checks everything before it gives up on anything; `None` where a part has no default.
 fn complete(
-    file: &Path,
-    source: &Source,
+    context: &Context<'_>,
     typed: &File,
+    own: &Own<'_>,
     findings: &mut Vec<Diagnostic>,
 ) -> Option<Peer> {
-    let name = name(file, typed.name.as_ref(), findings);
-    let address = peer::address(&typed.peer, findings);
+    let Context { file, source, .. } = *context;
+    let name = context.name(findings);
+    let address = peer::address(&typed.peer, !typed.spokes.is_empty(), findings);
     let local = peer::local(typed.peer.local.as_ref(), address.as_ref(), findings);
-    let psk = peer::psk(file, source, &typed.peer, findings);
+    let psk = peer::psk(file, source, own.psk, &own.psk_place, findings);
     let ike = &typed.peer.ike;
     let ppk = ppk::ppk(file, &ike.ppk, findings);
     let esp = &typed.peer.esp;
@@ -68,9 +110,16 @@ fn complete(
         peer: address.as_ref(),
         local,
     };
-    let tunnels = tunnel::resolve_all(&typed.tunnels, &typed.daemon, &outer, findings);
+    let tunnels = tunnel::resolve_all(own.tunnels, &typed.daemon, &outer, findings);
     let local_id = peer::local_id(typed.peer.local_id.as_ref(), findings);
-    let remote_id = peer::remote_id(typed.peer.remote_id.as_ref(), findings);
+    let is_any = address == Some(PeerAddress::Any);
+    let remote_id = match is_any {
+        true => anywhere::remote_id(own, findings),
+        false => peer::remote_id(own.remote_id, findings),
+    };
+    if is_any {
+        anywhere::check(&typed.peer, findings);
+    }
     let ike_proposals = peer::ike_proposals(ike.proposals.as_ref(), findings);
     let esp_proposals = peer::esp_proposals(esp, findings);
     let retransmit = peer::retransmit(&ike.retransmit, findings);
@@ -88,6 +137,7 @@ fn complete(
     let hooks = hooks::resolve(file, &typed.hooks, findings);
     Some(Peer {
         name,
+        hub: None,
         file: file.to_owned(),
         address: address?,
         local,
@@ -95,7 +145,7 @@ fn complete(
         remote_id,
         psk: psk?,
         ppk,
-        initiate: given(typed.peer.initiate.as_ref()).unwrap_or(true),
+        initiate: given(typed.peer.initiate.as_ref()).unwrap_or(!is_any),
         interface,
         fwmark,
         ike_proposals,
@@ -143,26 +193,38 @@ fn syntax_errors(text: &str, faults: &[toml::de::Error]) -> Vec<Diagnostic> {
     findings
 }
 
-fn name(file: &Path, typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> String {
-    const RULE: &str = "a name has 1 to 64 letters, digits, dots, hyphens and underscores, and \
-                        does not begin with a dot or a hyphen";
-    let stem = || {
-        file.file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let name = typed.map_or_else(stem, |name| name.get_ref().clone());
-    if !value::peer_name(&name) {
-        findings.push(match typed {
-            Some(typed) => Diagnostic::error(format!("`{name}` can't be a peer's name"))
-                .at(typed.span())
-                .help(RULE),
-            None => Diagnostic::error(format!("the file's name `{name}` can't name the peer"))
-                .help(format!("write name = \"…\" at the top of the file; {RULE}")),
-        });
+const NAME_RULE: &str = "a name has 1 to 64 letters, digits, dots, hyphens and underscores, and does not \
+                         begin with a dot or a hyphen";
+
+impl Context<'_> {
+    /// What the file calls itself.
+    fn name(&self, findings: &mut Vec<Diagnostic>) -> String {
+        if let Some(typed) = self.name {
+            check_name(typed, findings);
+            return typed.get_ref().clone();
+        }
+        let stem = self.file.file_stem().and_then(|stem| stem.to_str());
+        let name = stem.unwrap_or_default().to_owned();
+        if !value::peer_name(&name) {
+            findings.push(
+                Diagnostic::error(format!("the file's name `{name}` can't name the peer")).help(
+                    format!("write name = \"…\" at the top of the file; {NAME_RULE}"),
+                ),
+            );
+        }
+        name
     }
-    name
+}
+
+fn check_name(typed: &Text, findings: &mut Vec<Diagnostic>) {
+    let name = typed.get_ref();
+    if !value::peer_name(name) {
+        findings.push(
+            Diagnostic::error(format!("`{name}` can't be a peer's name"))
+                .at(typed.span())
+                .help(NAME_RULE),
+        );
+    }
 }
 
 /// A word that stands for the default, as in `local = "auto"`, is as good as none.

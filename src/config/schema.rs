@@ -18,14 +18,14 @@ pub(super) struct File {
     pub(super) tunnels: Vec<TunnelKeys>,
     pub(super) hooks: HooksKeys,
     pub(super) daemon: DaemonKeys,
+    pub(super) spokes: Vec<SpokeKeys>,
 }
 
 /// `[peer]`, with `[peer.ike]` and `[peer.esp]`.
 pub(super) struct PeerKeys {
     pub(super) span: Option<Range<usize>>,
     pub(super) address: Required<String>,
-    pub(super) psk: Required<Zeroizing<String>>,
-    pub(super) psk_file: Required<String>,
+    pub(super) psk: PskKeys,
     pub(super) local: Option<Text>,
     pub(super) local_id: Option<Text>,
     pub(super) remote_id: Option<Text>,
@@ -35,6 +35,12 @@ pub(super) struct PeerKeys {
     pub(super) encapsulation: Option<Text>,
     pub(super) ike: IkeKeys,
     pub(super) esp: EspKeys,
+}
+
+/// The key itself, or the file that has it.
+pub(super) struct PskKeys {
+    pub(super) text: Required<Zeroizing<String>>,
+    pub(super) file: Required<String>,
 }
 
 /// `[peer.ike]`.
@@ -82,7 +88,22 @@ pub(super) struct EspKeys {
     pub(super) lifetime_packets: Option<Spanned<WordOrNumber>>,
 }
 
+/// One `[[spoke]]`.
+pub(super) struct SpokeKeys {
+    pub(super) span: Range<usize>,
+    pub(super) name: Option<Text>,
+    pub(super) remote_id: Option<Text>,
+    pub(super) psk: PskKeys,
+    pub(super) device: Option<Text>,
+    pub(super) address: Required<Vec<Text>>,
+    pub(super) peer_address: Option<Text>,
+    pub(super) routes: Option<Spanned<Vec<Text>>>,
+    pub(super) key: Option<Spanned<WordOrNumber>>,
+    pub(super) netns: Option<Text>,
+}
+
 /// `[tunnel]`, or one `[[tunnel]]`.
+#[derive(Clone)]
 pub(super) struct TunnelKeys {
     pub(super) span: Option<Range<usize>>,
     pub(super) device: Option<Text>,
@@ -104,6 +125,7 @@ pub(super) struct TunnelKeys {
 }
 
 /// `tunnel.keepalive`.
+#[derive(Clone)]
 pub(super) struct KeepaliveKeys {
     /// Where it is a table.
     pub(super) span: Option<Range<usize>>,
@@ -121,11 +143,6 @@ pub(super) struct HooksKeys {
 pub(super) struct DaemonKeys {
     pub(super) offload: Option<Spanned<bool>>,
 }
-
-const LATER: &[Later] = &[Later {
-    key: "spoke",
-    does: &[],
-}];
 
 const DAEMON_LATER: &[Later] = &[Later {
     key: "workers",
@@ -161,7 +178,7 @@ impl File {
         let tunnels = TunnelKeys::read_all(&mut root, findings);
         let hooks = HooksKeys::read(&mut root, findings);
         let daemon = DaemonKeys::read(&mut root, findings);
-        root.refuse_later(LATER, findings);
+        let spokes = SpokeKeys::read_all(&mut root, findings);
         root.finish(findings);
         Self {
             name,
@@ -169,6 +186,7 @@ impl File {
             tunnels,
             hooks,
             daemon,
+            spokes,
         }
     }
 }
@@ -191,8 +209,7 @@ impl PeerKeys {
         let keys = Self {
             span: section.span(),
             address: section.require("address", findings),
-            psk: section.require("psk", findings),
-            psk_file: section.require("psk-file", findings),
+            psk: PskKeys::read(&mut section, findings),
             local: section.take("local", findings),
             local_id: section.take("local-id", findings),
             remote_id: section.take("remote-id", findings),
@@ -206,6 +223,41 @@ impl PeerKeys {
         section.refuse_later(PEER_LATER, findings);
         section.finish(findings);
         keys
+    }
+}
+
+impl PskKeys {
+    fn read(section: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        Self {
+            text: section.require("psk", findings),
+            file: section.require("psk-file", findings),
+        }
+    }
+}
+
+impl SpokeKeys {
+    fn read_all(root: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Vec<Self> {
+        let sections = root.list("spoke", findings).into_iter();
+        let spokes = sections.filter_map(|section| Self::read(section, findings));
+        spokes.collect()
+    }
+
+    /// `None`: it is no table, which was reported.
+    fn read(mut section: Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Option<Self> {
+        let keys = Self {
+            span: section.span()?,
+            name: section.take("name", findings),
+            remote_id: section.take("remote-id", findings),
+            psk: PskKeys::read(&mut section, findings),
+            device: section.take("device", findings),
+            address: section.require("address", findings),
+            peer_address: section.take("peer-address", findings),
+            routes: section.take("routes", findings),
+            key: section.take("key", findings),
+            netns: section.take("netns", findings),
+        };
+        section.finish(findings);
+        Some(keys)
     }
 }
 

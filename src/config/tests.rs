@@ -12,10 +12,33 @@ use secure_gre_ike::config::{OnFailure, RemoteId, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use zeroize::Zeroizing;
 
-use super::secret::Source;
-use super::{Loaded, PeerAddress, Report, Style, load, resolve};
+use crate::net::prefix::Prefix;
 
-fn read(text: &str) -> Result<Loaded, Report> {
+use super::secret::Source;
+use super::{Loaded, Peer, PeerAddress, Report, Style, load, resolve};
+
+/// A file with one peer.
+#[derive(Debug)]
+struct One {
+    peer: Peer,
+    warnings: Report,
+}
+
+fn read(text: &str) -> Result<One, Report> {
+    only(read_all(text))
+}
+
+fn only(loaded: Result<Loaded, Report>) -> Result<One, Report> {
+    let Loaded {
+        mut peers,
+        warnings,
+    } = loaded?;
+    assert_eq!(peers.len(), 1);
+    let peer = peers.remove(0);
+    Ok(One { peer, warnings })
+}
+
+fn read_all(text: &str) -> Result<Loaded, Report> {
     let source = Source {
         text: Zeroizing::new(text.to_owned()),
         exposed: false,
@@ -25,7 +48,7 @@ fn read(text: &str) -> Result<Loaded, Report> {
 
 /// The findings of a file, one line each.
 fn findings(text: &str) -> String {
-    match read(text) {
+    match read_all(text) {
         Ok(loaded) => loaded.warnings.to_string(),
         Err(report) => report.to_string(),
     }
@@ -61,7 +84,7 @@ address = ["10.255.0.1/30"]
 
 #[test]
 fn five_lines_are_enough() {
-    let Loaded { peer, warnings } = read(MINIMAL).unwrap();
+    let One { peer, warnings } = read(MINIMAL).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
     assert_eq!(peer.name, "peer");
     assert_eq!(
@@ -107,7 +130,7 @@ fn five_lines_are_enough() {
 
 #[test]
 fn every_key_takes_effect() {
-    let Loaded { peer, warnings } = read(
+    let One { peer, warnings } = read(
         r#"
         name = "berlin-1"
         [peer]
@@ -286,7 +309,82 @@ fn is_key(word: &str) -> bool {
 }
 
 /// The keys whose value in the reference is not what this version does.
-const LATER: &[&str] = &["spoke.remote-id", "spoke.psk-file", "spoke.address"];
+const LATER: &[&str] = &[];
+
+const HUB: &str = r#"
+name = "hub"
+[peer]
+address = "any"
+local-id = "hub.example"
+[peer.ike]
+lifetime = "4h"
+[tunnel]
+device = "hub%n"
+address = ["10.255.%n.0/31", "fd00:255:%n::/127"]
+routes = ["10.20.%n.0/24"]
+keepalive = { every = "5s" }
+[[spoke]]
+remote-id = "paris.example"
+psk = "the key of paris, which is long"
+[[spoke]]
+name = "rome"
+remote-id = "keyid:0x07"
+psk = "the key of rome, which is long"
+device = "tor1"
+address = ["10.254.0.1/30"]
+peer-address = "10.254.0.2"
+routes = []
+key = 7
+[[spoke]]
+remote-id = "keyid:0x08"
+psk = "the key of somebody, which is long"
+"#;
+
+#[test]
+fn each_spoke_is_a_peer_after_the_template() {
+    let Loaded { peers, warnings } = read_all(HUB).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    let names: Vec<_> = peers.iter().map(|peer| peer.name.as_str()).collect();
+    assert_eq!(names, ["paris.example", "rome", "hub-3"]);
+    for peer in &peers {
+        assert_eq!(peer.hub.as_deref(), Some("hub"));
+        assert_eq!(peer.address, PeerAddress::Any);
+        assert!(!peer.initiate);
+        assert_eq!(
+            peer.local_id,
+            Some(Identity::Fqdn("hub.example".to_owned()))
+        );
+        assert_eq!(peer.ike_lifetime, Duration::from_secs(4 * 3600));
+    }
+    let [paris, rome, third] = &peers[..] else {
+        panic!("{} spokes", peers.len())
+    };
+    assert_eq!(
+        paris.remote_id,
+        RemoteId::Is(Identity::Fqdn("paris.example".to_owned()))
+    );
+    assert_eq!(rome.psk.expose(), b"the key of rome, which is long");
+    let texts = |prefixes: &[Prefix]| prefixes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(paris.tunnels[0].device.as_deref(), Some("hub1"));
+    assert_eq!(
+        texts(&paris.tunnels[0].addresses),
+        ["10.255.1.0/31", "fd00:255:1::/127"]
+    );
+    assert_eq!(texts(&paris.tunnels[0].routes), ["10.20.1.0/24"]);
+    assert_eq!(
+        paris.tunnels[0].peer_address,
+        Some(Ipv4Addr::new(10, 255, 1, 1).into())
+    );
+    assert_eq!(rome.tunnels[0].device.as_deref(), Some("tor1"));
+    assert_eq!(texts(&rome.tunnels[0].addresses), ["10.254.0.1/30"]);
+    assert_eq!(
+        (rome.tunnels[0].gre.key, rome.tunnels[0].routes.len()),
+        (Some(7), 0)
+    );
+    assert_eq!(third.tunnels[0].device.as_deref(), Some("hub3"));
+    let every = |peer: &Peer| peer.tunnels[0].keepalive.map(|asked| asked.every);
+    assert_eq!(every(third), Some(Duration::from_secs(5)));
+}
 
 #[test]
 fn nothing_prints_the_key() {
@@ -334,13 +432,13 @@ impl Folder {
         path
     }
 
-    fn with_psk_file(&self, content: impl AsRef<[u8]>, mode: u32) -> Result<Loaded, Report> {
+    fn with_psk_file(&self, content: impl AsRef<[u8]>, mode: u32) -> Result<One, Report> {
         self.write("berlin.psk", content, mode);
         let text = MINIMAL.replace(
             "psk = \"0123456789abcdef0123456789abcdef\"",
             "psk-file = 'berlin.psk'",
         );
-        load(&self.write("berlin.toml", text, 0o644))
+        only(load(&self.write("berlin.toml", text, 0o644)))
     }
 }
 
@@ -368,17 +466,17 @@ fn a_post_quantum_key_is_read_like_the_other() {
     let with = |ppk: &str, key: &str, mode| {
         folder.write("k1.ppk", key, mode);
         let text = MINIMAL.replace("[tunnel]", &format!("[peer.ike]\nppk = {ppk}\n[tunnel]"));
-        load(&folder.write("berlin.toml", text, 0o600))
+        only(load(&folder.write("berlin.toml", text, 0o600)))
     };
     let given = "{ id = 'k1', file = 'k1.ppk' }";
     let key = "a key that is thirty-two octets!";
-    let Loaded { peer, warnings } = with(given, &format!("{key}\n"), 0o600).unwrap();
+    let One { peer, warnings } = with(given, &format!("{key}\n"), 0o600).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
     let ppk = peer.ppk.unwrap();
     assert_eq!((ppk.id.as_str(), ppk.required), ("k1", false));
     assert_eq!(ppk.secret.expose(), key.as_bytes());
     let required = "{ id = 'k1', file = 'k1.ppk', required = true }";
-    let Loaded { peer, .. } = with(required, key, 0o600).unwrap();
+    let One { peer, .. } = with(required, key, 0o600).unwrap();
     assert!(peer.ppk.unwrap().required);
     assert!(with("'off'", key, 0o600).unwrap().peer.ppk.is_none());
 

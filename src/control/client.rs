@@ -41,6 +41,15 @@ pub enum Rekeyed {
 pub enum Outcome {
     /// The tunnel carries packets.
     Up(String),
+    /// The peers of the file are served, and there is nothing to wait for.
+    Served {
+        /// The hub's name, or the peer's.
+        name: String,
+        /// How many are served in addition.
+        more: usize,
+        /// How many were before.
+        kept: usize,
+    },
     /// The peer is gone again, as someone asked for.
     Down,
     /// It failed and is gone again; the reason.
@@ -233,6 +242,9 @@ impl Client {
             match self.connection.receive(None)? {
                 Response::Said { level, text } => hear(level, &text),
                 Response::Up { name } => return Ok(Outcome::Up(name)),
+                Response::Served { name, more, kept } => {
+                    return Ok(Outcome::Served { name, more, kept });
+                }
                 Response::Down { .. } => return Ok(Outcome::Down),
                 Response::Failed { problem } => return Ok(Outcome::Failed(problem)),
                 other => return Err(self.connection.unexpected(other)),

@@ -91,16 +91,16 @@ pub enum Greeting {
 pub enum Request {
     /// Report on one peer, or on all.
     Status {
-        /// The peer's name; `None`: all.
+        /// The peer's name, or that of a hub for all of its spokes; `None`: all.
         name: Option<String>,
     },
     /// Delete the SAs of one peer, or of all, and undo what was done to the host for them.
     /// Answered when that is done.
     Down {
-        /// The peer's name; `None`: all.
+        /// The peer's name, or that of a hub for all of its spokes; `None`: all.
         name: Option<String>,
     },
-    /// Serve the peer of a file, which the daemon reads itself: keys never cross the socket. What
+    /// Serve the peers of a file, which the daemon reads itself: keys never cross the socket. What
     /// is said of the peer meanwhile comes as [`Response::Said`]. A caller who hangs up before the
     /// last answer takes the peer down.
     Up {
@@ -168,6 +168,16 @@ pub enum Response {
     Up {
         /// The peer's name.
         name: String,
+    },
+    /// To [`Request::Up`]: the peers of the file are served, and there is nothing to wait for: they are
+    /// to call, or some of them were served already.
+    Served {
+        /// The hub's name, or the peer's.
+        name: String,
+        /// How many are served in addition.
+        more: usize,
+        /// How many were before, and are as they were.
+        kept: usize,
     },
     /// To [`Request::Rekey`]: the SA has fresh keys.
     Rekeyed {
@@ -278,6 +288,10 @@ pub struct StatusReport {
 pub struct PeerStatus {
     /// The name in its file.
     pub name: String,
+    /// The hub whose spoke it is.
+    pub hub: Option<String>,
+    /// It may call from anywhere, and is found by its identity.
+    pub from_anywhere: bool,
     /// What goes on with it.
     pub state: PeerState,
     /// Our outer address; `None` while no path is known.

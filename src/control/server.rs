@@ -57,6 +57,11 @@ impl Reply {
         let _ = self.0.try_send(response);
     }
 
+    /// Whether both are to the same request.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+
     /// Returns when the caller has hung up, or has its last answer.
     pub async fn closed(&self) {
         self.0.closed().await;

@@ -1,16 +1,19 @@
 //! What one peer puts on the host, and takes from it again: the device of each tunnel with its
-//! addresses and routes ([`device`]), and the route that pins the outer packets to their way, here.
+//! addresses and routes ([`device`]), and the route that pins the outer packets to their way, here
+//! (and in [`pins`], since several peers may be behind one NAT).
 //!
 //! What survives a crash is in the peer's record ([`Journal`]): the pinned route, and the
 //! `unreachable` routes by which each tunnel fails closed.
 
 mod device;
+mod pins;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 
 pub(super) use self::device::{Device, shared_guard};
+pub(super) use self::pins::Pins;
 use super::journal::{Entry, Journal, JournalError};
 use crate::config::Tunnel;
 use crate::net::netlink::{Capture, MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
@@ -26,6 +29,8 @@ pub(super) struct Host {
     journal: Journal,
     /// One, or one more where the tunnels' routes are in another table than the way.
     pinned: Vec<Route>,
+    /// Those of all peers.
+    pins: Pins,
 }
 
 /// Why the host does not take a tunnel.
@@ -86,6 +91,7 @@ impl Host {
     /// tunnels need too.
     pub(super) async fn raise(
         netlink: &Netlink,
+        pins: Pins,
         runtime_dir: &Path,
         name: &str,
         tunnels: &[Tunnel],
@@ -97,6 +103,7 @@ impl Host {
             netlink: netlink.clone(),
             journal,
             pinned: Vec::new(),
+            pins,
         })
     }
 
@@ -140,8 +147,14 @@ impl Host {
             // have taken that one along with its link or its source address.
             match self.netlink.add_route(&route).await {
                 Ok(_) => {
-                    self.pinned.retain(|pinned| !pinned.is_in_place_of(&route));
-                    self.pinned.push(route);
+                    let mut pinned = self.pinned.iter_mut();
+                    match pinned.find(|pinned| pinned.is_in_place_of(&route)) {
+                        Some(pinned) => *pinned = route,
+                        None => {
+                            self.pins.hold(&route);
+                            self.pinned.push(route);
+                        }
+                    }
                 }
                 // Someone else's route to this very host is as good as ours, unless it leads into
                 // a tunnel.
@@ -203,12 +216,19 @@ impl Host {
         Ok(self.netlink.captures(peer, &tunnels).await?)
     }
 
+    /// Takes back what is pinned: no outer packets leave until the next way is.
+    pub(super) async fn unpin_all(&mut self) -> Result<(), HostError> {
+        self.unpin(&[]).await
+    }
+
     /// Takes back what is pinned, but for routes in the place of those in `keep`.
     async fn unpin(&mut self, keep: &[Route]) -> Result<(), HostError> {
         let stays = |route: &Route| keep.iter().any(|kept| kept.is_in_place_of(route));
         while let Some(place) = self.pinned.iter().position(|route| !stays(route)) {
             let route = self.pinned.remove(place);
-            self.netlink.delete_route(&route).await?;
+            if self.pins.let_go(&route) {
+                self.netlink.delete_route(&route).await?;
+            }
             self.journal.remove(&Entry::of(None, &route))?;
         }
         Ok(())
@@ -226,7 +246,9 @@ impl Host {
 
     /// Leaves the host as it was. The devices are closed, and have ended with their last queues.
     pub(super) async fn lower(mut self) -> Result<(), HostError> {
-        Ok(self.journal.sweep(&self.netlink, &[]).await?)
+        let unpinned = self.unpin(&[]).await;
+        self.journal.sweep(&self.netlink, &[]).await?;
+        unpinned
     }
 
     /// Leaves the host as a crash would: nothing passes, and nothing leaves in clear, until somebody

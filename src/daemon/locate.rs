@@ -22,6 +22,8 @@ pub(super) async fn resolve(
 ) -> Result<Vec<IpAddr>, LocateError> {
     let name = match address {
         PeerAddress::Ip(address) => return Ok(vec![address]),
+        // It calls, and nobody knows from where.
+        PeerAddress::Any => return Ok(Vec::new()),
         PeerAddress::Name(name) => name,
     };
     let usable = |remote: &IpAddr| local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4());

@@ -27,6 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use secure_gre_ike::config::RemoteId;
 use tracing::{error, info};
 
 pub use self::host::HostError;
@@ -103,16 +104,26 @@ pub enum Clash {
     /// Packets from one address belong to one peer.
     #[error("{0} is the peer's address")]
     Address(PeerAddress),
+    /// A peer that may call from anywhere is found by it.
+    #[error("{} is the identity", identity(.0))]
+    Identity(RemoteId),
     /// A prefix leads into one tunnel, and is guarded for it.
     #[error("{0} is the prefix")]
     Prefix(Prefix),
 }
 
-/// Serves one peer until it is told to stop (Ctrl-C, SIGTERM, `down`), and leaves the host as it
-/// was. Meanwhile others may hand over theirs. What happens is said through `tracing`. The caller has
-/// made sure of the privileges. With `test_rekey` the first pair is rekeyed at once.
+fn identity(id: &RemoteId) -> String {
+    match id {
+        RemoteId::Is(identity) => identity.to_string(),
+        RemoteId::Address | RemoteId::Any => "any".to_owned(),
+    }
+}
+
+/// Serves the peers of a file until it is told to stop (Ctrl-C, SIGTERM, `down`), and leaves the host as
+/// it was. Meanwhile others may hand over theirs. What happens is said through `tracing`. The caller has
+/// made sure of the privileges. With `test_rekey` the first pair of each is rekeyed at once.
 pub fn up(
-    peer: config::Peer,
+    peers: Vec<config::Peer>,
     test_rekey: bool,
     runtime_dir: &Path,
     listeners: Listeners,
@@ -121,7 +132,7 @@ pub fn up(
         runtime_dir,
         WITH_LAST_TUNNEL,
         listeners,
-        async |supervisor| Ok(supervisor.add_own(peer, test_rekey).await?),
+        async |supervisor| Ok(supervisor.add_own(peers, test_rekey).await?),
     )
 }
 

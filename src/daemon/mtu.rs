@@ -97,7 +97,7 @@ mod tests {
                     [tunnel]\naddress = [\"10.255.0.1/30\"]\nkey = 7\nchecksum = true\nsequence = true";
         std::fs::write(&file, text).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let peer = config::load(&file).unwrap().peer;
+        let peer = config::load(&file).unwrap().peers.remove(0);
         let tunnel = &peer.tunnels[0];
         let mtu =
             |cipher, udp| device_mtu(&peer, tunnel, cipher, Overhead::of(true, udp), LINK_MTU);

@@ -28,7 +28,7 @@ use self::silence::{Beginning, Fallback};
 use self::trouble::Trouble;
 pub(super) use self::tunnel::Tunnel;
 use super::hooks::Hooks;
-use super::host::{Device, Host, HostError};
+use super::host::{Device, Host, HostError, Pins};
 use super::locate::LocateError;
 use super::mtu::LINK_MTU;
 use crate::config::{self, PeerAddress};
@@ -200,11 +200,13 @@ impl Peer {
         id: PeerId,
         config: config::Peer,
         netlink: &Netlink,
+        pins: Pins,
         runtime_dir: &Path,
         channels: Channels,
         hooks: Vec<Hooks>,
     ) -> Result<Self, HostError> {
-        let mut host = Host::raise(netlink, runtime_dir, &config.name, &config.tunnels).await?;
+        let mut host =
+            Host::raise(netlink, pins, runtime_dir, &config.name, &config.tunnels).await?;
         let mut tunnels = Vec::with_capacity(config.tunnels.len());
         for (place, hooks) in hooks.into_iter().enumerate() {
             match Tunnel::raise(TunnelId(place), &config, &mut host, hooks).await {
@@ -343,9 +345,16 @@ impl Peer {
 
     /// Says that the next step is the peer's.
     pub(super) fn say_waiting(&self) {
-        if let Some((_, remote)) = self.addresses() {
+        if self.calls_from_anywhere() {
+            info!("{}: waiting for its call", self.name());
+        } else if let Some((_, remote)) = self.addresses() {
             info!("{}: waiting for {remote} to call", self.name());
         }
+    }
+
+    /// Whether it is found by its identity, wherever it is.
+    pub(super) fn calls_from_anywhere(&self) -> bool {
+        self.config.address == PeerAddress::Any
     }
 
     pub(super) fn initiates(&self) -> bool {

@@ -32,6 +32,8 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> Peer
     let tunnels = tunnels.map(|tunnel| tunnel_status(tunnel, counters.next().unwrap_or_default()));
     PeerStatus {
         name: served.name().to_owned(),
+        hub: served.config().hub.clone(),
+        from_anywhere: served.calls_from_anywhere(),
         state: state(snapshot.state),
         local_address: local,
         remote_address: remote,

@@ -2,16 +2,19 @@
 //! outputs are performed in their order ([`events`]), which is what makes "inbound SA ready" come
 //! before the datagram that lets the peer use it. [`calls`] is what comes over the control socket,
 //! [`rekey`] one of these; [`reach`] is how a peer is found, [`departure`] how it is let go of; [`ends`]
-//! are the signals that end the loop.
+//! are the signals that end the loop; [`spokes`] are files with several peers, [`clashes`] what no two peers
+//! can both have.
 
 mod calls;
+mod clashes;
 mod departure;
 mod ends;
 mod events;
 mod reach;
 mod rekey;
+mod spokes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,9 +39,9 @@ use self::events::ike_path;
 use self::reach::Located;
 use self::rekey::AwaitedRekey;
 use super::hooks::Hooks;
-use super::host::shared_guard;
+use super::host::Pins;
 use super::peer::{Channels, Obstacles, Peer, PeerNote, Reaction};
-use super::{AddError, Clash, UpError};
+use super::{AddError, UpError};
 use crate::config;
 use crate::control::server::{Call, Server};
 use crate::dataplane::Message;
@@ -65,14 +68,15 @@ pub(super) struct Supervisor {
     endpoint: Endpoint,
     sockets: IkeSockets,
     netlink: Netlink,
+    pins: Pins,
     watch: Watch,
     runtime_dir: PathBuf,
     life: Life,
     listeners: Listeners,
     peers: BTreeMap<PeerId, Peer>,
     last_id: u32,
-    /// The peer that this process was started for.
-    own: Option<PeerId>,
+    /// The peers that this process was started for.
+    own: BTreeSet<PeerId>,
     /// Ends when `calls` is dropped.
     control: JoinHandle<()>,
     calls: mpsc::Receiver<Call>,
@@ -156,13 +160,14 @@ impl Supervisor {
             endpoint,
             sockets,
             netlink,
+            pins: Pins::default(),
             watch: Netlink::watch()?,
             runtime_dir: runtime_dir.to_owned(),
             life,
             listeners,
             peers: BTreeMap::new(),
             last_id: 0,
-            own: None,
+            own: BTreeSet::new(),
             control: tokio::spawn(server.run(call_sender)),
             calls,
             notes,
@@ -208,6 +213,7 @@ impl Supervisor {
             id,
             peer,
             &self.netlink,
+            self.pins.clone(),
             &self.runtime_dir,
             self.channels.clone(),
             hooks,
@@ -229,41 +235,6 @@ impl Supervisor {
             *patience_until = Instant::now();
         }
         Ok(id)
-    }
-
-    /// Serves a peer whose end is, if it fails, also this process's.
-    pub(super) async fn add_own(
-        &mut self,
-        peer: config::Peer,
-        test_rekey: bool,
-    ) -> Result<(), AddError> {
-        self.own = Some(self.add(peer, test_rekey).await?);
-        Ok(())
-    }
-
-    /// A name, a device, a peer's address and a prefix can be one tunnel's only.
-    fn check_clashes(&self, peer: &config::Peer) -> Result<(), AddError> {
-        for other in self.peers.values().map(Peer::config) {
-            let mut pairs = other
-                .tunnels
-                .iter()
-                .flat_map(|theirs| peer.tunnels.iter().map(move |ours| (theirs, ours)));
-            let what = if other.name == peer.name {
-                Clash::Name(peer.name.clone())
-            } else if other.address == peer.address {
-                Clash::Address(peer.address.clone())
-            } else if let Some(clash) = pairs.find_map(|(theirs, ours)| clash(theirs, ours)) {
-                clash
-            } else {
-                continue;
-            };
-            return Err(AddError::Clash {
-                file: peer.file.clone(),
-                other: other.file.clone(),
-                what,
-            });
-        }
-        Ok(())
     }
 
     /// Half-open state is the endpoint's as a whole: the narrowest bounds of all files hold.
@@ -349,7 +320,11 @@ impl Supervisor {
     }
 
     fn is_astray(&self, path: OuterPath) -> bool {
-        let mut ways = self.peers.values().filter_map(Peer::addresses);
+        let located = self
+            .peers
+            .values()
+            .filter(|served| !served.calls_from_anywhere());
+        let mut ways = located.filter_map(Peer::addresses);
         ways.any(|(local, remote)| path.remote.ip() == remote && path.local.ip() != local)
     }
 
@@ -368,6 +343,7 @@ impl Supervisor {
         let mut reactions = Vec::new();
         for (id, served) in &mut self.peers {
             served.retire_due(now);
+            served.let_go_idle().await;
             served.repair_due(now).await;
             served.remake_due(now).await;
             served.ask_due(now).await;
@@ -486,14 +462,6 @@ impl Supervisor {
         };
         alarms.chain(self.deadline).chain(patience).min()
     }
-}
-
-/// What tunnels of two peers cannot both have.
-fn clash(theirs: &config::Tunnel, ours: &config::Tunnel) -> Option<Clash> {
-    let same_place = theirs.netns == ours.netns && theirs.device == ours.device;
-    let device = ours.device.clone().filter(|_| same_place);
-    let device = device.map(Clash::Device);
-    device.or_else(|| shared_guard(theirs, ours).map(Clash::Prefix))
 }
 
 /// The endpoint's part of a peer's configuration; it takes the keys.

@@ -21,6 +21,7 @@ pub(crate) mod process;
 pub(crate) mod product;
 pub(crate) mod require;
 pub(crate) mod router;
+pub(crate) mod spokes;
 pub(crate) mod strongswan;
 pub(crate) mod topology;
 pub(crate) mod traffic;

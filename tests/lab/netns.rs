@@ -62,6 +62,17 @@ impl Netns {
         quick("ip", &all)
     }
 
+    /// Runs many lines of `ip` in one process; all must succeed.
+    #[track_caller]
+    pub(crate) fn ip_batch(&self, lines: &str) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), lines).unwrap();
+        quick(
+            "ip",
+            &["-n", &self.name, "-batch", &file.path().to_string_lossy()],
+        );
+    }
+
     /// A command that will run inside. Its process id is that of `program` itself.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

@@ -73,6 +73,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> Pid {
+        pid(&self.child)
+    }
+
     /// Sends one signal to the process itself.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(pid(&self.child), signal).unwrap();

@@ -88,6 +88,11 @@ impl Topology {
         topology
     }
 
+    /// One more namespace, connected to nothing.
+    pub(crate) fn netns(&self, role: &str) -> Netns {
+        Netns::new(self.lab, role)
+    }
+
     /// A capture of everything between the product and the bridge, packet by packet as on a wire
     /// rather than as veth devices hand them on, many in one.
     #[track_caller]
@@ -227,7 +232,7 @@ impl Topology {
 
 /// Makes a router of a namespace that puts its own address, and any port, in place of what it sends
 /// to `outside`.
-fn translate(netns: &Netns, outside: &str) {
+pub(crate) fn translate(netns: &Netns, outside: &str) {
     netns
         .enter(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))
         .unwrap();

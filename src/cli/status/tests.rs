@@ -21,6 +21,8 @@ fn report() -> StatusReport {
     };
     let up = PeerStatus {
         name: "berlin".to_owned(),
+        hub: None,
+        from_anywhere: false,
         state: PeerState::Established,
         local_address: Some("203.0.113.1".parse().unwrap()),
         remote_address: Some("198.51.100.2".parse().unwrap()),
@@ -77,6 +79,8 @@ fn report() -> StatusReport {
     };
     let waiting = PeerStatus {
         name: "paris".to_owned(),
+        hub: None,
+        from_anywhere: false,
         state: PeerState::Waiting,
         local_address: None,
         remote_address: None,

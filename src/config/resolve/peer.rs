@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use toml::Spanned;
 
 use super::super::diagnostic::Diagnostic;
 use super::super::document::{Required, Text, WordOrNumber, part};
-use super::super::schema::{EspKeys, HalfOpenKeys, PeerKeys, RetransmitKeys};
+use super::super::schema::{EspKeys, HalfOpenKeys, PeerKeys, PskKeys, RetransmitKeys};
 use super::super::secret::{Source, decode_psk, read_psk};
 use super::super::{PeerAddress, value};
 use super::{bounded, choice, number, unless_word};
@@ -33,7 +34,12 @@ const MAX_TRIES: u32 = 100;
 /// What half-open IKE SAs may take of the memory ends here: about 2 KiB each.
 const MAX_HALF_OPEN: u32 = 100_000;
 
-pub(super) fn address(keys: &PeerKeys, findings: &mut Vec<Diagnostic>) -> Option<PeerAddress> {
+/// `of_spokes`: the file has `[[spoke]]` entries, each of which calls.
+pub(super) fn address(
+    keys: &PeerKeys,
+    of_spokes: bool,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<PeerAddress> {
     let typed = match &keys.address {
         Required::Given(typed) => typed,
         Required::Wrong => return None,
@@ -48,14 +54,16 @@ pub(super) fn address(keys: &PeerKeys, findings: &mut Vec<Diagnostic>) -> Option
     };
     let text = typed.get_ref().as_str();
     let fail = |message: String| Diagnostic::error(message).at(typed.span());
+    if of_spokes && text != "any" {
+        let problem = Diagnostic::error("a [[spoke]] may call from anywhere");
+        findings.push(problem.at(typed.span()).help("write address = \"any\""));
+        return None;
+    }
     let resolved = match text.parse::<IpAddr>() {
         Ok(address) => value::outer_address(address)
             .map(|()| PeerAddress::Ip(address))
             .map_err(|problem| fail(problem.to_owned())),
-        Err(_) if text == "any" => Err(fail(
-            "`any` as a peer's address is not in this version".to_owned(),
-        )
-        .help("write the peer's IP address or host name")),
+        Err(_) if text == "any" => Ok(PeerAddress::Any),
         Err(_) => value::host_name(text)
             .map(PeerAddress::Name)
             .map_err(|problem| fail(format!("`{text}` is {problem}"))),
@@ -125,10 +133,11 @@ pub(super) fn fwmark(
 pub(super) fn psk(
     file: &Path,
     source: &Source,
-    keys: &PeerKeys,
+    keys: &PskKeys,
+    (place, section): &(Option<Range<usize>>, &str),
     findings: &mut Vec<Diagnostic>,
 ) -> Option<Secret> {
-    let (psk, span) = match (&keys.psk, &keys.psk_file) {
+    let (psk, span) = match (&keys.text, &keys.file) {
         (Required::Given(_), Required::Given(typed)) => {
             let problem = Diagnostic::error("both `psk` and `psk-file` are given");
             findings.push(problem.at(typed.span()).help("remove one of them"));
@@ -151,8 +160,10 @@ pub(super) fn psk(
         (Required::Absent, Required::Absent) => {
             findings.push(
                 Diagnostic::error("the pre-shared key is missing")
-                    .at_some(keys.span.clone())
-                    .help("write psk-file = \"…\" under [peer]: a file with the key, of mode 600"),
+                    .at_some(place.clone())
+                    .help(format!(
+                        "write psk-file = \"…\" under {section}: a file with the key, of mode 600"
+                    )),
             );
             return None;
         }
@@ -191,7 +202,7 @@ pub(super) fn remote_id(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) ->
     }
 }
 
-fn identity(typed: &Text, findings: &mut Vec<Diagnostic>) -> Option<Identity> {
+pub(super) fn identity(typed: &Text, findings: &mut Vec<Diagnostic>) -> Option<Identity> {
     value::identity(typed.get_ref())
         .map_err(|problem| {
             let shown = typed.get_ref();

@@ -2,6 +2,8 @@
 
 mod distinct;
 
+pub(super) use self::distinct::prefixes;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU8;
 use std::time::Duration;

@@ -20,6 +20,8 @@ fn private_folder() -> tempfile::TempDir {
 fn peer(name: &str) -> PeerStatus {
     PeerStatus {
         name: name.to_owned(),
+        hub: None,
+        from_anywhere: false,
         state: PeerState::Connecting,
         local_address: None,
         remote_address: None,

@@ -40,7 +40,7 @@ async fn raise(
     mtu: u16,
 ) -> Result<(Host, Device, Queue), HostError> {
     let tunnels = [tunnel];
-    let mut host = Host::raise(netlink, folder, "berlin", &tunnels).await?;
+    let mut host = Host::raise(netlink, Pins::default(), folder, "berlin", &tunnels).await?;
     match host.make_device(&tunnels[0], mtu).await {
         Ok((device, queue)) => Ok((host, device, queue)),
         Err(problem) => {
@@ -197,6 +197,31 @@ fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
         assert!(own_routes(&netlink).await.1.is_empty());
         drop(queue);
         host.lower().await.unwrap();
+    });
+}
+
+/// PAINS 17: two peers behind one NAT are at one address.
+#[test]
+fn a_way_that_two_peers_take_stays_pinned_until_the_last_has_gone() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
+        let pins = Pins::default();
+        let host = async |name| {
+            let host = Host::raise(&netlink, pins.clone(), folder.path(), name, &[]);
+            host.await.unwrap()
+        };
+        let (mut first, mut second) = (host("berlin").await, host("paris").await);
+        let peer: IpAddr = "192.0.2.2".parse().unwrap();
+        for host in [&mut first, &mut second] {
+            host.pin(peer, None, Via::default(), &[]).await.unwrap();
+        }
+        first.lower().await.unwrap();
+        assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
+        second.unpin_all().await.unwrap();
+        assert!(own_routes(&netlink).await.1.is_empty());
+        second.lower().await.unwrap();
     });
 }
 

@@ -18,6 +18,7 @@ use super::{
     Reaction, Tunnel,
 };
 use crate::daemon::host::HostError;
+use crate::daemon::mtu::LINK_MTU;
 use crate::daemon::{locate, obstacles};
 use crate::dataplane::Link;
 use crate::net::esp::{Wire, WireError};
@@ -82,6 +83,16 @@ impl Peer {
 
     /// Finds the way to `remote`, and what packets on it are bound to.
     async fn find_way(&mut self, remote: IpAddr) -> Result<(Via, RouteInfo), HostError> {
+        let called = self.addresses().filter(|_| self.calls_from_anywhere());
+        let source = self.config.local.or(called.map(|(local, _)| local));
+        self.find_way_from(source, remote).await
+    }
+
+    async fn find_way_from(
+        &mut self,
+        source: Option<IpAddr>,
+        remote: IpAddr,
+    ) -> Result<(Via, RouteInfo), HostError> {
         let link = match &self.config.interface {
             Some(interface) => self.host.link(interface).await?,
             None => None,
@@ -89,8 +100,7 @@ impl Peer {
         let mark = self.config.fwmark;
         let via = Via { link, mark };
         let devices: Vec<_> = self.tunnels.iter().map(Tunnel::device).collect();
-        let local = self.config.local;
-        let way = self.host.pin(remote, local, via, &devices).await?;
+        let way = self.host.pin(remote, source, via, &devices).await?;
         Ok((via, way))
     }
 
@@ -164,12 +174,17 @@ impl Peer {
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
         let Some((_, remote)) = self.addresses() else {
-            return Ok(());
+            return match self.calls_from_anywhere() {
+                true => self.meet(path, encapsulation).await,
+                false => Ok(()),
+            };
         };
         let mut via = self.via();
         if remote != path.remote.ip() {
             // It is at another of its addresses, or of its NAT's: the pinned route follows.
-            let (found, way) = self.find_way(path.remote.ip()).await?;
+            let called = self.calls_from_anywhere().then_some(path.local.ip());
+            let source = self.config.local.or(called);
+            let (found, way) = self.find_way_from(source, path.remote.ip()).await?;
             via = found;
             self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
             self.link_mtu = Some(self.path_mtu);
@@ -185,6 +200,35 @@ impl Peer {
         outer.link.rewire(Arc::clone(&wire));
         outer.wire = wire;
         Ok(self.follow_path_mtu().await?)
+    }
+
+    /// One that may call from anywhere is there: only from here on it takes workers and a wire.
+    async fn meet(
+        &mut self,
+        path: OuterPath,
+        encapsulation: Encapsulation,
+    ) -> Result<(), ReachError> {
+        let (local, remote) = (path.local.ip(), path.remote.ip());
+        let (via, way) = self.find_way_from(Some(local), remote).await?;
+        self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
+        self.link_mtu = Some(self.path_mtu);
+        self.start_link(path, via, encapsulation).await?;
+        self.look_for_obstacles(local, remote, way.link_name);
+        Ok(())
+    }
+
+    /// Lets go of the wire and the workers of one that may call from anywhere, when it is not there.
+    pub(in crate::daemon) async fn let_go_idle(&mut self) {
+        let carries = !self.outbound.is_empty() || !self.retiring.is_empty();
+        if !self.calls_from_anywhere() || self.link.is_none() || carries {
+            return;
+        }
+        self.unlink();
+        self.path_mtu = LINK_MTU;
+        self.obstacles.clear();
+        if let Err(problem) = self.host.unpin_all().await {
+            error!("{}: {problem}", self.name());
+        }
     }
 
     /// Looks beside the loop for what on the host stands in the way; see [`Self::name_obstacles`].

@@ -7,7 +7,7 @@ use secure_gre_ike::config::PeerId;
 use tracing::Level;
 
 use super::{Life, Supervisor};
-use crate::config::{self, Loaded, Style};
+use crate::config::{self, Loaded, Style, common_name};
 use crate::control::protocol::{self, PeerStatus, Refusal, Request, Response, Until};
 use crate::control::server::{Call, Reply};
 use crate::daemon::report;
@@ -19,10 +19,10 @@ pub(super) struct Farewell {
     names: Vec<String>,
 }
 
-/// A caller who has brought a peer and stays with it.
+/// A caller who has brought a peer, or a hub's several, and stays with it.
 pub(super) struct Sponsor {
-    reply: Reply,
-    until: Until,
+    pub(super) reply: Reply,
+    pub(super) until: Until,
     _listening: Listening,
 }
 
@@ -64,7 +64,7 @@ impl Supervisor {
         self.bid_farewell();
     }
 
-    /// Serves the peer of a file that an `up` has handed over.
+    /// Serves the peers of a file that an `up` has handed over.
     async fn take_over(
         &mut self,
         file: &std::path::Path,
@@ -79,34 +79,61 @@ impl Supervisor {
             let problem = format!("{} is not an absolute path", file.display());
             return Err(Refusal::BadRequest { problem });
         }
-        let Loaded { peer, .. } = config::load(file).map_err(|report| Refusal::BadFile {
+        let Loaded { peers, .. } = config::load(file).map_err(|report| Refusal::BadFile {
             report: report.render(Style::Plain),
         })?;
+        let (name, all) = (common_name(&peers), peers.len());
+        let peers = self.not_yet_served(peers);
+        let (more, kept) = (peers.len(), all - peers.len());
+        let names = peers.iter().map(|peer| peer.name.clone());
+        let listening: Vec<_> = names.map(|name| self.listen(&name, reply)).collect();
+        let added = self.add_all(peers, test_rekey).await;
+        drop(listening);
+        let added = added.map_err(|error| Refusal::NotServed {
+            problem: error.to_string(),
+        })?;
+        if kept > 0 {
+            self.join_hub(&added);
+        } else if !self.only_waits(&added, until) {
+            for id in added {
+                self.sponsor(id, reply.clone(), until);
+            }
+            self.drain().await;
+            return Ok(());
+        }
+        reply.send(Response::Served { name, more, kept });
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Whoever waits at the other end hears what is said of the peer called `name`.
+    fn listen(&self, name: &str, reply: &Reply) -> Listening {
         let ear = reply.clone();
-        let listening = self.listeners.listen(&peer.name, move |level, text| {
+        self.listeners.listen(name, move |level, text| {
             let (level, text) = (protocol_level(level), text.to_owned());
             ear.send(Response::Said { level, text });
-        });
-        let id = self
-            .add(peer, test_rekey)
-            .await
-            .map_err(|error| Refusal::NotServed {
-                problem: error.to_string(),
-            })?;
-        let sponsor = Sponsor {
-            reply: reply.clone(),
-            until,
-            _listening: listening,
+        })
+    }
+
+    /// The peer is there for the caller, and no longer than it.
+    pub(super) fn sponsor(&mut self, id: PeerId, reply: Reply, until: Until) {
+        let Some(served) = self.peers.get(&id) else {
+            return;
         };
-        self.sponsors.insert(id, sponsor);
-        let (reply, hang_ups) = (reply.clone(), self.hang_up_sender.clone());
+        let _listening = self.listen(served.name(), &reply);
+        let hang_ups = self.hang_up_sender.clone();
+        let caller = reply.clone();
         tokio::spawn(async move {
-            reply.closed().await;
+            caller.closed().await;
             // The loop is gone, and everything with it.
             let _ = hang_ups.send(id).await;
         });
-        self.drain().await;
-        Ok(())
+        let sponsor = Sponsor {
+            reply,
+            until,
+            _listening,
+        };
+        self.sponsors.insert(id, sponsor);
     }
 
     /// Whoever brought the peer is gone: so is the peer. (Who has had the last answer is no sponsor
@@ -138,10 +165,16 @@ impl Supervisor {
 
     /// The peer called `name` is gone: whoever brought it hears so, and of the problem if that was
     /// the reason; and so do those whose `down` is done with it.
-    pub(super) fn tell_gone(&mut self, peer: PeerId, name: &str, problem: Option<String>) {
+    pub(super) fn tell_gone(
+        &mut self,
+        peer: PeerId,
+        (hub, name): (Option<&str>, &str),
+        problem: Option<String>,
+    ) {
         self.drop_awaited(peer);
-        if let Some(sponsor) = self.sponsors.remove(&peer) {
-            let names = vec![name.to_owned()];
+        let sponsor = self.sponsors.remove(&peer);
+        if let Some(sponsor) = sponsor.filter(|one| !self.has_more_to_sponsor(hub, one)) {
+            let names = vec![hub.unwrap_or(name).to_owned()];
             sponsor.reply.send(match problem {
                 Some(problem) => Response::Failed { problem },
                 None => Response::Down { names },
@@ -179,7 +212,9 @@ impl Supervisor {
         let ids: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, served)| served.name() == name)
+            .filter(|(_, served)| {
+                served.name() == name || served.config().hub.as_deref() == Some(name)
+            })
             .map(|(id, _)| *id)
             .collect();
         if ids.is_empty() {

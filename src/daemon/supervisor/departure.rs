@@ -33,12 +33,14 @@ impl Supervisor {
     /// Ctrl-C, or SIGTERM. The first one is meant for the peer that this process was started for:
     /// others belong to whoever brought them.
     pub(super) async fn on_interrupt(&mut self) {
-        let own = self.own.take().filter(|own| self.peers.contains_key(own));
-        let others = self.peers.keys().filter(|id| own != Some(**id)).count();
-        if let (Some(own), 1..) = (own, others) {
-            self.stop(own).await;
-            let names = self.peers.iter().filter(|(id, _)| **id != own);
-            let names: Vec<_> = names.map(|(_, served)| served.name()).collect();
+        let own = std::mem::take(&mut self.own);
+        let (own, others): (Vec<_>, Vec<_>) = self.peers.keys().partition(|id| own.contains(id));
+        if !own.is_empty() && !others.is_empty() {
+            for peer in own {
+                self.stop(peer).await;
+            }
+            let names = others.iter().filter_map(|id| self.peers.get(id));
+            let names: Vec<_> = names.map(|served| served.name()).collect();
             return info!(
                 "still serving {}; Ctrl-C again takes that down too",
                 names.join(", ")
@@ -74,6 +76,7 @@ impl Supervisor {
             return;
         };
         let (name, span) = (served.name().to_owned(), peer_span(served.name()));
+        let hub = served.config().hub.clone();
         self.forget(peer);
         self.bound_half_open();
         match why {
@@ -81,9 +84,9 @@ impl Supervisor {
             Departure::GaveUp(_) => served.abandon().instrument(span).await,
         }
         let problem = why.problem();
-        if self.own == Some(peer) {
+        if self.own.contains(&peer) {
             self.gave_up.clone_from(&problem);
         }
-        self.tell_gone(peer, &name, problem);
+        self.tell_gone(peer, (hub.as_deref(), &name), problem);
     }
 }

@@ -55,6 +55,11 @@ impl Supervisor {
             return;
         };
         let now = Instant::now();
+        if served.calls_from_anywhere() {
+            served.say_waiting();
+            let remote = Remote::Anywhere;
+            return self.command(now, Command::Locate { peer, remote }).await;
+        }
         let reached = match addresses {
             Ok(addresses) => served
                 .reach_one_of(&addresses)

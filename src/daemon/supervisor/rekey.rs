@@ -46,6 +46,10 @@ impl Supervisor {
 
     fn rekey_target(&self, name: &str, kind: SaKind) -> Result<(PeerId, Target), Refusal> {
         let ids = self.named(Some(name))?;
+        if ids.len() > 1 {
+            let problem = format!("{name} is a hub: rekey one of its spokes");
+            return Err(Refusal::NotServed { problem });
+        }
         let snapshots = self.endpoint.snapshot().into_iter();
         let mut snapshots = snapshots.filter(|snapshot| ids.contains(&snapshot.peer));
         let found = snapshots.next().and_then(|snapshot| {

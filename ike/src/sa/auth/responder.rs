@@ -9,7 +9,7 @@ use crate::error::{Drop, Failure, PeerFault};
 use crate::event::{Encapsulation, Event, Path};
 use crate::identity::Identity;
 use crate::limits;
-use crate::nat;
+use crate::nat::{self, Nat};
 use crate::proposal;
 use crate::sa::child;
 use crate::sa::exchange::Exchange;
@@ -184,7 +184,11 @@ impl Responder {
             let ours = proposal::list(ours);
             return Err(Failure::OtherTerms { agreed, ours });
         }
-        refuse_nat(core, core.nat)
+        // For the sake of others on the roster the peer may have been made to see a NAT.
+        let nat = core.nat;
+        let in_udp = core.encapsulation != Encapsulation::None;
+        let ours = nat.ours || in_udp && !nat.theirs;
+        refuse_nat(core, Nat { ours, ..nat })
     }
 
     fn establish(

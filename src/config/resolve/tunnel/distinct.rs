@@ -62,7 +62,7 @@ fn same_key(tunnel: &Tunnel, typed: &TunnelKeys) -> Diagnostic {
 }
 
 /// What leads into a tunnel: its routes, each in their table, and the subnets of its addresses.
-fn prefixes(tunnel: &Tunnel) -> impl Iterator<Item = (u32, Prefix)> + Clone {
+pub(in super::super) fn prefixes(tunnel: &Tunnel) -> impl Iterator<Item = (u32, Prefix)> + Clone {
     let routes = tunnel.routes.iter().map(|route| (tunnel.table, *route));
     let subnets = tunnel.addresses.iter();
     routes.chain(subnets.map(|address| (MAIN_TABLE, address.network())))
