@@ -240,7 +240,10 @@ pub enum Failure {
     /// The peer left USE_TRANSPORT_MODE out (RFC 7296 §1.3.1).
     TunnelMode,
     /// The peer refused our traffic selectors.
-    SelectorsRefused,
+    SelectorsRefused {
+        /// Whether it has to substitute what a NAT has made of the addresses (RFC 7296 §2.23.1).
+        translated: bool,
+    },
     /// The peer's traffic selectors leave protocol 47 between the endpoints out.
     SelectorsUnacceptable {
         /// The peer's selectors, decoded.
@@ -363,7 +366,14 @@ impl Failure {
             Self::TunnelMode => "set the peer's child to transport mode (strongSwan: children { … { mode = \
                 transport } })"
                 .to_owned(),
-            Self::SelectorsRefused
+            Self::SelectorsRefused { translated: true } => {
+                "let the peer be one that takes transport mode through a NAT (strongSwan and secure-gre \
+                 do, libreswan does not), or give both ends addresses that nothing translates; if it is \
+                 one, let it take protocol 47 between the addresses that it sees (strongSwan: local_ts = \
+                 dynamic[gre], remote_ts = dynamic[gre])"
+                    .to_owned()
+            }
+            Self::SelectorsRefused { translated: false }
             | Self::SelectorsUnacceptable { .. }
             | Self::Fault {
                 fault: PeerFault::Malformed(WireError::NoTrafficSelector),
@@ -487,10 +497,16 @@ impl fmt::Display for Failure {
                 "the peer's mode: it wants tunnel mode (no USE_TRANSPORT_MODE came); secure-gre protects \
                  GRE in transport mode",
             ),
-            Self::SelectorsRefused => f.write_str(
-                "the peer's traffic selectors: it refused ours, protocol 47 between the two addresses \
-                 (TS_UNACCEPTABLE)",
-            ),
+            Self::SelectorsRefused { translated } => {
+                f.write_str(
+                    "the peer's traffic selectors: it refused ours, protocol 47 between the two \
+                     addresses (TS_UNACCEPTABLE)",
+                )?;
+                match translated {
+                    true => f.write_str(", which a NAT on the path translates"),
+                    false => Ok(()),
+                }
+            }
             Self::SelectorsUnacceptable { offered } => write!(
                 f,
                 "the peer's traffic selectors: it offers {offered}, which leave out protocol 47 between the two \

@@ -104,7 +104,9 @@ pub(crate) fn check_answer(
                 what: Negotiation::Esp,
                 offered: proposal::list(proposals),
             },
-            NotifyType::TS_UNACCEPTABLE => Failure::SelectorsRefused,
+            NotifyType::TS_UNACCEPTABLE => Failure::SelectorsRefused {
+                translated: core.nat.ours || core.nat.theirs,
+            },
             notify => Failure::Notified { exchange, notify },
         });
     }

@@ -34,6 +34,20 @@ fn what_we_ask_for() {
     assert_eq!(payloads[6], Payload::TsResponder(vec![selector(47, B, B)]));
 }
 
+/// RFC 7296 §1.3: a peer has the group of the IKE SA, and may know no answer to another one than
+/// INVALID_SYNTAX (libreswan 4.10).
+#[test]
+fn the_group_of_the_ike_sa_is_tried_first() {
+    for esp in ["aes256gcm16-ecp256-x25519", "aes256gcm16-x25519-ecp256"] {
+        let (mut bench, session) = up(esp);
+        let request = bench.rekey_child();
+        assert_eq!(group_of_ke(&said(&session, &request).1), Some(31), "{esp}");
+    }
+    let (mut bench, session) = up("aes256gcm16-ecp384-ecp256");
+    let request = bench.rekey_child();
+    assert_eq!(group_of_ke(&said(&session, &request).1), Some(20));
+}
+
 /// The initiator deletes the old pair, and keeps its inbound half for what is in flight.
 #[test]
 fn a_good_answer() {

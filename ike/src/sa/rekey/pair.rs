@@ -88,13 +88,13 @@ impl Prospect {
 }
 
 impl PairRequest {
-    fn new(core: &Core, ctx: &mut Context<'_>, replaces: Option<ChildId>) -> Self {
+    /// Begins with the IKE SA's own group if we offer it: the peer is known to have that, and not every
+    /// peer answers another one with INVALID_KE_PAYLOAD (libreswan 4.10: INVALID_SYNTAX).
+    fn new(core: &Core, ctx: &mut Context<'_>, of_ike: Group, replaces: Option<ChildId>) -> Self {
         let proposals = core.peer.esp_proposals.clone();
-        let group = proposals
-            .iter()
-            .flat_map(EspProposal::groups)
-            .next()
-            .copied();
+        let mut groups = proposals.iter().flat_map(EspProposal::groups).copied();
+        let known = groups.clone().find(|group| *group == of_ike);
+        let group = known.or_else(|| groups.next());
         Self {
             replaces,
             inbound: child::reserve(core, ctx),
@@ -184,7 +184,7 @@ impl Live {
         ctx: &mut Context<'_>,
         replaces: Option<ChildId>,
     ) -> (Task, Vec<Payload>) {
-        let request = PairRequest::new(core, ctx, replaces);
+        let request = PairRequest::new(core, ctx, self.agreed().suite.group, replaces);
         let payloads = request.payloads(core, self.inbound_of(replaces));
         (Task::Pair(Box::new(request)), payloads)
     }
