@@ -27,6 +27,7 @@ mod hand_over;
 mod hooks;
 mod host_filter;
 mod hub;
+mod interop;
 mod keepalive;
 mod lifecycle;
 mod mtu_edge;

@@ -1,8 +1,8 @@
-//! The laboratory: namespaces, a strongSwan guest, captures, and the product under test.
+//! The laboratory: namespaces, a guest with strongSwan or libreswan, captures, and the product under test.
 //!
 //! ```text
 //! namespace left             namespace mid                    guest kernel, or namespace right
-//!   product ── wire 192.0.2.1 ── left0 ─ br0 ─ tapg | right0 ── 192.0.2.2  strongSwan, or a second product
+//!   product ── wire 192.0.2.1 ── left0 ─ br0 ─ tapg | right0 ── 192.0.2.2  strongSwan, libreswan, or a second product
 //! ```
 //!
 //! Every wait has an end, and whatever a test made is gone when its values are dropped, also on a
@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 
 pub(crate) mod capture;
 pub(crate) mod frr;
+pub(crate) mod gre_device;
 pub(crate) mod guest;
 pub(crate) mod half_open;
+pub(crate) mod libreswan;
 pub(crate) mod netns;
 pub(crate) mod probes;
 pub(crate) mod process;
@@ -25,9 +27,11 @@ pub(crate) mod spokes;
 pub(crate) mod strongswan;
 pub(crate) mod topology;
 pub(crate) mod traffic;
+pub(crate) mod xfrm;
 
 pub(crate) use frr::Frr;
 pub(crate) use guest::Guest;
+pub(crate) use libreswan::Libreswan;
 pub(crate) use netns::Netns;
 pub(crate) use probes::Probes;
 pub(crate) use product::{Folder, Peer, Product};

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
+use super::libreswan;
+
 /// The programs used, each with the Debian package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
@@ -28,7 +30,10 @@ pub(crate) struct Lab(());
 /// `None`, with the reason on standard error, where namespaces or programs are missing.
 /// With `CI` set that is a failure instead: a check that was never made must not look passed.
 pub(crate) fn require() -> Option<Lab> {
-    let missing = missing();
+    judge(&missing())
+}
+
+fn judge(missing: &[String]) -> Option<Lab> {
     if missing.is_empty() {
         return Some(Lab(()));
     }
@@ -36,6 +41,18 @@ pub(crate) fn require() -> Option<Lab> {
     assert!(std::env::var_os("CI").is_none(), "cannot run: {missing}");
     eprintln!("skipped: {missing}");
     None
+}
+
+/// The same where libreswan has to be the peer.
+pub(crate) fn require_with_libreswan() -> Option<Lab> {
+    let mut missing = missing();
+    if !Path::new(libreswan::ROOT).exists() {
+        missing.push(format!(
+            "libreswan is not unpacked in {}: `cargo xtask test` does that",
+            libreswan::ROOT
+        ));
+    }
+    judge(&missing)
 }
 
 fn missing() -> Vec<String> {

@@ -1,16 +1,13 @@
-//! strongSwan in the guest: its configuration as a value, its GRE device, and its control tool.
+//! strongSwan in the guest: its configuration as a value, and its control tool.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
+use super::gre_device;
+pub(crate) use super::gre_device::{INNER_V4, INNER_V6};
 use super::guest::Guest;
 use super::process::Output;
 use super::topology::{LEFT, Outer, RIGHT};
-
-/// Inner addresses of the guest's end of the tunnel; the product has `.1` and `::1`.
-pub(crate) const INNER_V4: &str = "10.255.0.2";
-pub(crate) const INNER_V6: &str = "fd00:255::2";
 
 /// What charon is configured with; the default is the counterpart of the product's defaults.
 pub(crate) struct Strongswan {
@@ -34,8 +31,8 @@ pub(crate) struct Strongswan {
     /// `none` waits for the product, `start` and `trap` initiate.
     pub(crate) start_action: &'static str,
     pub(crate) mobike: bool,
-    /// Octets of the IP datagrams that it divides everything into; `None`: what it does by itself.
-    pub(crate) fragment_octets: Option<u16>,
+    /// Whether it divides IKE messages: `yes` (the long ones), `force`, `accept` (only the peer's).
+    pub(crate) fragmentation: &'static str,
     /// As charon writes durations, for example `5s`; `0s` is off.
     pub(crate) dpd_delay: &'static str,
     /// When charon rekeys the CHILD_SA, and the IKE SA.
@@ -67,7 +64,7 @@ impl Default for Strongswan {
             mode: "transport",
             start_action: "none",
             mobike: false,
-            fragment_octets: None,
+            fragmentation: "yes",
             dpd_delay: "0s",
             child_rekey: "1h",
             ike_rekey: "4h",
@@ -95,15 +92,19 @@ impl Strongswan {
     /// Makes the GRE device, starts charon and loads this configuration.
     #[track_caller]
     pub(crate) fn start(&self, guest: &Guest) {
-        let fragment_size = self.fragment_octets.map_or(String::new(), |octets| {
-            format!("fragment_size = {octets}\n  ")
-        });
-        let device = gre_device(self.local, self.remote);
-        let charon = charon(&(fragment_size + self.charon));
-        start_charon(guest, &device, &charon, &self.render());
+        let device = gre_device::make(self.local, self.remote);
+        start_charon(guest, &device, &charon(self.charon), &self.render());
     }
 
-    /// Puts this configuration in place of the one that charon runs with.
+    /// Puts these connections, and a GRE device for them, in place of those that are there. There must
+    /// be no SA.
+    #[track_caller]
+    pub(crate) fn replace(&self, guest: &Guest) {
+        guest.expect(&gre_device::make_anew(self.local, self.remote));
+        self.reload(guest);
+    }
+
+    /// Puts these connections in place of those that charon runs with.
     #[track_caller]
     pub(crate) fn reload(&self, guest: &Guest) {
         fs::write(guest.shared().join("swanctl.conf"), self.render()).unwrap();
@@ -126,6 +127,7 @@ impl Strongswan {
             mode,
             start_action,
             mobike,
+            fragmentation,
             dpd_delay,
             child_rekey,
             ike_rekey,
@@ -138,11 +140,6 @@ impl Strongswan {
         });
         let mobike = if *mobike { "yes" } else { "no" };
         let encap = if self.encap { "yes" } else { "no" };
-        let fragmentation = if self.fragment_octets.is_some() {
-            "force"
-        } else {
-            "yes"
-        };
         format!(
             "connections {{
   gre {{
@@ -236,55 +233,6 @@ swanctl {{
     )
 }
 
-/// The GRE device `gre1`, and a policy that holds back its packets while there is no SA. The
-/// policy's selector differs from charon's, which would otherwise take it for its own.
-fn gre_device(local: &str, remote: &str) -> String {
-    let mut script = String::from("set -e\n");
-    let any = if local.contains(':') {
-        "::/0"
-    } else {
-        "0.0.0.0/0"
-    };
-    for direction in ["out", "in"] {
-        writeln!(
-            script,
-            "ip xfrm policy add src {any} dst {any} proto gre dir {direction} \
-             action block priority 4000000"
-        )
-        .unwrap();
-    }
-    // Without "encaplimit none" Linux adds a destination options header (D56).
-    let options = if local.contains(':') {
-        "encaplimit none"
-    } else {
-        ""
-    };
-    script + &gre_link(local, remote, options)
-}
-
-/// The GRE device `gre1` alone, with more of `ip link`'s options.
-fn gre_link(local: &str, remote: &str, options: &str) -> String {
-    let kind = if local.contains(':') {
-        "ip6gre hoplimit 64"
-    } else {
-        "gre ttl 64"
-    };
-    format!(
-        "ip link add gre1 type {kind} local {local} remote {remote} {options}\n\
-         ip link set gre1 mtu 1400 multicast on up\n\
-         ip addr add {INNER_V4}/30 dev gre1\n\
-         ip addr add {INNER_V6}/64 dev gre1 nodad\n"
-    )
-}
-
-/// Puts a GRE device with these options of `ip link` in place of `gre1`: it has sent and received
-/// nothing.
-#[track_caller]
-pub(crate) fn replace_gre_device(guest: &Guest, outer: Outer, options: &str) {
-    let fresh = gre_link(outer.right, outer.left, options);
-    guest.expect(&format!("set -e\nip link del gre1\n{fresh}"));
-}
-
 /// `swanctl --list-sas`.
 #[track_caller]
 pub(crate) fn list_sas(guest: &Guest) -> String {
@@ -366,6 +314,16 @@ pub(crate) fn states(guest: &Guest) -> usize {
 #[track_caller]
 pub(crate) fn terminate(guest: &Guest) {
     guest.expect("swanctl --terminate --ike gre");
+}
+
+/// What it calls itself.
+#[track_caller]
+pub(crate) fn version(guest: &Guest) -> String {
+    let said = guest.expect("swanctl --version");
+    let number = said
+        .split_whitespace()
+        .find(|word| word.starts_with(char::is_numeric));
+    format!("strongSwan {}", number.unwrap())
 }
 
 /// charon's log so far.

@@ -19,6 +19,12 @@ const RIGHT_V6: &str = "2001:db8::2";
 /// Addresses behind a NAT: of the product, and of the guest.
 pub(crate) const INSIDE_LEFT: &str = "10.77.0.1";
 pub(crate) const INSIDE_RIGHT: &str = "10.88.0.1";
+/// The same over IPv6.
+pub(crate) const INSIDE_LEFT_V6: &str = "fd77::1";
+pub(crate) const INSIDE_RIGHT_V6: &str = "fd88::1";
+/// Of the routers there.
+const GATEWAYS_LEFT: [&str; 2] = ["10.77.0.254", "fd77::fe"];
+const GATEWAYS_RIGHT: [&str; 2] = ["10.88.0.254", "fd88::fe"];
 /// The router to which `left`'s default route leads, when it has one.
 pub(crate) const ROUTER: &str = "192.0.2.254";
 /// The bridge's port toward the product. A capture here sees exactly what `left` sends and gets.
@@ -128,21 +134,32 @@ impl Topology {
     /// Boots a guest at [`INSIDE_RIGHT`]; from outside it is seen at the peer's address.
     #[track_caller]
     pub(crate) fn boot_guest_behind_nat(&self) -> Guest {
-        const GATEWAY: &str = "10.88.0.254";
-        self.mid.ip(&format!("tuntap add {GUEST_TAP} mode tap"));
-        self.mid.ip(&format!("link set {GUEST_TAP} up"));
-        self.mid
-            .ip(&format!("address add {GATEWAY}/24 dev {GUEST_TAP}"));
-        self.mid.ip(&format!("address add {RIGHT}/24 dev br0"));
-        translate(&self.mid, "br0");
-        let guest = Guest::boot(&self.mid, GUEST_TAP, &format!("{INSIDE_RIGHT}/24"));
-        guest.expect(&format!("ip route add default via {GATEWAY}"));
+        let mid = &self.mid;
+        let [v4, v6] = GATEWAYS_RIGHT;
+        mid.ip(&format!("tuntap add {GUEST_TAP} mode tap"));
+        mid.ip(&format!("link set {GUEST_TAP} up"));
+        mid.ip(&format!("address add {v4}/24 dev {GUEST_TAP}"));
+        mid.ip(&format!("address add {v6}/64 dev {GUEST_TAP} nodad"));
+        mid.ip(&format!("address add {RIGHT}/24 dev br0"));
+        mid.ip(&format!("address add {RIGHT_V6}/64 dev br0 nodad"));
+        translate(mid, "br0");
+        let guest = Guest::boot(mid, GUEST_TAP, &format!("{INSIDE_RIGHT}/24"));
+        guest.expect(&format!(
+            "set -e\nip route add default via {v4}\n\
+             ip addr add {INSIDE_RIGHT_V6}/64 dev vec0 nodad\n\
+             ip -6 route add default via {v6}"
+        ));
         guest
     }
 
     /// Connects a namespace at [`INSIDE_LEFT`] through `left`, which becomes a NAT.
     pub(crate) fn add_inside(&self) -> Netns {
-        let inside = self.add_behind(&self.left, "lan", INSIDE_LEFT, "10.77.0.254");
+        let inside = self.add_behind(
+            &self.left,
+            "lan",
+            [INSIDE_LEFT, INSIDE_LEFT_V6],
+            GATEWAYS_LEFT,
+        );
         translate(&self.left, "wire");
         inside
     }
@@ -150,7 +167,12 @@ impl Topology {
     /// Connects a namespace at [`INSIDE_RIGHT`] through `right`, which becomes a NAT and forwards IKE's
     /// ports to it.
     pub(crate) fn add_inside_right(&self, right: &Netns) -> Netns {
-        let inside = self.add_behind(right, "lan", INSIDE_RIGHT, "10.88.0.254");
+        let inside = self.add_behind(
+            right,
+            "lan",
+            [INSIDE_RIGHT, INSIDE_RIGHT_V6],
+            GATEWAYS_RIGHT,
+        );
         translate(right, "wire");
         for command in [
             "add chain ip nat pre { type nat hook prerouting priority -100 ; }".to_owned(),
@@ -163,18 +185,27 @@ impl Topology {
         inside
     }
 
-    /// Connects a namespace through a port of `router`, which has an address there.
-    fn add_behind(&self, router: &Netns, port: &str, address: &str, gateway: &str) -> Netns {
+    /// Connects a namespace through a port of `router`, which has addresses there.
+    fn add_behind(
+        &self,
+        router: &Netns,
+        port: &str,
+        [v4, v6]: [&str; 2],
+        [gateway_v4, gateway_v6]: [&str; 2],
+    ) -> Netns {
         let inside = Netns::new(self.lab, "inside");
         let name = inside.name();
         router.ip(&format!(
             "link add {port} type veth peer name wire netns {name}"
         ));
-        router.ip(&format!("address add {gateway}/24 dev {port}"));
+        router.ip(&format!("address add {gateway_v4}/24 dev {port}"));
+        router.ip(&format!("address add {gateway_v6}/64 dev {port} nodad"));
         router.ip(&format!("link set {port} up"));
-        inside.ip(&format!("address add {address}/24 dev wire"));
+        inside.ip(&format!("address add {v4}/24 dev wire"));
+        inside.ip(&format!("address add {v6}/64 dev wire nodad"));
         inside.ip("link set wire up");
-        inside.ip(&format!("route add default via {gateway}"));
+        inside.ip(&format!("route add default via {gateway_v4}"));
+        inside.ip(&format!("route add default via {gateway_v6}"));
         inside
     }
 
@@ -233,15 +264,18 @@ impl Topology {
 /// Makes a router of a namespace that puts its own address, and any port, in place of what it sends
 /// to `outside`.
 pub(crate) fn translate(netns: &Netns, outside: &str) {
-    netns
-        .enter(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))
-        .unwrap();
-    for command in [
-        "add table ip nat".to_owned(),
-        "add chain ip nat post { type nat hook postrouting priority 100 ; }".to_owned(),
-        format!("add rule ip nat post oifname {outside} masquerade random"),
-    ] {
-        nft(netns, &command);
+    for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        let file = format!("/proc/sys/net/{forwarding}");
+        netns.enter(|| fs::write(file, "1")).unwrap();
+    }
+    for family in ["ip", "ip6"] {
+        for command in [
+            format!("add table {family} nat"),
+            format!("add chain {family} nat post {{ type nat hook postrouting priority 100 ; }}"),
+            format!("add rule {family} nat post oifname {outside} masquerade random"),
+        ] {
+            nft(netns, &command);
+        }
     }
 }
 

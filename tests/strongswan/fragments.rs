@@ -6,7 +6,7 @@ use crate::lab::{self, Peer, Product, Strongswan, Topology, product, strongswan,
 
 /// Of IP datagrams that small, everything that charon sends but an empty message takes several; and
 /// so does what we answer, since we learn the size from it (RFC 7383 §2.5.1).
-const FRAGMENT_OCTETS: u16 = 200;
+const FRAGMENT_SIZE: &str = "fragment_size = 200";
 
 /// An offer that is too long for one datagram of 1280 octets. The last proposal is the one that the
 /// peer takes.
@@ -22,7 +22,8 @@ fn we_call() {
     let topology = Topology::new(lab);
     let guest = topology.boot_guest();
     Strongswan {
-        fragment_octets: Some(FRAGMENT_OCTETS),
+        fragmentation: "force",
+        charon: FRAGMENT_SIZE,
         ..Strongswan::default()
     }
     .start(&guest);
@@ -50,7 +51,8 @@ fn strongswan_calls() {
     let mut product = Product::start(&topology.left, &Peer::default().responder());
     product.wait_for_state("idle", Duration::from_secs(10));
     Strongswan {
-        fragment_octets: Some(FRAGMENT_OCTETS),
+        fragmentation: "force",
+        charon: FRAGMENT_SIZE,
         ..Strongswan::default()
     }
     .start(&guest);

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::lab::{
-    self, Guest, Outer, Peer, Product, Strongswan, Topology, eventually, product, strongswan,
-    traffic,
+    self, Guest, Outer, Peer, Product, Strongswan, Topology, eventually, gre_device, product,
+    strongswan, traffic,
 };
 
 /// One configuration on both sides.
@@ -94,7 +94,7 @@ fn carries(topology: &Topology, guest: &Guest, outer: Outer, cell: &Cell) {
         octets,
     } = *cell;
     println!("{ours:?} against {theirs:?}");
-    strongswan::replace_gre_device(guest, outer, theirs);
+    gre_device::replace(guest, outer, theirs);
     let product = established(topology, outer, ours);
     let capture = topology.capture();
     pings(topology, guest);
@@ -114,10 +114,10 @@ fn carries(topology: &Topology, guest: &Guest, outer: Outer, cell: &Cell) {
 /// D55: the guest's device is made anew under a living SA, and counts from the start again.
 #[track_caller]
 fn starts_anew(topology: &Topology, guest: &Guest) {
-    strongswan::replace_gre_device(guest, Outer::NATIVE_V4, "seq");
+    gre_device::replace(guest, Outer::NATIVE_V4, "seq");
     let product = established(topology, Outer::NATIVE_V4, "sequence = true");
     traffic::ping_from_guest(guest, product::INNER_V4, "-c 12").expect("before");
-    strongswan::replace_gre_device(guest, Outer::NATIVE_V4, "seq");
+    gre_device::replace(guest, Outer::NATIVE_V4, "seq");
     let lossy = traffic::ping_from_guest(guest, product::INNER_V4, "-c 10");
     assert!(lossy.success(), "{lossy:?}");
     traffic::ping_from_guest(guest, product::INNER_V4, "-c 3").expect("after");
@@ -132,7 +132,7 @@ fn starts_anew(topology: &Topology, guest: &Guest) {
 /// D54: nothing passes under another key.
 #[track_caller]
 fn keys_differ(topology: &Topology, guest: &Guest) {
-    strongswan::replace_gre_device(guest, Outer::NATIVE_V4, "key 1001");
+    gre_device::replace(guest, Outer::NATIVE_V4, "key 1001");
     let product = established(topology, Outer::NATIVE_V4, "key = 1002");
     assert!(!traffic::ping_from_guest(guest, product::INNER_V4, "-c 3").success());
     let peer = product.status();
@@ -153,7 +153,7 @@ fn keys_differ(topology: &Topology, guest: &Guest) {
 /// of its own. They come under ESP, since they go between the ends of the SA.
 #[track_caller]
 fn keepalives(topology: &Topology, guest: &Guest) {
-    strongswan::replace_gre_device(guest, Outer::NATIVE_V4, "key 7");
+    gre_device::replace(guest, Outer::NATIVE_V4, "key 7");
     let asking = "key = 7\nkeepalive = { every = \"1s\", tries = 2 }";
     let product = established(topology, Outer::NATIVE_V4, asking);
     let capture = topology.capture();

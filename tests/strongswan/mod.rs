@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::lab::{Guest, Outer, Product, Topology, product, strongswan, traffic};
 
+mod defaults;
 mod failures;
 mod fragments;
 mod gre_options;
@@ -11,7 +12,6 @@ mod initiator;
 mod life;
 mod post_quantum;
 mod responder;
-mod suites;
 
 /// Sends every kind of passenger both ways and checks that both ends agree on what carries them.
 /// The caller has established the SA; nothing may be seen in clear from here on.

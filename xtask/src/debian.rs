@@ -1,5 +1,7 @@
 //! Debian's packages and their installation.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
@@ -41,6 +43,66 @@ pub(crate) const FOR_TESTS: &[Package] = &[
         "routing daemons, which talk to each other through the tunnel",
     ),
 ];
+
+/// Where libreswan is unpacked for the tests: Debian lets nobody install it beside strongSwan.
+pub(crate) const LIBRESWAN: &str = "/var/cache/secure-gre-lab/libreswan";
+/// libreswan, and what makes the database that it wants.
+const OF_LIBRESWAN: &[&str] = &["libreswan", "libnss3-tools"];
+
+/// Unpacks libreswan, and those libraries for it that the host lacks, to [`LIBRESWAN`]. Nothing is
+/// installed.
+pub(crate) fn unpack_libreswan() -> anyhow::Result<()> {
+    let root = Path::new(LIBRESWAN);
+    if root.exists() {
+        return Ok(());
+    }
+    eprintln!("missing: libreswan, the second peer in the guest; unpacking it to {LIBRESWAN}");
+    let partial = root.with_extension("partial");
+    let packages = partial.join("packages");
+    let _ = fs::remove_dir_all(&partial);
+    let folder = packages.join("partial");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    if download(&packages).is_err() {
+        apt_get(&["update"])?;
+        download(&packages)?;
+    }
+    let unpacked = partial.join("unpacked");
+    for entry in fs::read_dir(&packages).context("cannot read what was downloaded")? {
+        let package = entry.context("cannot read what was downloaded")?.path();
+        if package
+            .extension()
+            .is_some_and(|extension| extension == "deb")
+        {
+            unpack(&package, &unpacked)?;
+        }
+    }
+    // It appears complete or not at all.
+    fs::rename(&unpacked, root).with_context(|| format!("cannot make {LIBRESWAN}"))?;
+    fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))
+}
+
+/// apt-get chooses as for an installation, and does not install.
+fn download(folder: &Path) -> anyhow::Result<()> {
+    let folder = format!("Dir::Cache::archives={}", folder.display());
+    let mut arguments = install(OF_LIBRESWAN);
+    arguments.extend(["--download-only", "-o", &folder]);
+    // Its own user may not write there.
+    arguments.extend(["-o", "APT::Sandbox::User=root"]);
+    apt_get(&arguments)
+}
+
+fn unpack(package: &Path, to: &Path) -> anyhow::Result<()> {
+    let status = Command::new("dpkg")
+        .arg("--extract")
+        .args([package, to])
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run dpkg")?;
+    if !status.success() {
+        bail!("`dpkg --extract {}` ended with {status}", package.display());
+    }
+    Ok(())
+}
 
 /// Installs those of `packages` that are missing; says what and why for each.
 pub(crate) fn install_missing(packages: &[Package]) -> anyhow::Result<()> {
@@ -106,7 +168,13 @@ pub(crate) fn is_root() -> anyhow::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::FOR_TESTS;
+    use super::{FOR_TESTS, LIBRESWAN};
+
+    #[test]
+    fn libreswan_is_unpacked_where_the_laboratory_looks_for_it() {
+        let laboratory = include_str!("../../tests/lab/libreswan.rs");
+        assert!(laboratory.contains(&format!("ROOT: &str = {LIBRESWAN:?};")));
+    }
 
     /// A program that the laboratory misses is a test that is skipped, or in CI a failure.
     #[test]

@@ -3,6 +3,7 @@
 mod bench;
 mod debian;
 mod fuzz;
+mod interop;
 mod man;
 mod test;
 
@@ -18,6 +19,8 @@ enum Task {
     Test(test::Arguments),
     /// Measures secure-gre beside other tunnels, interleaved, and draws the result.
     Bench(bench::Arguments),
+    /// Runs the interop matrix and writes `docs/INTEROP.md`.
+    Interop(interop::Arguments),
     /// Runs the fuzz targets.
     Fuzz(fuzz::Arguments),
     /// Writes the manual pages, one per subcommand.
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Interop(arguments) => interop::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Man(arguments) => man::run(&arguments),
     };

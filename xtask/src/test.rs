@@ -22,18 +22,10 @@ pub(crate) struct Arguments {
 
 /// Prepares the machine, then builds and tests; every step runs even if one before it failed.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    debian::install_missing(debian::FOR_TESTS)?;
-    install_nextest()?;
+    let mut environment = prepare()?;
     cargo(&["build", "--package", "secure-gre"])?;
-
-    let mut environment = if arguments.full {
-        full_environment()
-    } else {
-        Vec::new()
-    };
-    if debian::is_root()? {
-        // Whatever a test needs is there: one that is skipped would only look passed.
-        environment.push(("CI", "true".to_owned()));
+    if arguments.full {
+        environment.extend(full_environment());
     }
     let mut nextest = vec!["nextest", "run", "--workspace"];
     nextest.extend(arguments.nextest.iter().map(String::as_str));
@@ -62,6 +54,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Installs what the tests need; returns what tells them so.
+pub(crate) fn prepare() -> anyhow::Result<Environment> {
+    debian::install_missing(debian::FOR_TESTS)?;
+    install_nextest()?;
+    if !debian::is_root()? {
+        return Ok(Vec::new());
+    }
+    if let Err(error) = debian::unpack_libreswan() {
+        eprintln!("no libreswan, so that the tests with it will fail: {error:#}");
+    }
+    // Whatever a test needs is there: one that is skipped would only look passed.
+    Ok(vec![("CI", "true".to_owned())])
+}
+
+/// Variables for the tests.
+pub(crate) type Environment = Vec<(&'static str, String)>;
+
 fn install_nextest() -> anyhow::Result<()> {
     let probe = Command::new("cargo")
         .args(["nextest", "--version"])
@@ -74,7 +83,7 @@ fn install_nextest() -> anyhow::Result<()> {
 }
 
 /// What tells the tests to take their time. `.cargo/config.toml` has the seed of a short run.
-fn full_environment() -> Vec<(&'static str, String)> {
+fn full_environment() -> Environment {
     let seed = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
     println!("PROPTEST_RNG_SEED={seed} SECURE_GRE_FULL=1");
     vec![
@@ -87,7 +96,7 @@ fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
     cargo_with(arguments, &[])
 }
 
-fn cargo_with(arguments: &[&str], environment: &[(&str, String)]) -> anyhow::Result<()> {
+pub(crate) fn cargo_with(arguments: &[&str], environment: &[(&str, String)]) -> anyhow::Result<()> {
     let line = format!("cargo {}", arguments.join(" "));
     println!("> {line}");
     let status = Command::new("cargo")
