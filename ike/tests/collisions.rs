@@ -133,7 +133,7 @@ fn no_packet_is_lost_in_a_collision() {
 /// PAINS 4 (strongswan/strongswan#1896).
 #[test]
 fn any_message_of_a_collision_may_be_lost() {
-    for (seed, (kind, setup), (name, a, b)) in cases(2) {
+    for (seed, (kind, setup), (name, a, b)) in cases(1) {
         for apart in [0, 5, 12, 25] {
             for lost in 1..16 {
                 let mut sim = up(&setup, seed);
@@ -149,8 +149,8 @@ fn any_message_of_a_collision_may_be_lost() {
 #[test]
 fn any_two_messages_of_a_collision_may_be_lost() {
     for (_, (kind, setup), (name, a, b)) in cases(1) {
-        for first in 1..12 {
-            for second in first + 1..13 {
+        for first in 1..10 {
+            for second in first + 1..11 {
                 let mut sim = up(&setup, u64::try_from(first + second).unwrap());
                 lose(&mut sim, &[first, second]);
                 collide(&mut sim, (a, b), Duration::ZERO);
@@ -242,7 +242,7 @@ fn one_of_two_additional_exchanges_is_stopped() {
 #[test]
 fn a_rekey_crosses_a_disconnect() {
     for (seed, (kind, setup), (name, a, b)) in cases(2) {
-        for apart in 0..45 {
+        for apart in (0..45).step_by(2) {
             let mut sim = up(&setup, seed);
             collide(&mut sim, (a, b), MILLISECOND * 2);
             sim.run_for(MILLISECOND * apart).unwrap();

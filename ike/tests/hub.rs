@@ -312,3 +312,56 @@ fn one_that_was_taken_down_is_a_stranger_until_it_may_call_again() {
     add_spoke(&mut sim, 2, &setup(SECOND_KEY), spoke_address(20));
     sim.run_until(2 * MINUTES, refused).unwrap();
 }
+
+/// RFC 8784 §3: which PPK it is comes with the identity, so a hub may have one with some of its spokes; and
+/// strangers agree on an additional key exchange as others do.
+#[test]
+fn spokes_may_have_a_post_quantum_key_each() {
+    let with_ppk = |psk, ppk: Option<&'static str>| Setup {
+        ike: vec![
+            "aes256gcm16-prfsha256-x25519-ke1_mlkem768",
+            "aes256gcm16-prfsha256-x25519",
+        ],
+        ppk: ppk.map(|key| ("k1", key, true)),
+        ..setup(psk)
+    };
+    let keys = [
+        Some("a key of the first spoke, of some length"),
+        Some("a key of the second one, of some length"),
+        None,
+    ];
+    let spokes = || (1..).zip(keys);
+    let at_hub = spokes().map(|(number, ppk)| at_hub(number, &with_ppk(SECOND_KEY, ppk)));
+    let mut sim = hub(at_hub.collect());
+    for (number, ppk) in spokes() {
+        let spoke = with_ppk(SECOND_KEY, ppk);
+        add_spoke(&mut sim, number, &spoke, spoke_address(number));
+    }
+    let all_work =
+        |sim: &Sim<Site>| spokes().all(|(number, _)| works(sim, number, spoke_address(number)));
+    sim.run_until(MINUTES, all_work).unwrap();
+    for (number, ppk) in spokes() {
+        let details = sim.node(HUB).with[&PeerId(number)].details.clone().unwrap();
+        assert_eq!(details.ppk, ppk.is_some(), "{number}");
+        assert!(details.suite.additional.is_some(), "{number}");
+    }
+}
+
+/// One that leaves its key out is refused as one with a wrong key is.
+#[test]
+fn a_spoke_without_the_post_quantum_key_is_refused() {
+    let required = Setup {
+        ppk: Some(("k1", "a key of the first spoke, of some length", true)),
+        ..setup(SECOND_KEY)
+    };
+    let mut sim = hub(vec![at_hub(1, &required)]);
+    let address = spoke_address(1);
+    add_spoke(&mut sim, 1, &setup(SECOND_KEY), address);
+    sim.run_for(Duration::from_secs(5)).unwrap();
+    let refusals = &sim.node(HUB).with[&PeerId(1)].refusals;
+    let unused = |failure: &Failure| matches!(failure, Failure::PpkUnused { id } if id == "k1");
+    assert!(refusals.iter().all(unused) && !refusals.is_empty());
+    let failures = &sim.node(address).with[&PEER].failures;
+    let refused = |failure: &Failure| matches!(failure, Failure::AuthenticationRefused { .. });
+    assert!(failures.iter().all(refused) && !failures.is_empty());
+}

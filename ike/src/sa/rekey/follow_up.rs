@@ -120,8 +120,10 @@ impl Live {
 
     /// Whether our exchange for an heir, which has this lower nonce, goes on. If so, the peer's does not.
     pub(super) fn outlives_awaited_heir(&mut self, ctx: &mut Context<'_>, ours: &[u8]) -> bool {
-        let awaited = self.awaited.as_ref().and_then(Awaited::rival_of_heir);
-        let goes_on = awaited.is_none_or(|theirs| ours >= theirs);
+        let Some(theirs) = self.awaited.as_ref().and_then(Awaited::rival_of_heir) else {
+            return true;
+        };
+        let goes_on = ours >= theirs;
         if goes_on {
             self.forget_awaited(ctx);
         }
@@ -136,8 +138,10 @@ impl Live {
         ours: &[u8],
     ) -> bool {
         let awaited = self.awaited.as_ref();
-        let theirs = awaited.and_then(|awaited| awaited.rival_of_pair(replaces));
-        let goes_on = theirs.is_none_or(|theirs| ours >= theirs);
+        let Some(theirs) = awaited.and_then(|awaited| awaited.rival_of_pair(replaces)) else {
+            return true;
+        };
+        let goes_on = ours >= theirs;
         if goes_on {
             self.forget_awaited(ctx);
         }

@@ -1,12 +1,15 @@
 //! CREATE_CHILD_SA for a CHILD_SA pair: a successor of one that stands (RFC 7296 §1.3.3, §2.8), or one
 //! in place of a pair that the peer has lost.
 
-use super::follow_up::{self, Half};
+mod additional;
+
+pub(crate) use self::additional::PairFollowUp;
+use super::follow_up;
 use super::{
     EXCHANGE, Refusal, ask_for, checked_nonce, key_exchange_payload, lower, temporary_failure,
     wanted_group,
 };
-use crate::algorithm::{Group, Kem};
+use crate::algorithm::Group;
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Failure, PeerFault};
 use crate::event::{ChildId, EspSpi, Event};
@@ -46,25 +49,6 @@ struct Answer {
     agreement: Agreement,
     g_ir: Option<Secret>,
     nonce: Vec<u8>,
-}
-
-/// Our additional key exchange for a pair, while it is under way.
-pub(crate) struct PairFollowUp {
-    request: PairRequest,
-    answer: Answer,
-    half: Half,
-}
-
-impl PairFollowUp {
-    /// The exchange ends without the pair.
-    pub(crate) fn withdraw(&self, core: &Core, ctx: &mut Context<'_>) {
-        self.request.withdraw(core, ctx);
-    }
-
-    /// Whether it is for a successor of this pair.
-    fn is_for(&self, replaces: Option<ChildId>) -> bool {
-        self.request.replaces == replaces
-    }
 }
 
 /// What the peer's exchange has agreed on for a pair.
@@ -227,77 +211,6 @@ impl Live {
         });
         self.pairs.refuse(request.inbound);
         self.pair_failed(core, ctx, request.replaces, failure);
-    }
-
-    /// Goes on with the additional key exchange, unless ours was in vain: then there is nothing to
-    /// delete yet (RFC 9370 §2.2.4).
-    fn follow_pair_up(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        request: PairRequest,
-        answer: Answer,
-        kem: Kem,
-        payloads: &Payloads,
-    ) {
-        let ours = lower(&request.nonce, &answer.nonce);
-        let rival = request.rival.as_ref();
-        let rival = rival.filter(|rival| self.pairs.is_usable_pair(rival.child));
-        let in_vain = rival.is_some_and(|rival| ours < &rival.lower_nonce[..])
-            || !self.outlives_awaited_pair(ctx, request.replaces, ours);
-        if in_vain || !self.wants(&request) {
-            return request.withdraw(core, ctx);
-        }
-        match Half::new(ctx, kem, payloads) {
-            Ok((half, payloads)) => {
-                let follow_up = PairFollowUp {
-                    request,
-                    answer,
-                    half,
-                };
-                let task = Task::PairFollowUp(Box::new(follow_up));
-                self.window.send(core, ctx, task, payloads);
-            }
-            Err(fault) => {
-                let exchange = EXCHANGE;
-                request.withdraw(core, ctx);
-                let failure = Failure::Fault { exchange, fault };
-                self.pair_failed(core, ctx, request.replaces, failure);
-            }
-        }
-    }
-
-    /// What becomes of our additional key exchange.
-    pub(in crate::sa) fn on_pair_follow_up(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        follow_up: PairFollowUp,
-        payloads: &Payloads,
-    ) {
-        let PairFollowUp {
-            request,
-            answer,
-            half,
-        } = follow_up;
-        let exchange = follow_up::EXCHANGE;
-        if let Some(notify) = payloads.error() {
-            request.withdraw(core, ctx);
-            return match notify.kind {
-                // The peer has waited too long: once more from the start (RFC 9370 §2.2.4).
-                NotifyType::STATE_NOT_FOUND => self.retry_pair_soon(ctx, request.replaces),
-                notify => {
-                    let failure = Failure::Notified { exchange, notify };
-                    self.pair_failed(core, ctx, request.replaces, failure);
-                }
-            };
-        }
-        match half.finish(payloads) {
-            Ok(secret) => self.settle_pair(core, ctx, request, &answer, Some(&secret)),
-            Err(fault) => {
-                self.refuse_pair(core, ctx, &request, Failure::Fault { exchange, fault });
-            }
-        }
     }
 
     /// The new pair stands at both ends. Packets leave on it, unless both ends have made one and ours
