@@ -45,6 +45,11 @@ impl Conditions {
         })
     }
 
+    /// Whether others kept at least half of the processors busy.
+    pub(super) fn is_busy(&self) -> bool {
+        self.load_before * 2.0 >= self.cores as f64
+    }
+
     /// In one line.
     pub(super) fn describe(&self) -> String {
         format!(

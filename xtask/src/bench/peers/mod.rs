@@ -24,6 +24,7 @@ use super::scene::Scene;
 pub(super) const ALL: &[&dyn Peer] = &[
     &secure_gre::IN_UDP,
     &secure_gre::NATIVE,
+    &secure_gre::PLAIN,
     &wireguard_go::WireguardGo,
     &boringtun::Boringtun,
     &gotatun::Gotatun,

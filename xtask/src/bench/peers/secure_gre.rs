@@ -1,4 +1,4 @@
-//! Ourselves, in both encapsulations.
+//! Ourselves, in both encapsulations, and as on a kernel without offloads.
 
 use super::{Need, Peer, Programs, Source, Tunnel};
 use crate::bench::scene::{Host, Scene, Side, TUNNEL_MTU};
@@ -8,6 +8,7 @@ pub(super) struct SecureGre {
     name: &'static str,
     about: &'static str,
     encapsulation: &'static str,
+    offload: bool,
 }
 
 /// ESP in UDP port 4500.
@@ -15,6 +16,7 @@ pub(super) const IN_UDP: SecureGre = SecureGre {
     name: "secure-gre-udp",
     about: "GRE over ESP in UDP port 4500, AES-256-GCM",
     encapsulation: "always",
+    offload: true,
 };
 
 /// IP protocol 50, as to a peer without a NAT.
@@ -22,6 +24,15 @@ pub(super) const NATIVE: SecureGre = SecureGre {
     name: "secure-gre-esp",
     about: "GRE over native ESP (IP protocol 50), AES-256-GCM",
     encapsulation: "never",
+    offload: true,
+};
+
+/// One packet per system call on the device, and one per message on the wire.
+pub(super) const PLAIN: SecureGre = SecureGre {
+    name: "secure-gre-plain",
+    about: "the same as secure-gre-udp with offload = false, as on an old kernel",
+    encapsulation: "always",
+    offload: false,
 };
 
 const PROGRAM: Need = Need {
@@ -74,11 +85,15 @@ impl SecureGre {
              \n\
              [tunnel]\n\
              address = [\"{}/30\"]\n\
-             mtu = {TUNNEL_MTU}\n",
+             mtu = {TUNNEL_MTU}\n\
+             \n\
+             [daemon]\n\
+             offload = {}\n",
             host.side.other().outer(),
             host.side == Side::Left,
             self.encapsulation,
             host.side.inner(),
+            self.offload,
         )
     }
 }

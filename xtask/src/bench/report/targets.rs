@@ -26,6 +26,7 @@ struct Target {
 
 const UDP: &str = "secure-gre-udp";
 const ESP: &str = "secure-gre-esp";
+const PLAIN: &str = "secure-gre-plain";
 
 const fn target(ours: &'static str, metric: Metric, against: Against, goal: f64) -> Target {
     Target {
@@ -61,6 +62,7 @@ const TARGETS: &[Target] = &[
         Against::Tunnel("wireguard-go"),
         2.4,
     ),
+    target(PLAIN, Metric::Tcp1, Against::Tunnel("boringtun"), 2.6),
     target(UDP, Metric::Udp, Against::Best, 2.5),
     target(UDP, Metric::Small, Against::Best, 2.2),
     target(UDP, Metric::IdlePing, Against::Best, 0.85),
