@@ -3,6 +3,9 @@
 //! Owns: the limits of the numbers (RFC 4303 §3.3.3), of the algorithm and of the caller, each with
 //! its soft limit. Not here: lifetimes in time, and what follows at a limit.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::sequence::Exhausted;
 
 /// The last number without ESN: the counter must not cycle (RFC 4303 §3.3.3).
@@ -40,7 +43,8 @@ impl Default for Limits {
     }
 }
 
-/// What is left to one SA.
+/// What is left to one SA. Several threads may take of it at once: what one has taken is nobody
+/// else's.
 #[derive(Debug)]
 pub(crate) struct Budget {
     packets: Allowance,
@@ -49,7 +53,7 @@ pub(crate) struct Budget {
 
 #[derive(Debug)]
 struct Allowance {
-    used: u64,
+    used: AtomicU64,
     soft: u64,
     hard: u64,
 }
@@ -61,14 +65,29 @@ impl Allowance {
         // Divided first, since the product may not fit.
         let soft = hard / 1000 * soft_per_mille + hard % 1000 * soft_per_mille / 1000;
         Self {
-            used: 0,
+            used: AtomicU64::new(0),
             soft,
             hard,
         }
     }
 
-    const fn left(&self) -> u64 {
-        self.hard - self.used
+    /// Takes `wanted`: what was used before it. Or says how much is left. One atomic step, so that no
+    /// two callers take the same; nothing else is ordered by it.
+    fn take(&self, wanted: u64) -> Result<u64, u64> {
+        let taken = |used| u64::checked_add(used, wanted).filter(|sum| *sum <= self.hard);
+        let taken = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
+        taken.map_err(|used| self.hard - used)
+    }
+
+    /// Gives back what was taken and not used.
+    fn give_back(&self, taken: u64) {
+        self.used.fetch_sub(taken, Ordering::Relaxed);
+    }
+
+    fn is_beyond_soft(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.soft
     }
 }
 
@@ -86,33 +105,28 @@ impl Budget {
         }
     }
 
-    /// Takes all of it or nothing.
-    pub(crate) fn spend(&mut self, packets: u32, bytes: u64) -> Result<(), Exhausted> {
-        if u64::from(packets) > self.packets.left() {
-            return Err(Exhausted::Packets {
+    /// Takes all of it or nothing: which packets, counted from 0, they are. Octets come first, since a
+    /// number that was taken never goes back.
+    pub(crate) fn spend(&self, packets: u32, bytes: u64) -> Result<Range<u64>, Exhausted> {
+        let no_octets = |left| Exhausted::Bytes {
+            wanted: bytes,
+            left,
+        };
+        self.bytes.take(bytes).map_err(no_octets)?;
+        let wanted = u64::from(packets);
+        let first = self.packets.take(wanted).map_err(|left| {
+            self.bytes.give_back(bytes);
+            Exhausted::Packets {
                 wanted: packets,
-                left: self.packets.left(),
-            });
-        }
-        if bytes > self.bytes.left() {
-            return Err(Exhausted::Bytes {
-                wanted: bytes,
-                left: self.bytes.left(),
-            });
-        }
-        self.packets.used += u64::from(packets);
-        self.bytes.used += bytes;
-        Ok(())
-    }
-
-    /// Packets that have been taken.
-    pub(crate) const fn packets(&self) -> u64 {
-        self.packets.used
+                left,
+            }
+        })?;
+        Ok(first..first + wanted)
     }
 
     /// Whether a soft limit is passed.
-    pub(crate) const fn is_beyond_soft(&self) -> bool {
-        self.packets.used > self.packets.soft || self.bytes.used > self.bytes.soft
+    pub(crate) fn is_beyond_soft(&self) -> bool {
+        self.packets.is_beyond_soft() || self.bytes.is_beyond_soft()
     }
 }
 
@@ -129,7 +143,7 @@ mod tests {
     /// D42
     #[test]
     fn the_callers_limits_hold_each_for_itself() {
-        let mut budget = Budget::new(true, TEN);
+        let budget = Budget::new(true, TEN);
         budget.spend(7, 700).unwrap();
         assert!(!budget.is_beyond_soft());
         budget.spend(1, 0).unwrap();
@@ -137,7 +151,7 @@ mod tests {
         let refused = Exhausted::Packets { wanted: 3, left: 2 };
         assert_eq!(budget.spend(3, 0), Err(refused));
 
-        let mut budget = Budget::new(true, TEN);
+        let budget = Budget::new(true, TEN);
         budget.spend(1, 701).unwrap();
         assert!(budget.is_beyond_soft(), "octets");
         let refused = Exhausted::Bytes {
@@ -145,8 +159,8 @@ mod tests {
             left: 299,
         };
         assert_eq!(budget.spend(1, 300), Err(refused));
-        budget.spend(1, 299).unwrap();
-        assert_eq!(budget.packets(), 2, "a refusal takes nothing");
+        let second = budget.spend(1, 299).unwrap();
+        assert_eq!(second, 1..2, "a refusal takes nothing");
     }
 
     /// D48: whatever the caller allows.
@@ -157,7 +171,7 @@ mod tests {
             bytes: Some(u64::MAX),
             soft_per_mille: 2000,
         };
-        let mut budget = Budget::new(true, generous);
+        let budget = Budget::new(true, generous);
         assert!(budget.spend(1, LAST_OCTET + 1).is_err());
         budget.spend(1, LAST_OCTET).unwrap();
         assert!(budget.spend(1, 1).is_err());

@@ -14,7 +14,8 @@ use crate::sequence::{Exhausted, Reservation, Seq, Sequence};
 use crate::suite::{HEADER_LEN, Overhead};
 use crate::trailer;
 
-/// An outbound SA: seals payloads into ESP packets, in place.
+/// An outbound SA: seals payloads into ESP packets, in place. Threads may share it: numbers are reserved
+/// in one atomic step, for as many packets as the caller has, and nothing else changes.
 #[derive(Debug)]
 pub struct OutboundSa {
     spi: Spi,
@@ -75,7 +76,7 @@ impl OutboundSa {
     /// # Errors
     /// [`Exhausted`] if less is left: without ESN the last number is 2^32 − 1, with ESN 2^36; 2^47
     /// octets are what AES takes under one key; and the [`Limits`] may be narrower.
-    pub fn reserve(&mut self, packets: u32, bytes: u64) -> Result<Reservation, Exhausted> {
+    pub fn reserve(&self, packets: u32, bytes: u64) -> Result<Reservation, Exhausted> {
         self.sequence.reserve(packets, bytes)
     }
 

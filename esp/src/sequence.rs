@@ -1,7 +1,8 @@
 //! Outbound sequence numbers, each handed out once (RFC 4303 §2.2, §3.3.3; RFC 4106 §2).
 //!
 //! Owns: [`Seq`], the only thing that lets a packet be sealed.
-//! The IV is the sequence number, so a number that cannot repeat is a nonce that cannot repeat.
+//! The IV is the sequence number, so a number that cannot repeat is a nonce that cannot repeat, also
+//! where several threads reserve at once.
 //! Not here: how many numbers there are (`lifetime`), what to do at the soft limit (a rekey).
 
 use std::iter::FusedIterator;
@@ -100,12 +101,11 @@ impl Sequence {
 
     /// Numbers for `packets` packets with `bytes` octets of payload: all or none. The first packet of
     /// all gets 1 (D45).
-    pub(crate) fn reserve(&mut self, packets: u32, bytes: u64) -> Result<Reservation, Exhausted> {
-        let first = self.budget.packets() + 1;
-        self.budget.spend(packets, bytes)?;
+    pub(crate) fn reserve(&self, packets: u32, bytes: u64) -> Result<Reservation, Exhausted> {
+        let taken = self.budget.spend(packets, bytes)?;
         Ok(Reservation {
             sa: self.sa,
-            numbers: first..self.budget.packets() + 1,
+            numbers: taken.start + 1..taken.end + 1,
             soft_limit: self.budget.is_beyond_soft(),
         })
     }

@@ -32,7 +32,7 @@ fn packets_of_aes_cbc_are_of_whole_blocks() {
         let suite = Suite::AesCbc(AesKey::Bits256, hmac);
         let spi = Spi::try_from(0x1234_5678).unwrap();
         let material = vec![3; suite.key_material_len()];
-        let mut sa = OutboundSa::new(Keys::new(suite, spi, true, &material).unwrap());
+        let sa = OutboundSa::new(Keys::new(suite, spi, true, &material).unwrap());
         for payload_len in 0..40 {
             let seq = sa.reserve(1, 40).unwrap().next().unwrap();
             let packet = seal(&sa, seq, &vec![9; payload_len]);
@@ -46,7 +46,7 @@ fn packets_of_aes_cbc_are_of_whole_blocks() {
 /// D45, RFC 4303 §3.3.3; RFC 4106 §3.1
 #[test]
 fn the_first_packet_has_number_one_and_the_iv_counts() {
-    let mut sa = OutboundSa::new(keys(true));
+    let sa = OutboundSa::new(keys(true));
     for (seq, number) in sa.reserve(3, 3).unwrap().zip(1u8..) {
         let packet = seal(&sa, seq, b"x");
         assert_eq!(packet[..4], [0x12, 0x34, 0x56, 0x78]);
@@ -57,7 +57,7 @@ fn the_first_packet_has_number_one_and_the_iv_counts() {
 
 #[test]
 fn a_payload_that_does_not_fit_is_refused() {
-    let mut sa = OutboundSa::new(keys(true));
+    let sa = OutboundSa::new(keys(true));
     let mut buffer = [0; 16 + 4 + 20];
     let cases = [
         (
@@ -106,7 +106,7 @@ fn a_payload_that_does_not_fit_is_refused() {
 /// D48: another SA's number would repeat a nonce of this one.
 #[test]
 fn a_sequence_number_of_another_sa_is_refused() {
-    let mut reserved_from = OutboundSa::new(keys(true));
+    let reserved_from = OutboundSa::new(keys(true));
     let sa = OutboundSa::new(keys(true));
     let seq = reserved_from.reserve(1, 4).unwrap().next().unwrap();
     let mut buffer = [0; 64];
