@@ -1,6 +1,6 @@
 //! What one packet costs, stage by stage: segment, GRE, seal, send; receive, open, coalesce. Then the
-//! whole of a direction as its worker does it between two system calls, on one thread and on several,
-//! each with a tunnel of its own.
+//! whole of a direction as its worker does it between two system calls, on one thread and on several:
+//! each with an SA of its own, and, outbound, as workers that share one (`outbound_of_one_sa`).
 //!
 //! `cargo bench --bench packet_path`; each item is one packet. `send` and `receive` pass the loopback
 //! in UDP: `send` contains the kernel's way up to the other socket, `receive` is its reader alone.
@@ -14,6 +14,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use divan::counter::{BytesCount, ItemsCount};
@@ -21,7 +22,7 @@ use divan::{Bencher, black_box};
 use secure_gre::dataplane::batch::Batch;
 use secure_gre::dataplane::coalesce::{Coalesced, Coalescer};
 use secure_gre::dataplane::inbound::{self, Arrival, Inbound};
-use secure_gre::dataplane::outbound::{self, Outbound};
+use secure_gre::dataplane::outbound::{self, Outbound, SharedSa};
 use secure_gre::dataplane::segment::Source;
 use secure_gre::dataplane::{Note, SaId, TunnelConfig, TunnelId};
 use secure_gre::net::esp::{Outgoing, ReceiveBatch, Wire};
@@ -75,6 +76,10 @@ fn keys() -> Keys {
     Keys::new(Suite::Aes256Gcm16, spi, true, &[1; 36]).unwrap()
 }
 
+fn shared_sa() -> Arc<SharedSa> {
+    Arc::new(SharedSa::new(SaId(1), OutboundSa::new(keys())))
+}
+
 /// The sending end of a tunnel.
 struct Sender {
     packet: Vec<u8>,
@@ -85,13 +90,14 @@ struct Sender {
 }
 
 impl Sender {
-    /// It sends passengers of `len` octets.
+    /// It sends passengers of `len` octets, on an SA of its own.
     fn new(len: usize) -> Self {
+        Self::on(&shared_sa(), len)
+    }
+
+    fn on(sa: &Arc<SharedSa>, len: usize) -> Self {
         let mut path = Outbound::new([&CONFIG], (|_| {}) as fn(Note));
-        path.obey(outbound::Command::Install {
-            id: SaId(1),
-            sa: Box::new(OutboundSa::new(keys())),
-        });
+        path.obey(outbound::Command::Install(Arc::clone(sa)));
         let (packet, offload) = super_packet(len - HEADERS);
         let mut source = Source::new(0);
         source.vacant()[..packet.len()].copy_from_slice(&packet);
@@ -217,7 +223,7 @@ fn gre_header(bencher: Bencher<'_, '_>, len: usize) {
 
 #[divan::bench(args = LENGTHS)]
 fn seal(bencher: Bencher<'_, '_>, len: usize) {
-    let mut sa = OutboundSa::new(keys());
+    let sa = OutboundSa::new(keys());
     let mut buffer = vec![0; 64 + len + 64];
     counted(bencher, len).bench_local(|| {
         for number in sa.reserve(COUNT, 0).unwrap() {
@@ -312,7 +318,10 @@ fn coalesce(bencher: Bencher<'_, '_>, len: usize) {
     });
 }
 
+static ONE_SA: LazyLock<Arc<SharedSa>> = LazyLock::new(shared_sa);
+
 thread_local! {
+    static SHARER: RefCell<Sender> = RefCell::new(Sender::on(&ONE_SA, 1400));
     static SENDER: RefCell<Sender> = RefCell::new(Sender::new(1400));
     static ENDS: RefCell<(Sender, Receiver)> = RefCell::new((Sender::new(1400), Receiver::new()));
 }
@@ -322,6 +331,13 @@ thread_local! {
 fn outbound(bencher: Bencher<'_, '_>) {
     let now = Instant::now();
     counted(bencher, 1400).bench(|| SENDER.with_borrow_mut(|sender| sender.run(now)));
+}
+
+/// The same by workers that share an SA and reserve its numbers a batch at a time.
+#[divan::bench(threads = THREADS)]
+fn outbound_of_one_sa(bencher: Bencher<'_, '_>) {
+    let now = Instant::now();
+    counted(bencher, 1400).bench(|| SHARER.with_borrow_mut(|sender| sender.run(now)));
 }
 
 /// All of the inbound direction but its system calls.

@@ -120,7 +120,7 @@ impl Host {
 }
 
 fn send_one_packet(sealing: &ChildKeys, opening: &ChildKeys) -> Result<(), Box<dyn Error>> {
-    let mut outbound = esp::OutboundSa::new(esp_keys(sealing)?);
+    let outbound = esp::OutboundSa::new(esp_keys(sealing)?);
     let mut inbound = esp::InboundSa::new(esp_keys(opening)?, esp::DEFAULT_WINDOW_PACKETS);
     let text = b"a passenger";
     let start = esp::OutboundSa::HEADROOM;

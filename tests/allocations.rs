@@ -10,6 +10,7 @@
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Instant;
 
 use secure_gre::dataplane::batch::{Batch, MAX_PACKETS};
@@ -91,10 +92,9 @@ fn nothing_is_allocated_per_packet() {
 fn allocates_nothing_per_packet(suite: Suite) {
     let mut outbound = Outbound::new([&CONFIG], |_| {});
     let mut inbound = Inbound::new([&CONFIG], |_| {});
-    outbound.obey(outbound::Command::Install {
-        id: SaId(1),
-        sa: Box::new(OutboundSa::new(keys(suite))),
-    });
+    outbound.obey(outbound::Command::Install(Arc::new(
+        outbound::SharedSa::new(SaId(1), OutboundSa::new(keys(suite))),
+    )));
     inbound.obey(inbound::Command::Install {
         id: SaId(1),
         sa: Box::new(InboundSa::new(keys(suite), 4096)),

@@ -31,7 +31,7 @@ fn keys() -> Keys {
 }
 
 fn seal(payload: &[u8]) -> Vec<u8> {
-    let mut outbound = OutboundSa::new(keys());
+    let outbound = OutboundSa::new(keys());
     let range = OutboundSa::HEADROOM..OutboundSa::HEADROOM + payload.len();
     let mut buffer = vec![0; range.end + outbound.trailer_len(payload.len())];
     buffer[range.clone()].copy_from_slice(payload);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,4 +139,7 @@ pub struct Tunnel {
     pub netns: Option<String>,
     /// Whether packets pass the kernel many at a time, where it can: the device's and the wire's.
     pub offload: bool,
+    /// How many threads carry the packets of its device; more than one only where packets may leave in
+    /// any order and alike.
+    pub workers: NonZeroUsize,
 }

@@ -142,12 +142,8 @@ pub(super) struct HooksKeys {
 /// `[daemon]`.
 pub(super) struct DaemonKeys {
     pub(super) offload: Option<Spanned<bool>>,
+    pub(super) workers: Option<Spanned<WordOrNumber>>,
 }
-
-const DAEMON_LATER: &[Later] = &[Later {
-    key: "workers",
-    does: &["\"auto\"", "1"],
-}];
 
 const PEER_LATER: &[Later] = &[Later {
     key: "ports",
@@ -196,8 +192,8 @@ impl DaemonKeys {
         let mut section = root.section("daemon", findings);
         let keys = Self {
             offload: section.take("offload", findings),
+            workers: section.take("workers", findings),
         };
-        section.refuse_later(DAEMON_LATER, findings);
         section.finish(findings);
         keys
     }

@@ -20,7 +20,7 @@ use crate::net::netlink::{Capture, MAIN_TABLE, Netlink, NetlinkError, Route, Rou
 use crate::net::netns::NamespaceError;
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
-use crate::net::tun::{Queue, TunError};
+use crate::net::tun::{Queues, TunError};
 
 /// The host's side of one peer.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Host {
         &mut self,
         tunnel: &Tunnel,
         mtu: u16,
-    ) -> Result<(Device, Queue), HostError> {
+    ) -> Result<(Device, Queues), HostError> {
         Device::raise(&self.netlink, &mut self.journal, tunnel, mtu).await
     }
 

@@ -392,11 +392,11 @@ impl Peer {
     pub(super) async fn remake_due(&mut self, now: Instant) {
         let (stands, addresses) = (!self.outbound.is_empty(), self.addresses());
         for tunnel in &mut self.tunnels {
-            let Some(queue) = tunnel.remake_due(now).await else {
+            let Some(queues) = tunnel.remake_due(now).await else {
                 continue;
             };
             if let Some(outer) = &self.link {
-                outer.link.attach(tunnel.id(), &queue);
+                outer.link.attach(tunnel.id(), &queues);
             }
             if stands {
                 tunnel.open(addresses).await;

@@ -14,11 +14,15 @@
 //! | `headers` | the fields of passengers' headers that are changed on the way |
 //! | `recursion` | outer packets that were led back into the device |
 //! | `too_big` | answers to passengers that do not fit, and how often they are given |
-//! | `worker` | the two threads: reading, writing, waiting, commands |
+//! | `spread` | to which of a device's queues a flow is written |
+//! | `worker` | the threads: reading, writing, waiting, commands |
 //!
 //! A [`Link`] is the daemon's handle. All tunnels of the peer share it and its SAs; the key in the GRE
-//! header tells them apart. Each direction is one thread that owns its half of the tunnels and its SAs, so that nothing on the path of a packet is shared, locked or allocated. SAs reach
-//! their thread over a channel, which the thread empties once per batch. The inbound thread does so
+//! header tells them apart. One thread receives and owns the inbound SAs. One or several send, each of
+//! them what the kernel puts into its queues of the devices, so that a flow has one; they share the
+//! outbound SAs, of which each takes sequence numbers for a batch in one atomic step. Nothing else on
+//! the path of a packet is shared, and nothing locked or allocated. SAs reach their threads over
+//! channels, which a thread empties once per batch. The inbound thread does so
 //! between receiving a batch and opening it: whatever the daemon installed before it let the peer
 //! send is there when the packet is looked up.
 //!
@@ -40,12 +44,14 @@ pub mod note;
 pub mod outbound;
 mod recursion;
 pub mod segment;
+mod spread;
 pub mod stray;
 mod too_big;
 mod worker;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use secure_gre_esp::{InboundSa, OutboundSa, Spi};
@@ -53,9 +59,10 @@ use secure_gre_gre as gre;
 use tokio::sync::mpsc;
 
 use self::counters::SharedCounters;
+use self::outbound::SharedSa;
 use crate::net::esp::Wire;
 use crate::net::outer::Path;
-use crate::net::tun::Queue;
+use crate::net::tun::Queues;
 
 pub use self::counters::{LinkCounters, TunnelCounters};
 pub use self::note::{Direction, Note, WorkerError};
@@ -107,7 +114,8 @@ pub struct Message {
 /// The running packet path of one peer. Dropping it stops it.
 #[derive(Debug)]
 pub struct Link {
-    outbound: worker::Handle<outbound::Command>,
+    /// At least one; the first sends what comes from no device.
+    outbound: Vec<worker::Handle<outbound::Command>>,
     inbound: worker::Handle<inbound::Command>,
     counters: Arc<SharedCounters>,
 }
@@ -117,8 +125,10 @@ pub struct Link {
 pub struct Port {
     /// What is done to its packets.
     pub config: TunnelConfig,
+    /// How many queues its device has, each of them read by a worker of its own.
+    pub workers: NonZeroUsize,
     /// Its device; `None`: until [`Link::attach`] brings one, what comes for it is refused.
-    pub queue: Option<Arc<Queue>>,
+    pub queues: Option<Arc<Queues>>,
 }
 
 impl Link {
@@ -140,8 +150,11 @@ impl Link {
     {
         let counters = Arc::new(SharedCounters::new(ports.len()));
         let shared = || Arc::clone(&counters);
-        let (wire_out, notify_out) = (Arc::clone(&wire), notify.clone());
-        let outbound = worker::start_outbound(ports, wire_out, shared(), notify_out)?;
+        let workers = ports.iter().map(|port| port.workers.get()).max();
+        let outbound = (0..workers.unwrap_or(1)).map(|number| {
+            worker::start_outbound(number, ports, Arc::clone(&wire), shared(), notify.clone())
+        });
+        let outbound = outbound.collect::<Result<_, _>>()?;
         let inbound = worker::start_inbound(ports, wire, shared(), notify, messages)?;
         Ok(Self {
             outbound,
@@ -151,9 +164,11 @@ impl Link {
     }
 
     /// The tunnel has a device, in place of the one that it had.
-    pub fn attach(&self, tunnel: TunnelId, queue: &Arc<Queue>) {
-        self.outbound.attach(tunnel, Arc::clone(queue));
-        self.inbound.attach(tunnel, Arc::clone(queue));
+    pub fn attach(&self, tunnel: TunnelId, queues: &Arc<Queues>) {
+        for worker in &self.outbound {
+            worker.attach(tunnel, Arc::clone(queues));
+        }
+        self.inbound.attach(tunnel, Arc::clone(queues));
     }
 
     /// Packets with this SPI are held for a moment, should they come before their SA is installed; to
@@ -185,8 +200,8 @@ impl Link {
 
     /// This SA carries all packets from here on.
     pub fn install_outbound(&self, id: SaId, sa: OutboundSa) {
-        let sa = Box::new(sa);
-        self.outbound.send(outbound::Command::Install { id, sa });
+        let sa = Arc::new(SharedSa::new(id, sa));
+        self.tell_outbound(|| outbound::Command::Install(Arc::clone(&sa)));
     }
 
     /// Packets of this inbound SA are refused from here on. The grace for those on their way is the
@@ -198,25 +213,28 @@ impl Link {
     /// This outbound SA carries nothing from here on. The newest of those left takes over; without
     /// one, packets are dropped.
     pub fn remove_outbound(&self, id: SaId) {
-        self.outbound.send(outbound::Command::Remove(id));
+        self.tell_outbound(|| outbound::Command::Remove(id));
     }
 
     /// The largest passenger of a tunnel, in octets. Larger ones are dropped, their senders told. An
     /// increase must reach the device later than this, a decrease may come before or after.
     pub fn set_mtu(&self, tunnel: TunnelId, mtu: u16) {
-        self.outbound
-            .send(outbound::Command::SetMtu { tunnel, mtu });
+        self.tell_outbound(|| outbound::Command::SetMtu { tunnel, mtu });
         self.inbound.send(inbound::Command::SetMtu { tunnel, mtu });
     }
 
     /// Sends a packet of our own through a tunnel, if there is an SA for it.
     pub fn send(&self, tunnel: TunnelId, own: outbound::Own) {
-        self.outbound.send(outbound::Command::Send { tunnel, own });
+        if let Some(first) = self.outbound.first() {
+            first.send(outbound::Command::Send { tunnel, own });
+        }
     }
 
     /// Packets travel on this wire from here on, both ways. The SAs stay.
     pub fn rewire(&self, wire: Arc<Wire>) {
-        self.outbound.rewire(Arc::clone(&wire));
+        for worker in &self.outbound {
+            worker.rewire(Arc::clone(&wire));
+        }
         self.inbound.rewire(wire);
     }
 
@@ -225,9 +243,17 @@ impl Link {
         self.counters.read()
     }
 
-    /// Ends both threads, which drop their SAs, and returns the final counts.
+    fn tell_outbound(&self, command: impl Fn() -> outbound::Command) {
+        for worker in &self.outbound {
+            worker.send(command());
+        }
+    }
+
+    /// Ends all threads, which drop their SAs, and returns the final counts.
     pub fn stop(mut self) -> LinkCounters {
-        self.outbound.stop();
+        for worker in &mut self.outbound {
+            worker.stop();
+        }
         self.inbound.stop();
         self.counters.read()
     }

@@ -6,6 +6,8 @@
 //!
 //! Not here: reading the device, sending, and what the SAs were negotiated to be.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use secure_gre_esp::OutboundSa;
@@ -25,12 +27,7 @@ const GRE: u8 = 47;
 #[derive(Debug)]
 pub enum Command {
     /// This SA carries the packets.
-    Install {
-        /// Which pair.
-        id: SaId,
-        /// Its outbound half.
-        sa: Box<OutboundSa>,
-    },
+    Install(Arc<SharedSa>),
     /// This one no more.
     Remove(SaId),
     /// The largest passenger.
@@ -71,7 +68,7 @@ impl Own {
 pub struct Outbound<N> {
     tunnels: Box<[Tunnel]>,
     /// Oldest first; the last one carries the packets.
-    sas: Vec<Installed>,
+    sas: Vec<Arc<SharedSa>>,
     /// Packets of our own that wait for their turn.
     own: Vec<(TunnelId, Own)>,
     /// Of the outer packets, once the wire is known.
@@ -92,12 +89,14 @@ struct Tunnel {
     tally: Tally,
 }
 
+/// The outbound half of a pair, with which all workers of a link seal at once: each takes sequence
+/// numbers for a batch, and what there is to tell of it is told once.
 #[derive(Debug)]
-struct Installed {
+pub struct SharedSa {
     id: SaId,
-    sa: Box<OutboundSa>,
-    soft_limit_told: bool,
-    exhaustion_told: bool,
+    sa: OutboundSa,
+    soft_limit_told: AtomicBool,
+    exhaustion_told: AtomicBool,
 }
 
 impl<N: FnMut(Note)> Outbound<N> {
@@ -115,13 +114,8 @@ impl<N: FnMut(Note)> Outbound<N> {
     /// Does what the daemon wants.
     pub fn obey(&mut self, command: Command) {
         match command {
-            Command::Install { id, sa } => self.sas.push(Installed {
-                id,
-                sa,
-                soft_limit_told: false,
-                exhaustion_told: false,
-            }),
-            Command::Remove(id) => self.sas.retain(|installed| installed.id != id),
+            Command::Install(sa) => self.sas.push(sa),
+            Command::Remove(id) => self.sas.retain(|sa| sa.id != id),
             Command::SetMtu { tunnel, mtu } => {
                 if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
                     tunnel.mtu = mtu;
@@ -157,7 +151,7 @@ impl<N: FnMut(Note)> Outbound<N> {
                 .inspect_err(|&reason| tunnel.tally.drop(reason, 1))
                 .is_ok()
         });
-        if let Some(sa) = self.sas.last_mut() {
+        if let Some(sa) = self.sas.last() {
             sa.protect(batch, &mut tunnel.tally, &mut self.notify);
         }
     }
@@ -180,7 +174,7 @@ impl<N: FnMut(Note)> Outbound<N> {
                 .inspect_err(|&reason| tunnel.tally.drop(reason, 1))
                 .is_ok()
         });
-        if let Some(sa) = self.sas.last_mut() {
+        if let Some(sa) = self.sas.last() {
             sa.protect(batch, &mut tunnel.tally, &mut self.notify);
         }
     }
@@ -270,9 +264,19 @@ impl Tunnel {
     }
 }
 
-impl Installed {
+impl SharedSa {
+    /// The outbound half of the pair `id`.
+    pub const fn new(id: SaId, sa: OutboundSa) -> Self {
+        Self {
+            id,
+            sa,
+            soft_limit_told: AtomicBool::new(false),
+            exhaustion_told: AtomicBool::new(false),
+        }
+    }
+
     /// Seals the GRE packets of `batch`, and counts in `tally` what is not sealed.
-    fn protect(&mut self, batch: &mut Batch, tally: &mut Tally, notify: &mut impl FnMut(Note)) {
+    fn protect(&self, batch: &mut Batch, tally: &mut Tally, notify: &mut impl FnMut(Note)) {
         let Self {
             id,
             sa,
@@ -283,7 +287,7 @@ impl Installed {
         // Where so much is not left, each packet asks for itself.
         let mut numbers = sa.reserve(wanted, batch.bytes()).ok();
         let soft_limit = numbers.as_ref().is_none_or(|numbers| numbers.soft_limit());
-        if soft_limit && !std::mem::replace(soft_limit_told, true) {
+        if soft_limit && !soft_limit_told.swap(true, Ordering::Relaxed) {
             notify(Note::SoftLimit { sa: *id });
         }
 
@@ -305,7 +309,9 @@ impl Installed {
                     true
                 }
                 Err(reason) => {
-                    if reason == LinkDrop::Exhausted && !std::mem::replace(exhaustion_told, true) {
+                    if reason == LinkDrop::Exhausted
+                        && !exhaustion_told.swap(true, Ordering::Relaxed)
+                    {
                         notify(Note::Exhausted { sa: *id });
                     }
                     tally.drop(reason, 1);

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -168,10 +169,9 @@ fn keys(number: u8) -> Keys {
 }
 
 fn install_outbound(sender: &mut Sender, number: u8) {
-    sender.path.obey(outbound::Command::Install {
-        id: SaId(number.into()),
-        sa: Box::new(OutboundSa::new(keys(number))),
-    });
+    sender.path.obey(outbound::Command::Install(Arc::new(
+        outbound::SharedSa::new(SaId(number.into()), OutboundSa::new(keys(number))),
+    )));
 }
 
 fn install_inbound(receiver: &mut Receiver, number: u8, fresh: bool) {
@@ -463,7 +463,7 @@ fn what_is_not_gre_inside_a_known_sa_is_not_delivered() {
 }
 
 /// An authentic ESP packet with any payload.
-fn sealed(sa: &mut OutboundSa, next_header: u8, payload: &[u8]) -> Packet {
+fn sealed(sa: &OutboundSa, next_header: u8, payload: &[u8]) -> Packet {
     let range = OutboundSa::HEADROOM..OutboundSa::HEADROOM + payload.len();
     let mut buffer = vec![0; range.end + sa.trailer_len(payload.len())];
     buffer[range.clone()].copy_from_slice(payload);
@@ -476,8 +476,8 @@ fn sealed(sa: &mut OutboundSa, next_header: u8, payload: &[u8]) -> Packet {
 #[test]
 fn a_dummy_is_consumed_and_other_payloads_are_dropped() {
     let (_, mut receiver) = pair(&CONFIG);
-    let mut sa = OutboundSa::new(keys(1));
-    let packets = [59, 4, 41, 6].map(|next_header| sealed(&mut sa, next_header, &udp4(0, DF, 40)));
+    let sa = OutboundSa::new(keys(1));
+    let packets = [59, 4, 41, 6].map(|next_header| sealed(&sa, next_header, &udp4(0, DF, 40)));
     assert_eq!(receiver.receive(packets.to_vec()), [[0; 0]; 0]);
     assert_eq!(receiver.path.arrivals().consumed, 1);
     assert_eq!(receiver.dropped(LinkDrop::NotGre), 3);
@@ -489,14 +489,11 @@ fn a_dummy_is_consumed_and_other_payloads_are_dropped() {
 #[test]
 fn gre_behind_a_destination_options_header_is_delivered() {
     let (_, mut receiver) = pair(&CONFIG);
-    let mut sa = OutboundSa::new(keys(1));
+    let sa = OutboundSa::new(keys(1));
     let passenger = udp4(0, DF, 40);
     let options = [47, 0, 4, 1, 4, 1, 1, 0];
     let packet = [&options[..], &[0, 0, 8, 0], &passenger].concat();
-    let packets = vec![
-        sealed(&mut sa, 60, &packet),
-        sealed(&mut sa, 60, &packet[8..]),
-    ];
+    let packets = vec![sealed(&sa, 60, &packet), sealed(&sa, 60, &packet[8..])];
     assert_eq!(receiver.receive(packets), [passenger]);
     assert_eq!(receiver.dropped(gre::Drop::DestinationOptions), 1);
 }
@@ -540,10 +537,9 @@ fn tunnels_share_the_sas_and_nothing_else() {
     let (_, notify) = notes();
     let mut sender = Outbound::new(&configs, notify);
     let (mut receiver, passenger) = (Inbound::new(&configs, |_| {}), udp4(0, DF, 1300));
-    sender.obey(outbound::Command::Install {
-        id: SaId(1),
-        sa: Box::new(OutboundSa::new(keys(1))),
-    });
+    sender.obey(outbound::Command::Install(Arc::new(
+        outbound::SharedSa::new(SaId(1), OutboundSa::new(keys(1))),
+    )));
     receiver.obey(inbound::Command::Install {
         id: SaId(1),
         sa: Box::new(InboundSa::new(keys(1), 64)),
@@ -655,12 +651,11 @@ fn nothing_of_our_own_leaves_in_clear() {
 #[test]
 fn an_exhausted_sa_sends_nothing_more_and_says_so_once() {
     let mut sender = Sender::new(&CONFIG);
-    let mut sa = OutboundSa::new(keys(1));
+    let sa = OutboundSa::new(keys(1));
     drop(sa.reserve(u32::MAX - 2, 0).unwrap());
-    sender.path.obey(outbound::Command::Install {
-        id: SaId(1),
-        sa: Box::new(sa),
-    });
+    sender.path.obey(outbound::Command::Install(Arc::new(
+        outbound::SharedSa::new(SaId(1), sa),
+    )));
     assert_eq!(sender.send(&numbered(5)).len(), 2);
     assert_eq!(sender.send(&numbered(5)), []);
     assert_eq!(sender.dropped(LinkDrop::Exhausted), 8);
@@ -679,10 +674,9 @@ fn nothing_is_sealed_beyond_a_limit() {
         soft_per_mille: 700,
         ..esp::Limits::default()
     };
-    sender.path.obey(outbound::Command::Install {
-        id: SaId(1),
-        sa: Box::new(OutboundSa::with_limits(keys(1), limits)),
-    });
+    sender.path.obey(outbound::Command::Install(Arc::new(
+        outbound::SharedSa::new(SaId(1), OutboundSa::with_limits(keys(1), limits)),
+    )));
     let passengers = vec![udp4(0, DF, 40); 7];
     assert_eq!(sender.send(&passengers).len(), 7);
     assert_eq!(*sender.notes.borrow(), [""; 0]);
@@ -896,9 +890,9 @@ proptest! {
         let [key, checksum, sequence] = flags;
         let gre = gre::Config { key: key.then_some(0), checksum, sequence };
         let (_, mut receiver) = pair(&TunnelConfig { gre, ..CONFIG });
-        let mut sa = OutboundSa::new(keys(1));
+        let sa = OutboundSa::new(keys(1));
         let packets = payloads.iter().map(|payload| {
-            let (esp, _) = sealed(&mut sa, 47, &[&[0, 0, 8, 0, 0x45], &payload[..]].concat());
+            let (esp, _) = sealed(&sa, 47, &[&[0, 0, 8, 0, 0x45], &payload[..]].concat());
             (esp, tos)
         });
         receiver.receive(packets.collect());

@@ -1,7 +1,8 @@
 //! The threads of a link: reading, writing, waiting, and taking the daemon's commands. [`outbound`] and
 //! [`inbound`] are the two directions; here is what they have in common.
 //!
-//! A worker reads until nothing is left before it sleeps, and sleeps on its descriptors and its
+//! A worker reads until nothing is left before it sleeps, also after it has let others run once: on a
+//! busy core what it waits for comes then, and a wake-up is spared. It sleeps on its descriptors and its
 //! waker together. It ends when the daemon lets go of its [`Handle`], or with a [`Note::WorkerFailed`]
 //! when the socket has become unusable; a device that is gone takes the packets of its tunnel with it,
 //! and whatever concerns only one packet is counted and goes on.
@@ -23,7 +24,7 @@ pub(super) use self::outbound::start_outbound;
 use super::{Direction, Note, StartError, TunnelId, WorkerError};
 use crate::net::esp::Wire;
 use crate::net::poll::Waker;
-use crate::net::tun::Queue;
+use crate::net::tun::Queues;
 
 /// What the daemon wants of a worker.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ enum Order<C> {
     /// Packets travel on this wire from here on.
     Rewire(Arc<Wire>),
     /// This is the tunnel's device from here on.
-    Attach(TunnelId, Arc<Queue>),
+    Attach(TunnelId, Arc<Queues>),
 }
 
 /// The daemon's end of a worker. Dropping it ends the worker.
@@ -64,8 +65,8 @@ impl<C> Handle<C> {
         self.order(Order::Rewire(wire));
     }
 
-    pub(super) fn attach(&self, tunnel: TunnelId, queue: Arc<Queue>) {
-        self.order(Order::Attach(tunnel, queue));
+    pub(super) fn attach(&self, tunnel: TunnelId, queues: Arc<Queues>) {
+        self.order(Order::Attach(tunnel, queues));
     }
 
     /// Tells the worker something. One that has failed hears nothing, and has said so.
@@ -109,6 +110,26 @@ impl<C> Mailbox<C> {
                 Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
             }
         }
+    }
+}
+
+/// Whether a worker that has found nothing to do looks once more before it sleeps.
+#[derive(Debug, Default)]
+struct SecondLook(bool);
+
+impl SecondLook {
+    /// There was something to do.
+    const fn rest(&mut self) {
+        self.0 = false;
+    }
+
+    /// There was nothing. `true`, after others have run: look again. `false`: sleep.
+    fn take(&mut self) -> bool {
+        let again = !std::mem::replace(&mut self.0, true);
+        if again {
+            thread::yield_now();
+        }
+        again
     }
 }
 

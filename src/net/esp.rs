@@ -44,7 +44,8 @@ pub struct Wire {
     via: Via,
     /// The TTL of packets that say nothing else.
     ttl: NonZeroU8,
-    /// The [`OuterFields`] that the socket writes. One thread at a time sends.
+    /// The [`OuterFields`] that the socket writes. Threads may send at once if all their packets want
+    /// the same ones.
     current: AtomicU16,
     /// Whether the kernel makes several datagrams of one message.
     segmentation: AtomicBool,

@@ -129,6 +129,43 @@ impl Queue {
     }
 }
 
+/// All queues of a device, of which there is one at least. Whoever writes a flow's packets chooses the
+/// queue out of which the kernel's packets of that flow come.
+#[derive(Debug)]
+pub struct Queues(Box<[Queue]>);
+
+impl Queues {
+    /// The queue with this number, from 0.
+    pub fn get(&self, number: usize) -> Option<&Queue> {
+        self.0.get(number)
+    }
+
+    /// How many there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is one at least")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Which super-packets they give and take.
+    pub fn offloads(&self) -> Offloads {
+        let offloads = self.0.iter().map(Queue::offloads);
+        offloads.min().unwrap_or(Offloads::None)
+    }
+}
+
+impl From<Tun> for Queues {
+    fn from(tun: Tun) -> Self {
+        let (first, others) = tun.into_queues();
+        Self([first].into_iter().chain(others).collect())
+    }
+}
+
+impl From<Queue> for Queues {
+    fn from(queue: Queue) -> Self {
+        Self(Box::new([queue]))
+    }
+}
+
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

@@ -1,11 +1,12 @@
 //! What `[tunnel]` means, and each `[[tunnel]]`; what two of them cannot both have is in [`distinct`].
 
 mod distinct;
+mod workers;
 
 pub(super) use self::distinct::prefixes;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
 use secure_gre_gre::{df, keepalive, tos, ttl};
@@ -62,12 +63,12 @@ pub(super) fn resolve_all(
     outer: &Outer<'_>,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<Tunnel> {
-    let tunnels: Vec<_> = keys
+    let tunnels: Vec<Tunnel> = keys
         .iter()
         .map(|keys| resolve(keys, daemon, outer, findings))
         .collect();
     distinct::check(keys, &tunnels, findings);
-    tunnels
+    workers::share_out(tunnels, workers::wanted(daemon.workers.as_ref(), findings))
 }
 
 fn resolve(
@@ -116,6 +117,7 @@ fn resolve(
         keepalive: keepalive(&keys.keepalive, findings),
         netns: netns(keys.netns.as_ref(), findings),
         offload: given(daemon.offload.as_ref()).unwrap_or(true),
+        workers: NonZeroUsize::MIN,
         addresses,
         routes,
     }

@@ -6,15 +6,13 @@
 //! prefixes and the tunnel's own subnets, where the device is. A namespace that is deleted takes all of
 //! it along.
 
-use std::num::NonZeroUsize;
-
 use super::{HostError, put_back};
 use crate::config::Tunnel;
 use crate::daemon::journal::{Entry, Journal};
 use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, Route};
 use crate::net::netns::{HeldNamespace, NamespaceError};
 use crate::net::prefix::Prefix;
-use crate::net::tun::{ANY_NAME, Offloads, Queue, Tun, TunError};
+use crate::net::tun::{ANY_NAME, Offloads, Queues, Tun, TunError};
 
 /// A tunnel's network device, which lives as long as a queue of it does.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ impl Device {
         journal: &mut Journal,
         tunnel: &Tunnel,
         mtu: u16,
-    ) -> Result<(Self, Queue), HostError> {
+    ) -> Result<(Self, Queues), HostError> {
         let home = Home::of(tunnel, netlink)?;
         for entry in guard_entries(tunnel) {
             journal.add(entry)?;
@@ -44,14 +42,14 @@ impl Device {
     }
 
     /// Makes the device anew after it was deleted behind our back, perhaps with its namespace.
-    pub(in crate::daemon) async fn remake(&mut self, tunnel: &Tunnel) -> Result<Queue, HostError> {
+    pub(in crate::daemon) async fn remake(&mut self, tunnel: &Tunnel) -> Result<Queues, HostError> {
         let home = Home::of(tunnel, &self.home.netlink)?;
-        let (device, queue) = Self::make(home, tunnel, self.mtu).await?;
+        let (device, queues) = Self::make(home, tunnel, self.mtu).await?;
         *self = device;
-        Ok(queue)
+        Ok(queues)
     }
 
-    async fn make(home: Home, tunnel: &Tunnel, mtu: u16) -> Result<(Self, Queue), HostError> {
+    async fn make(home: Home, tunnel: &Tunnel, mtu: u16) -> Result<(Self, Queues), HostError> {
         let netlink = &home.netlink;
         let guards = guards(tunnel);
         for guard in &guards {
@@ -71,7 +69,7 @@ impl Device {
             ..Route::through(prefix, link, tunnel.metric)
         };
         let usable = prefixes.map(through).collect();
-        let (queue, _) = tun.into_queues();
+        let queues = Queues::from(tun);
         let device = Self {
             home,
             guards,
@@ -85,7 +83,7 @@ impl Device {
         device.add_usable().await?;
         device.delete_usable().await?;
         device.home.netlink.set_carrier(link, false).await?;
-        Ok((device, queue))
+        Ok((device, queues))
     }
 
     /// Its name, in its namespace.
@@ -224,7 +222,7 @@ impl Home {
         } else {
             Offloads::None
         };
-        let make = || Tun::create(asked, NonZeroUsize::MIN, offloads);
+        let make = || Tun::create(asked, tunnel.workers, offloads);
         let made: Result<Tun, TunError> = match &self.tenant {
             None => make(),
             Some((name, namespace)) => {

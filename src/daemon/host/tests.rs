@@ -25,6 +25,7 @@ fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
         keepalive: None,
         netns: None,
         offload: true,
+        workers: NonZeroUsize::MIN,
     }
 }
 
@@ -38,7 +39,7 @@ async fn raise(
     folder: &Path,
     tunnel: Tunnel,
     mtu: u16,
-) -> Result<(Host, Device, Queue), HostError> {
+) -> Result<(Host, Device, Queues), HostError> {
     let tunnels = [tunnel];
     let mut host = Host::raise(netlink, Pins::default(), folder, "berlin", &tunnels).await?;
     match host.make_device(&tunnels[0], mtu).await {

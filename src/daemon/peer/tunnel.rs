@@ -20,7 +20,7 @@ use crate::dataplane::{self, TunnelConfig, TunnelId};
 use crate::net::esp::Overhead;
 use crate::net::outer::Path as OuterPath;
 use crate::net::prefix::Prefix;
-use crate::net::tun::Queue;
+use crate::net::tun::Queues;
 
 /// How long after a device has gone, or could not be made, it is made anew.
 const REMAKE_AFTER: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(in crate::daemon) struct Tunnel {
     label: String,
     device: Device,
     /// `None` after the device was deleted behind our back.
-    queue: Option<Arc<Queue>>,
+    queues: Option<Arc<Queues>>,
     /// When a device that is gone is made anew.
     remake_at: Option<Instant>,
     /// Why that failed, as it was last said.
@@ -58,7 +58,7 @@ impl Tunnel {
             return Ok(None);
         };
         let mtu = device_mtu(peer, &config, None, Overhead::MAX, LINK_MTU);
-        let (device, queue) = host.make_device(&config, mtu).await?;
+        let (device, queues) = host.make_device(&config, mtu).await?;
         let label = match peer.tunnels.len() {
             1 => peer.name.clone(),
             _ => format!("{} {}", peer.name, device.name()),
@@ -78,7 +78,7 @@ impl Tunnel {
             config,
             label,
             device,
-            queue: Some(Arc::new(queue)),
+            queues: Some(Arc::new(queues)),
             remake_at: None,
             remake_problem: None,
             prober: None,
@@ -128,7 +128,8 @@ impl Tunnel {
         };
         dataplane::Port {
             config,
-            queue: self.queue.clone(),
+            workers: self.config.workers,
+            queues: self.queues.clone(),
         }
     }
 
@@ -217,7 +218,7 @@ impl Tunnel {
 
     /// A pair stands: routes lead into the tunnel, if the peer answers in it.
     pub(super) async fn open(&mut self, addresses: Addresses) {
-        if !self.is_answered() || self.queue.is_none() {
+        if !self.is_answered() || self.queues.is_none() {
             return;
         }
         if let Err(problem) = self.device.open().await {
@@ -241,21 +242,21 @@ impl Tunnel {
             self.label,
             self.device.name()
         );
-        self.queue = None;
+        self.queues = None;
         self.remake_at = Some(now + REMAKE_AFTER);
     }
 
-    /// Makes the device anew if it is gone and the time has come. Its queue.
-    pub(super) async fn remake_due(&mut self, now: Instant) -> Option<Arc<Queue>> {
+    /// Makes the device anew if it is gone and the time has come. Its queues.
+    pub(super) async fn remake_due(&mut self, now: Instant) -> Option<Arc<Queues>> {
         self.remake_at.take_if(|at| *at <= now)?;
         match self.device.remake(&self.config).await {
-            Ok(queue) => {
+            Ok(queues) => {
                 let name = self.device.name();
                 info!("{}: device {name} is there again", self.label);
                 self.remake_problem = None;
-                let queue = Arc::new(queue);
-                self.queue = Some(Arc::clone(&queue));
-                Some(queue)
+                let queues = Arc::new(queues);
+                self.queues = Some(Arc::clone(&queues));
+                Some(queues)
             }
             Err(problem) => {
                 let problem = Some(problem.to_string());
@@ -277,11 +278,11 @@ impl Tunnel {
     /// Puts back what others have taken from where the device is; with the usable routes if pairs stand
     /// and the peer answers. What that was, in words.
     pub(super) async fn repair(&mut self, stands: bool) -> Result<Vec<String>, HostError> {
-        if self.queue.is_none() {
+        if self.queues.is_none() {
             return Ok(Vec::new());
         }
         if !self.device.is_at_home() {
-            self.queue = None;
+            self.queues = None;
             self.remake_at = Some(Instant::now());
             return Ok(vec![format!("the device {}", self.device.name())]);
         }

@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Handle, LINK_HEADER, Mailbox, Order, start};
+use super::{Handle, LINK_HEADER, Mailbox, Order, SecondLook, start};
 use crate::dataplane::coalesce::{Coalesced, Coalescer};
 use crate::dataplane::counters::SharedCounters;
 use crate::dataplane::inbound::{Arrival, Command, Delivery, Inbound};
+use crate::dataplane::spread::queue_of;
 use crate::dataplane::{self, Direction, Message, Note, StartError, WorkerError};
 use crate::metrics::LinkDrop;
 use crate::net::esp::{Incoming, ReceiveBatch, ReceiveOutcome, Wire};
 use crate::net::outer::Path;
 use crate::net::poll::wait_readable;
-use crate::net::tun::{Offloads, Queue};
+use crate::net::tun::{Offloads, Queues};
 
 /// Starts the thread that carries packets from `wire` to the devices behind `ports`.
 pub(in crate::dataplane) fn start_inbound<N>(
@@ -33,7 +34,7 @@ where
         path: Inbound::new(ports.iter().map(|port| &port.config), notify.clone()),
         ports: ports
             .iter()
-            .map(|port| Port::new(port.queue.clone()))
+            .map(|port| Port::new(port.queues.clone()))
             .collect(),
         batch: ReceiveBatch::new(RECEIVE_SLOTS, RECEIVE_SLOT_SIZE),
         messages,
@@ -57,7 +58,7 @@ struct InboundWorker<N> {
 /// The inbound side of a tunnel's device.
 struct Port {
     /// `None`: it has not come.
-    queue: Option<Arc<Queue>>,
+    queues: Option<Arc<Queues>>,
     coalescer: Coalescer,
     /// What became of the passengers of the batch under way.
     delivery: Delivery,
@@ -67,6 +68,7 @@ impl<N: Fn(Note)> InboundWorker<N> {
     fn run(&mut self, mailbox: &Mailbox<Command>) -> Result<(), WorkerError> {
         loop {
             self.wait(mailbox)?;
+            let mut second_look = SecondLook::default();
             loop {
                 let wire = Arc::clone(&self.wire);
                 let received = wire.receive(&mut self.batch);
@@ -77,8 +79,12 @@ impl<N: Fn(Note)> InboundWorker<N> {
                 }
                 let outcome = received.map_err(WorkerError::Wire)?;
                 if outcome.is_empty() && !self.path.has_due() {
-                    break;
+                    match second_look.take() {
+                        true => continue,
+                        false => break,
+                    }
                 }
+                second_look.rest();
                 self.account(outcome);
                 self.hand_on(wire.path());
                 self.forward();
@@ -101,9 +107,9 @@ impl<N: Fn(Note)> InboundWorker<N> {
         match order {
             Order::Command(command) => self.path.obey(command),
             Order::Rewire(wire) => self.wire = wire,
-            Order::Attach(tunnel, queue) => {
+            Order::Attach(tunnel, queues) => {
                 if let Some(port) = self.ports.get_mut(tunnel.0) {
-                    *port = Port::new(Some(queue));
+                    *port = Port::new(Some(queues));
                 }
             }
         }
@@ -164,10 +170,10 @@ impl<N: Fn(Note)> InboundWorker<N> {
 }
 
 impl Port {
-    fn new(queue: Option<Arc<Queue>>) -> Self {
-        let offloads = queue.as_ref().map(|queue| queue.offloads());
+    fn new(queues: Option<Arc<Queues>>) -> Self {
+        let offloads = queues.as_ref().map(|queues| queues.offloads());
         Self {
-            queue,
+            queues,
             coalescer: Coalescer::new(offloads.unwrap_or(Offloads::None), LINK_HEADER),
             delivery: Delivery::default(),
         }
@@ -175,29 +181,30 @@ impl Port {
 
     fn take(&mut self, passenger: &[u8]) {
         let Self {
-            queue,
+            queues,
             coalescer,
             delivery,
         } = self;
         coalescer.take(passenger, &mut |joined| {
-            write(queue.as_deref(), delivery, &joined);
+            write(queues.as_deref(), delivery, &joined);
         });
     }
 
     /// Writes what is kept. What became of all of the batch.
     fn flush(&mut self) -> Delivery {
         let Self {
-            queue,
+            queues,
             coalescer,
             delivery,
         } = self;
-        coalescer.flush(&mut |joined| write(queue.as_deref(), delivery, &joined));
+        coalescer.flush(&mut |joined| write(queues.as_deref(), delivery, &joined));
         std::mem::take(delivery)
     }
 }
 
-fn write(queue: Option<&Queue>, delivery: &mut Delivery, joined: &Coalesced<'_>) {
+fn write(queues: Option<&Queues>, delivery: &mut Delivery, joined: &Coalesced<'_>) {
     // That a device is gone is told by the worker that reads it.
+    let queue = queues.and_then(|queues| queues.get(queue_of(joined.packet, queues.len())));
     let written = queue.map(|queue| queue.write(joined.packet, joined.offload));
     let taken = matches!(written, Some(Ok(true)));
     delivery.add(joined.passengers, joined.octets, taken);

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Handle, LINK_HEADER, Mailbox, Order, start};
+use super::{Handle, LINK_HEADER, Mailbox, Order, SecondLook, start};
 use crate::dataplane::batch::Batch;
 use crate::dataplane::counters::SharedCounters;
 use crate::dataplane::outbound::{Command, Outbound};
@@ -16,10 +16,12 @@ use crate::dataplane::{self, Direction, Note, StartError, TunnelId, WorkerError}
 use crate::metrics::LinkDrop;
 use crate::net::esp::{SendOutcome, Wire};
 use crate::net::poll::Poller;
-use crate::net::tun::{Offload, Queue, Reading};
+use crate::net::tun::{Offload, Queue, Queues, Reading};
 
-/// Starts the thread that carries packets from the devices behind `ports` to `wire`.
+/// Starts the thread that carries packets from the queues with this number, of the devices behind
+/// `ports`, to `wire`.
 pub(in crate::dataplane) fn start_outbound<N>(
+    number: usize,
     ports: &[dataplane::Port],
     wire: Arc<Wire>,
     counters: Arc<SharedCounters>,
@@ -31,6 +33,7 @@ where
     let mut path = Outbound::new(ports.iter().map(|port| &port.config), notify.clone());
     path.travel(wire.path());
     let mut worker = OutboundWorker {
+        number,
         path,
         ports: ports.iter().map(|_| Port::vacant()).collect(),
         turn: 0,
@@ -42,16 +45,20 @@ where
         counters,
     };
     for (place, port) in ports.iter().enumerate() {
-        if let Some(queue) = &port.queue {
-            let attached = worker.attach(TunnelId(place), Arc::clone(queue));
+        if let Some(queues) = &port.queues {
+            let attached = worker.attach(TunnelId(place), Arc::clone(queues));
             attached.map_err(StartError::Poll)?;
         }
     }
     let run = move |mailbox: &Mailbox<_>| worker.run(mailbox);
-    start("sgre-outbound", Direction::Outbound, notify, run)
+    let name = format!("sgre-outbound{number}");
+    start(&name, Direction::Outbound, notify, run)
 }
 
 pub(super) struct OutboundWorker<N> {
+    /// Of the queues that it reads. The first worker sends what comes from no device, keeps NATs from
+    /// forgetting us, and tells of devices that are gone.
+    pub(super) number: usize,
     pub(super) path: Outbound<N>,
     /// By tunnel.
     pub(super) ports: Box<[Port]>,
@@ -69,11 +76,28 @@ pub(super) struct OutboundWorker<N> {
 
 /// The outbound side of a tunnel's device.
 pub(super) struct Port {
-    /// `None`: it is gone, or has not come.
-    queue: Option<Arc<Queue>>,
+    /// `None`: it is gone, or has not come, or has no queue for this worker.
+    queue: Option<OneOf>,
     source: Source,
     /// Whether something may be left to read.
     ready: bool,
+}
+
+/// One queue of a device.
+struct OneOf {
+    queues: Arc<Queues>,
+    number: usize,
+}
+
+impl OneOf {
+    fn new(queues: Arc<Queues>, number: usize) -> Option<Self> {
+        queues.get(number)?;
+        Some(Self { queues, number })
+    }
+
+    fn get(&self) -> Option<&Queue> {
+        self.queues.get(self.number)
+    }
 }
 
 /// The number that the waker has for the poller; the queues have their tunnels' places.
@@ -84,7 +108,8 @@ impl<N: Fn(Note)> OutboundWorker<N> {
         let waker = mailbox.waker.as_fd();
         self.poller.add(waker, WAKER).map_err(WorkerError::Wait)?;
         loop {
-            self.wait(mailbox)?;
+            self.wait(mailbox, self.until_keepalive())?;
+            let mut second_look = SecondLook::default();
             loop {
                 let tunnel = self.fill();
                 // After the reading and before the packets: what the daemon said before the device
@@ -95,17 +120,22 @@ impl<N: Fn(Note)> OutboundWorker<N> {
                 let sent = tunnel.map_or(Ok(()), |tunnel| self.forward(tunnel));
                 let sent = sent.and_then(|()| self.send_own());
                 sent.map_err(WorkerError::Wire)?;
-                if tunnel.is_none() {
-                    break;
+                match tunnel {
+                    Some(_) => second_look.rest(),
+                    None if second_look.take() => self.wait(mailbox, Some(Duration::ZERO))?,
+                    None => break,
                 }
             }
             self.keep_alive().map_err(WorkerError::Wire)?;
         }
     }
 
-    /// Until there is something to read, or an order, or a keepalive is due.
-    fn wait(&mut self, mailbox: &Mailbox<Command>) -> Result<(), WorkerError> {
-        let timeout = self.until_keepalive();
+    /// Until there is something to read, or an order, or `timeout` is over.
+    fn wait(
+        &mut self,
+        mailbox: &Mailbox<Command>,
+        timeout: Option<Duration>,
+    ) -> Result<(), WorkerError> {
         for number in self.poller.wait(timeout).map_err(WorkerError::Wait)? {
             if number == WAKER {
                 mailbox.waker.reset();
@@ -132,22 +162,31 @@ impl<N: Fn(Note)> OutboundWorker<N> {
                 self.wire = wire;
                 self.path_mtu = None;
             }
-            Order::Attach(tunnel, queue) => {
-                if let Err(error) = self.attach(tunnel, queue) {
-                    self.path.notify()(Note::DeviceGone { tunnel, error });
+            Order::Attach(tunnel, queues) => {
+                if let Err(error) = self.attach(tunnel, queues) {
+                    self.tell_device_gone(tunnel, error);
                 }
             }
         }
     }
 
-    fn attach(&mut self, tunnel: TunnelId, queue: Arc<Queue>) -> io::Result<()> {
+    fn tell_device_gone(&mut self, tunnel: TunnelId, error: io::Error) {
+        if self.number == 0 {
+            self.path.notify()(Note::DeviceGone { tunnel, error });
+        }
+    }
+
+    fn attach(&mut self, tunnel: TunnelId, queues: Arc<Queues>) -> io::Result<()> {
         let Some(port) = self.ports.get_mut(tunnel.0) else {
             return Ok(());
         };
         port.detach(&self.poller);
-        self.poller.add(queue.as_fd(), tunnel.0 as u64)?;
-        port.queue = Some(queue);
-        port.ready = true;
+        let one = OneOf::new(queues, self.number);
+        if let Some(queue) = one.as_ref().and_then(OneOf::get) {
+            self.poller.add(queue.as_fd(), tunnel.0 as u64)?;
+            port.ready = true;
+        }
+        port.queue = one;
         Ok(())
     }
 
@@ -165,7 +204,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
         let interval = self
             .wire
             .keepalive_interval()
-            .filter(|_| self.path.is_open())?;
+            .filter(|_| self.number == 0 && self.path.is_open())?;
         Some(interval.saturating_sub(self.last_sent.elapsed()))
     }
 
@@ -177,7 +216,8 @@ impl<N: Fn(Note)> OutboundWorker<N> {
             self.turn = (self.turn + 1) % self.ports.len();
             let port = self.ports.get_mut(self.turn)?;
             let tunnel = TunnelId(self.turn);
-            let Some(queue) = port.queue.as_deref().filter(|_| port.ready) else {
+            let queue = port.queue.as_ref().and_then(OneOf::get);
+            let Some(queue) = queue.filter(|_| port.ready) else {
                 continue;
             };
             let Filled { unfit, end } = fill(&mut self.batch, queue, &mut port.source);
@@ -191,7 +231,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
             port.ready = false;
             if let Err(error) = end {
                 port.detach(&self.poller);
-                self.path.notify()(Note::DeviceGone { tunnel, error });
+                self.tell_device_gone(tunnel, error);
             }
         }
         None
@@ -202,7 +242,7 @@ impl<N: Fn(Note)> OutboundWorker<N> {
         let queue = self
             .ports
             .get(tunnel.0)
-            .and_then(|port| port.queue.as_ref());
+            .and_then(|port| port.queue.as_ref()?.get());
         let now = Instant::now();
         self.path.seal(tunnel, &mut self.batch, now, |reply| {
             // A lost answer is asked for again by the next packet that is too big; a device that is
@@ -326,7 +366,7 @@ impl Port {
 
     /// Lets go of the device, and forgets what was read of it.
     fn detach(&mut self, poller: &Poller) {
-        if let Some(queue) = self.queue.take() {
+        if let Some(queue) = self.queue.take().as_ref().and_then(OneOf::get) {
             // The descriptor is open and was added.
             let _ = poller.remove(queue.as_fd());
         }

@@ -1,9 +1,11 @@
 //! Links with real devices and sockets, two of them in one network namespace.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use secure_gre_esp as esp;
 use secure_gre_esp::{InboundSa, Keys, OutboundSa, Spi, Suite};
 use secure_gre_gre as gre;
 
@@ -11,13 +13,14 @@ use super::outbound::{OutboundWorker, Port};
 use super::*;
 use crate::dataplane::batch::Batch;
 use crate::dataplane::counters::SharedCounters;
-use crate::dataplane::outbound::{Command, Outbound};
+use crate::dataplane::outbound::{Command, Outbound, SharedSa};
 use crate::dataplane::{Link, Message, SaId, TunnelConfig, TunnelCounters};
 use crate::metrics::{LinkDrop, Tally};
 use crate::net::netlink::Netlink;
 use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path, Via};
 use crate::net::poll::Poller;
 use crate::net::sandbox;
+use crate::net::tun::{Offloads, Tun};
 
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
@@ -61,7 +64,8 @@ async fn end(
     let wire = wire(local, remote, Encapsulation::None);
     let port = crate::dataplane::Port {
         config: CONFIG,
-        queue: Some(Arc::new(queue)),
+        workers: NonZeroUsize::MIN,
+        queues: Some(Arc::new(queue.into())),
     };
     let link = Link::start(&[port], wire, notify, message_sender);
     End {
@@ -77,6 +81,59 @@ fn wire(local: Ipv4Addr, remote: Ipv4Addr, encapsulation: Encapsulation) -> Arc<
     let path = Path { local, remote };
     let ttl = gre::ttl::Policy::DEFAULT;
     Arc::new(Wire::new(path, Via::default(), encapsulation, ttl, true).unwrap())
+}
+
+/// As [`end`], with as many workers and a device of as many queues.
+async fn end_with(
+    workers: NonZeroUsize,
+    netlink: &Netlink,
+    network: &str,
+    path: [Ipv4Addr; 2],
+) -> (Link, mpsc::Receiver<Note>) {
+    let tun = Tun::create("sgre%d", workers, Offloads::None).unwrap();
+    let device = netlink.link_by_name(tun.name()).await.unwrap().index;
+    netlink.bring_up(device, 1400).await.unwrap();
+    let network = network.parse().unwrap();
+    netlink.add_address(device, network).await.unwrap();
+    let port = crate::dataplane::Port {
+        config: CONFIG,
+        workers,
+        queues: Some(Arc::new(tun.into())),
+    };
+    let (sender, notes) = mpsc::channel();
+    let notify = move |note| sender.send(note).unwrap();
+    let wire = wire(path[0], path[1], Encapsulation::None);
+    let messages = tokio::sync::mpsc::channel(1).0;
+    (Link::start(&[port], wire, notify, messages).unwrap(), notes)
+}
+
+/// Many flows over several queues, all on one SA: each packet gets through, so that no sequence number
+/// was used twice, or the peer's window would have refused it (D45).
+#[test]
+fn several_workers_share_an_sa() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let three = NonZeroUsize::new(3).unwrap();
+        let (east, _notes) = end_with(three, &netlink, "10.1.0.1/24", [EAST, WEST]).await;
+        let (west, _others) = end_with(three, &netlink, "10.2.0.1/24", [WEST, EAST]).await;
+        west.install_inbound(SaId(1), InboundSa::new(keys(), 4096), true);
+        east.install_outbound(SaId(1), OutboundSa::new(keys()));
+        let flows: Vec<_> = (0..24)
+            .map(|_| UdpSocket::bind("10.1.0.1:0").unwrap())
+            .collect();
+        for _ in 0..8 {
+            for flow in &flows {
+                flow.send_to(&[0; 100], "10.1.0.2:9").unwrap();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        until("all packets", || {
+            west.counters().tunnels[0].inbound.delivered.packets >= 24 * 8
+        });
+        let (sent, came) = (east.stop(), west.stop());
+        assert!(sent.sent() >= 24 * 8);
+        assert_eq!(came.arrivals.dropped(esp::Drop::ReplayDuplicate), 0);
+    });
 }
 
 async fn both_ends(netlink: &Netlink) -> (End, End) {
@@ -230,6 +287,7 @@ fn what_is_not_esp_on_a_wire_in_udp() {
 fn keepalives_are_due_when_idle() {
     sandbox::run(async {
         let mut worker = OutboundWorker {
+            number: 0,
             path: Outbound::new([&CONFIG], drop::<Note>),
             ports: Box::new([Port::vacant()]),
             turn: 0,
@@ -247,10 +305,10 @@ fn keepalives_are_due_when_idle() {
         );
         worker.wire = wire(EAST, WEST, Encapsulation::Udp { keepalives: true });
         assert_eq!(worker.until_keepalive(), None, "no SA");
-        worker.path.obey(Command::Install {
-            id: SaId(1),
-            sa: Box::new(OutboundSa::new(keys())),
-        });
+        worker.path.obey(Command::Install(Arc::new(SharedSa::new(
+            SaId(1),
+            OutboundSa::new(keys()),
+        ))));
         let wait = worker.until_keepalive().unwrap();
         assert!(wait > Duration::from_secs(15), "{wait:?}");
 
@@ -311,7 +369,7 @@ fn a_device_that_is_deleted_is_told_and_replaced_under_the_same_sas() {
         );
         assert!(gone, "{note:?}");
         let (queue, _) = sandbox::device(&netlink, "east", &["10.1.0.1/24"]).await;
-        east.link.attach(TunnelId(0), &Arc::new(queue));
+        east.link.attach(TunnelId(0), &Arc::new(queue.into()));
         let before = west.inbound().delivered.packets;
         until("a packet of the new device", || {
             send(1, 100);
@@ -344,7 +402,8 @@ fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
                 };
                 ports.push(crate::dataplane::Port {
                     config: TunnelConfig { gre, ..CONFIG },
-                    queue: Some(Arc::new(queue)),
+                    workers: NonZeroUsize::MIN,
+                    queues: Some(Arc::new(queue.into())),
                 });
             }
             let (sender, _messages) = tokio::sync::mpsc::channel(1);
