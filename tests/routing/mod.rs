@@ -2,7 +2,8 @@
 //! on one with strongSwan and Linux's own GRE.
 //!
 //! Each scene prints how long the daemons took, beside what was measured once where both ends of such
-//! a tunnel were Linux kernels, on the same machine.
+//! a tunnel were Linux kernels, on the same machine; some of it with the files of `examples/ospf` and a
+//! bare veth for the tunnel, as that depends on the files.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -28,10 +28,10 @@ fn carries_ospf(scene: &Scene<'_>) {
     wait_for_full(&frr);
     tell("OSPFv2 and OSPFv3 Full", frr.age(), "0.5-2.2 s");
     frr.wait_until("bfdd", "bfd peers", |peers| count(peers, BFD_UP) == 2);
-    tell("BFD Up", frr.age(), "0.3-2.1 s");
+    tell("BFD Up", frr.age(), "0.3-2.1 s; a veth 2.8 s");
     paris.wait_for_route(ROUTE_V4, true);
     paris.wait_for_route(ROUTE_V6, true);
-    tell("routes in the kernel", frr.age(), "5-10.5 s");
+    tell("routes in the kernel", frr.age(), "5-10.5 s; a veth 11.8 s");
     scene.hosts_reach_each_other(&[HOSTS_V4, HOSTS_V6]);
 
     for site in [paris, berlin] {
