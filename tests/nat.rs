@@ -57,6 +57,11 @@ fn passes(left_natted: bool, right_natted: bool) {
     initiator.wait_until_established();
     responder.wait_until_established();
     pings_both_ways(here, there);
+    // Either end asks for the next pair, whoever began the IKE SA.
+    for product in [&initiator, &responder] {
+        product.command("rekey", &["peer"]).expect("rekey");
+        pings_both_ways(here, there);
+    }
 
     let natted = left_natted || right_natted;
     for (product, local, remote) in [
