@@ -56,13 +56,19 @@ struct Unanswered {
 }
 
 impl Peer {
+    /// Whether UDP is tried by itself. Not for one that may call from anywhere: IKE_SA_INIT, which decides
+    /// on UDP, is over before it has said who it is.
+    fn falls_back(&self) -> bool {
+        self.config.encapsulation == UdpEncapsulation::Auto && !self.calls_from_anywhere()
+    }
+
     /// What is to be done about ESP without an answer. `heard`: when IKE last heard of the peer.
     pub(in crate::daemon) fn fall_back(
         &mut self,
         now: Instant,
         heard: Option<Instant>,
     ) -> Reaction {
-        if self.config.encapsulation != UdpEncapsulation::Auto || self.is_parting() {
+        if !self.falls_back() || self.is_parting() {
             return Reaction::None;
         }
         let Some(Unanswered { packets, waited }) = self.unanswered(now) else {
@@ -123,8 +129,8 @@ impl Peer {
 
     /// Says once that ESP leaves and none comes, if that is so and nothing follows from it by itself.
     pub(super) fn name_silence(&mut self, now: Instant) {
-        let follows = self.config.encapsulation == UdpEncapsulation::Auto;
-        let Some(unanswered) = self.unanswered(now).filter(|_| !follows) else {
+        let named = !self.falls_back();
+        let Some(unanswered) = self.unanswered(now).filter(|_| named) else {
             return;
         };
         let begun = self.begun.as_mut();
