@@ -23,10 +23,10 @@ impl<'a> Proof<'a> {
             payloads.initiator_id()
         } else {
             payloads.responder_id()
-        };
+        }?;
         let authentication = payloads.authentication()?;
         Ok(Self {
-            id: id?,
+            id,
             method: authentication.method,
             data: &authentication.data,
         })
