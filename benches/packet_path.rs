@@ -43,6 +43,7 @@ const THREADS: [usize; 4] = [1, 2, 4, 8];
 
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
+        kind: gre::Kind::Ip,
         key: None,
         checksum: false,
         sequence: false,
@@ -99,7 +100,7 @@ impl Sender {
         let mut path = Outbound::new([&CONFIG], (|_| {}) as fn(Note));
         path.obey(outbound::Command::Install(Arc::clone(sa)));
         let (packet, offload) = super_packet(len - HEADERS);
-        let mut source = Source::new(0);
+        let mut source = Source::new(gre::Kind::Ip);
         source.vacant()[..packet.len()].copy_from_slice(&packet);
         Self {
             packet,
@@ -174,7 +175,7 @@ impl Receiver {
         });
         Self {
             path,
-            coalescer: Coalescer::new(Offloads::TcpAndUdp, 0),
+            coalescer: Coalescer::new(Offloads::TcpAndUdp, gre::Kind::Ip),
         }
     }
 
@@ -305,7 +306,7 @@ fn coalesce(bencher: Bencher<'_, '_>, len: usize) {
     Receiver::new().open(&mut Sender::new(len).sealed(), |passenger| {
         passengers.push(passenger.to_vec());
     });
-    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, 0);
+    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, gre::Kind::Ip);
     counted(bencher, len).bench_local(|| {
         for passenger in &passengers {
             coalescer.take(passenger, &mut |joined| {

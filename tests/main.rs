@@ -18,6 +18,7 @@ mod binding;
 mod cli;
 mod daemon_folder;
 mod demo;
+mod ethernet;
 mod examples;
 mod fail_closed;
 mod fallback;

@@ -1,6 +1,8 @@
 //! What an ESP packet holds: a GRE packet with its passenger, perhaps behind IPv6 options.
 
-use secure_gre_gre::{Config, Decapsulator, Delivery, Drop, Keys, Packet, destination, mss, tos};
+use secure_gre_gre::{
+    Config, Decapsulator, Delivery, Drop, Key, Keys, Kind, Packet, destination, mss, tos,
+};
 
 /// The first octet says what the tunnel expects, the second is the outer TOS, the others are the packet,
 /// which comes twice.
@@ -9,7 +11,8 @@ pub fn run(data: &[u8]) {
         return;
     };
     let config = Config {
-        key: (expects & 1 != 0).then_some(5001),
+        kind: Kind::Ip,
+        key: (expects & 1 != 0).then_some(Key::Whole(5001)),
         checksum: expects & 2 != 0,
         sequence: expects & 4 != 0,
     };

@@ -51,7 +51,7 @@ drops! {
     KeepaliveStray = "gre_keepalive_stray",
     /// Inbound: more keepalives than are answered in so short a time.
     KeepaliveFlood = "gre_keepalive_flood",
-    /// Inbound: a passenger that is neither IPv4 nor IPv6 (RFC 2784 §2.4).
+    /// Inbound: a passenger of a type that the tunnel does not carry (RFC 2784 §2.4).
     ProtocolUnknown = "gre_protocol_unknown",
     /// Inbound: the passenger's version is not the one that the protocol type names.
     PassengerVersion = "gre_passenger_version",
@@ -62,6 +62,10 @@ drops! {
     /// Inbound: congestion was signalled to a passenger that cannot carry the signal
     /// (RFC 6040 §4.2).
     EcnCongestion = "gre_ecn_congestion",
+    /// Inbound: a VLAN tag inside NVGRE (RFC 7637 §3.2).
+    VlanTag = "gre_vlan_tag",
+    /// Outbound: the device handed over less than an Ethernet header.
+    PassengerNotEthernet = "gre_passenger_not_ethernet",
     /// Outbound: the device handed over something that is neither IPv4 nor IPv6.
     PassengerNotIp = "gre_passenger_not_ip",
     /// Outbound: the buffer leaves no room for the header before the passenger.

@@ -25,6 +25,8 @@ impl Protocol {
     pub const IPV4: Self = Self(0x0800);
     /// IPv6 (RFC 7676 §3).
     pub const IPV6: Self = Self(0x86dd);
+    /// Ethernet frames (RFC 1701, RFC 7637 §3.2).
+    pub const ETHERNET: Self = Self(0x6558);
 }
 
 impl fmt::Debug for Protocol {

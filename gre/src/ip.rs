@@ -178,6 +178,7 @@ fn upper_layer_v6(packet: &[u8]) -> Option<UpperLayer> {
 
 /// TCP's protocol number.
 pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 /// ICMP's protocol number.
 pub(crate) const ICMP: u8 = 1;
 /// ICMPv6's protocol number.

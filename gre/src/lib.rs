@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`header`] | the GRE header on the wire |
+//! | [`ethernet`] | frames: where their IP packet is, VLAN tags, the flow's hash |
 //! | [`destination`] | a Destination Options header before it |
 //! | [`keys`] | which tunnel a packet is for |
 //! | [`tunnel`] | one tunnel's two directions: checksums, sequence numbers, and which passengers may leave |
@@ -15,7 +16,7 @@
 //! | [`ttl`], [`df`] | TTL and DF of the outer header |
 //! | [`tos`] | DSCP and ECN between the outer and the inner header (RFC 2983, RFC 6040) |
 //!
-//! Passengers are IP packets. Bytes come in as slices and go out in place; nothing here allocates
+//! Passengers are IP packets or Ethernet frames. Bytes come in as slices and go out in place; nothing here allocates
 //! for a packet, reads a clock or panics on what the network sent. What is not carried has a [`Drop`]
 //! that names the rule; the caller counts it.
 //!
@@ -25,6 +26,7 @@
 pub mod checksum;
 pub mod destination;
 pub mod df;
+pub mod ethernet;
 pub mod header;
 pub mod icmp;
 pub mod keepalive;
@@ -39,6 +41,7 @@ mod error;
 mod ip;
 
 pub use error::Drop;
+pub use ethernet::Kind;
 pub use header::{Header, Protocol};
-pub use keys::Keys;
+pub use keys::{FlowId, Key, Keys, Vsid};
 pub use tunnel::{Config, Decapsulator, Delivery, Encapsulator, Packet};

@@ -23,7 +23,7 @@ pub struct Envelope {
     pub esp_alignment: usize,
     /// The GRE header: 4, 8, 12 or 16.
     pub gre_header: usize,
-    /// The passenger's link-layer header: 0 for IP passengers, 14 for Ethernet, 18 with a VLAN.
+    /// The passenger's link-layer header: 0 for IP passengers, 14 for Ethernet, 18 with a VLAN tag.
     pub link: usize,
 }
 

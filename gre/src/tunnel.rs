@@ -1,24 +1,26 @@
-//! One GRE tunnel's two directions: RFC 2784 §2 and §3, RFC 2890 §2, RFC 7676 §3.
+//! One GRE tunnel's two directions: RFC 2784 §2 and §3, RFC 2890 §2, RFC 7676 §3, RFC 7637 §3.2.
 //!
 //! [`Encapsulator`] and [`Decapsulator`] share nothing but their [`Config`], so that the worker of
 //! each direction owns its half.
 //!
-//! Not here: finding the tunnel of a key ([`keys`](crate::keys)), protecting the packet, keepalives,
-//! Ethernet passengers.
+//! Not here: finding the tunnel of a key ([`keys`](crate::keys)), protecting the packet, keepalives.
 
 use std::ops::Range;
 
 use crate::checksum::checksum;
 use crate::error::Drop;
+use crate::ethernet::{self, Kind};
 use crate::header::{Header, Protocol};
 use crate::ip;
+use crate::keys::{FlowId, Key};
 
 /// What both ends of a tunnel agree on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The key that every packet carries, both ways. `Some(0)` is a key, `None` is none
-    /// (RFC 2890 §2.1).
-    pub key: Option<u32>,
+    /// What passengers are.
+    pub kind: Kind,
+    /// The key that every packet carries, both ways. 0 is a key, `None` is none (RFC 2890 §2.1).
+    pub key: Option<Key>,
     /// Whether packets leave with a checksum. One that arrives is verified either way, and one
     /// that is absent is not missed (RFC 2784 §2.5).
     pub checksum: bool,
@@ -46,27 +48,31 @@ impl Encapsulator {
 
     /// How many octets [`encapsulate`](Self::encapsulate) puts before a passenger: 4, 8, 12 or 16.
     pub fn header_len(&self) -> usize {
-        self.header(Protocol::IPV4).wire_len()
+        self.header(Protocol::IPV4, &[]).wire_len()
     }
 
     /// Writes the GRE header right before the `passenger` octets of `buf` and returns the range
-    /// of both.
+    /// of both. With NVGRE, the frame's VLAN tags are taken off before.
     ///
     /// # Errors
-    /// [`Drop::PassengerNotIp`], and [`Drop::NoHeadroom`] where the passenger is not inside `buf`
+    /// [`Drop::PassengerNotIp`] or [`Drop::PassengerNotEthernet`], and [`Drop::NoHeadroom`] where the passenger is not inside `buf`
     /// with [`header_len`](Self::header_len) octets before it. No sequence number is used up.
     pub fn encapsulate(
         &mut self,
         buf: &mut [u8],
-        passenger: Range<usize>,
+        mut passenger: Range<usize>,
     ) -> Result<Range<usize>, Drop> {
+        if let Some(Key::Subnet { .. }) = self.config.key {
+            let frame = buf.get_mut(passenger.clone()).ok_or(Drop::NoHeadroom)?;
+            passenger.start += ethernet::remove_tags(frame);
+        }
         let start = passenger
             .start
             .checked_sub(self.header_len())
             .ok_or(Drop::NoHeadroom)?;
         let range = start..passenger.end;
         let bytes = buf.get(passenger).ok_or(Drop::NoHeadroom)?;
-        let mut header = self.header(ip::protocol(bytes).ok_or(Drop::PassengerNotIp)?);
+        let mut header = self.header(self.protocol(bytes)?, bytes);
 
         let packet = buf.get_mut(range.clone()).ok_or(Drop::NoHeadroom)?;
         header.write(packet).ok_or(Drop::NoHeadroom)?;
@@ -80,12 +86,32 @@ impl Encapsulator {
         Ok(range)
     }
 
-    /// The next packet's header, its checksum still zero.
-    fn header(&self, protocol: Protocol) -> Header {
+    fn protocol(&self, passenger: &[u8]) -> Result<Protocol, Drop> {
+        match self.config.kind {
+            Kind::Ip => ip::protocol(passenger).ok_or(Drop::PassengerNotIp),
+            Kind::Ethernet if passenger.len() < ethernet::HEADER_LEN => {
+                Err(Drop::PassengerNotEthernet)
+            }
+            Kind::Ethernet => Ok(Protocol::ETHERNET),
+        }
+    }
+
+    /// The header of the next packet, which carries `passenger`; its checksum still zero.
+    fn header(&self, protocol: Protocol, passenger: &[u8]) -> Header {
+        let key = self.config.key.map(|key| match key {
+            Key::Whole(key) => key,
+            Key::Subnet { vsid, flow_id } => {
+                let flow_id = match flow_id {
+                    FlowId::Auto => ethernet::flow_id(passenger),
+                    FlowId::Fixed(flow_id) => flow_id,
+                };
+                vsid.get() << 8 | u32::from(flow_id)
+            }
+        });
         Header {
             protocol,
             checksum: self.config.checksum.then_some(0),
-            key: self.config.key,
+            key,
             sequence: self.config.sequence.then_some(self.next_sequence),
         }
     }
@@ -126,9 +152,10 @@ impl<'b> Packet<'b> {
 /// A passenger that may go to the device.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Delivery<'b> {
-    /// [`Protocol::IPV4`] or [`Protocol::IPV6`], and the passenger's version agrees.
+    /// [`Protocol::IPV4`] or [`Protocol::IPV6`], and the passenger's version agrees; or
+    /// [`Protocol::ETHERNET`].
     pub protocol: Protocol,
-    /// The IP packet, without what may have followed it.
+    /// The IP packet, without what may have followed it; or the whole frame.
     pub passenger: &'b mut [u8],
 }
 
@@ -188,8 +215,13 @@ impl Decapsulator {
             .split_at_mut_checked(header.wire_len())
             .ok_or(Drop::HeaderTruncated)?;
         self.check_sequence(header.sequence)?;
-        check_protocol(header.protocol, passenger)?;
-        let passenger_len = ip::total_len(passenger)?;
+        let passenger_len = match self.config.kind {
+            Kind::Ip => {
+                check_protocol(header.protocol, passenger)?;
+                ip::total_len(passenger)?
+            }
+            Kind::Ethernet => self.check_frame(header.protocol, passenger)?,
+        };
         let passenger = passenger
             .get_mut(..passenger_len)
             .ok_or(Drop::PassengerTruncated)?;
@@ -201,6 +233,21 @@ impl Decapsulator {
             protocol: header.protocol,
             passenger,
         })
+    }
+
+    /// How long the frame is: as long as the packet, for nothing in it says so.
+    fn check_frame(&self, protocol: Protocol, frame: &[u8]) -> Result<usize, Drop> {
+        if protocol != Protocol::ETHERNET {
+            return Err(Drop::ProtocolUnknown);
+        }
+        if frame.len() < ethernet::HEADER_LEN {
+            return Err(Drop::PassengerTruncated);
+        }
+        let is_nvgre = matches!(self.config.key, Some(Key::Subnet { .. }));
+        if is_nvgre && ethernet::is_tagged(frame) {
+            return Err(Drop::VlanTag);
+        }
+        Ok(frame.len())
     }
 
     /// RFC 2890 §2.2: a number among the last one and the 2^31 − 1 before it is out of sequence,

@@ -165,12 +165,20 @@ fn tunnel_row(peer: &PeerStatus, tunnel: &TunnelStatus) -> [String; 8] {
         tunnel.device.clone(),
         tunnel.netns.clone().unwrap_or_else(none),
         peer.name.clone(),
-        tunnel.key.map_or_else(none, |key| key.to_string()),
+        key(tunnel),
         tunnel.mtu.to_string(),
         traffic(tunnel.outbound),
         traffic(tunnel.inbound),
         drops.to_string(),
     ]
+}
+
+fn key(tunnel: &TunnelStatus) -> String {
+    match (tunnel.key, tunnel.vsid) {
+        (Some(key), _) => key.to_string(),
+        (None, Some(vsid)) => format!("vsid {vsid}"),
+        (None, None) => none(),
+    }
 }
 
 /// What a person wants to know when something is not as it should be.

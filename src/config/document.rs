@@ -96,6 +96,12 @@ impl<'t, 'i> Section<'t, 'i> {
         self.span.clone()
     }
 
+    /// Whether a key is a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        let value = self.table.get(key);
+        value.is_some_and(|value| value.get_ref().is_table())
+    }
+
     /// The value of a key; `None` if it is absent, or reported because it has the wrong type.
     pub(super) fn take<T: FromToml>(
         &mut self,
@@ -128,29 +134,6 @@ impl<'t, 'i> Section<'t, 'i> {
             None if self.table.contains_key(key) => Required::Wrong,
             None => Required::Absent,
         }
-    }
-
-    /// As [`Section::take`], of a key that later versions also take as a table.
-    pub(super) fn take_not_table<T: FromToml>(
-        &mut self,
-        key: &'static str,
-        findings: &mut Vec<Diagnostic>,
-    ) -> Option<Spanned<T>> {
-        let value = self
-            .table
-            .get(key)
-            .filter(|value| value.get_ref().is_table());
-        let Some(table) = value else {
-            return self.take(key, findings);
-        };
-        self.known.push(key);
-        let message = format!("`{}` as a table is not in this version", self.name_of(key));
-        findings.push(
-            Diagnostic::error(message)
-                .at(table.span())
-                .help("write one value"),
-        );
-        None
     }
 
     /// A table inside this one, whether it is there or not.

@@ -112,7 +112,8 @@ pub(super) struct TunnelKeys {
     pub(super) routes: Option<Spanned<Vec<Text>>>,
     pub(super) table: Option<Spanned<WordOrNumber>>,
     pub(super) metric: Option<Spanned<i128>>,
-    pub(super) key: Option<Spanned<WordOrNumber>>,
+    pub(super) kind: Option<Text>,
+    pub(super) key: KeyKeys,
     pub(super) checksum: Option<Spanned<bool>>,
     pub(super) sequence: Option<Spanned<bool>>,
     pub(super) ttl: Option<Spanned<WordOrNumber>>,
@@ -122,6 +123,19 @@ pub(super) struct TunnelKeys {
     pub(super) mss_clamp: Option<Spanned<bool>>,
     pub(super) netns: Option<Text>,
     pub(super) keepalive: KeepaliveKeys,
+}
+
+/// `tunnel.key`.
+#[derive(Clone)]
+pub(super) enum KeyKeys {
+    /// A number or a word, or nothing.
+    One(Option<Spanned<WordOrNumber>>),
+    /// NVGRE's.
+    Subnet {
+        span: Option<Range<usize>>,
+        vsid: Option<Spanned<i128>>,
+        flow_id: Option<Spanned<WordOrNumber>>,
+    },
 }
 
 /// `tunnel.keepalive`.
@@ -151,10 +165,6 @@ const PEER_LATER: &[Later] = &[Later {
 }];
 
 const TUNNEL_LATER: &[Later] = &[
-    Later {
-        key: "kind",
-        does: &["\"ip\""],
-    },
     Later {
         key: "liveness",
         does: &["\"off\""],
@@ -349,7 +359,8 @@ impl TunnelKeys {
             routes: section.take("routes", findings),
             table: section.take("table", findings),
             metric: section.take("metric", findings),
-            key: section.take_not_table("key", findings),
+            kind: section.take("kind", findings),
+            key: KeyKeys::read(&mut section, findings),
             checksum: section.take("checksum", findings),
             sequence: section.take("sequence", findings),
             ttl: section.take("ttl", findings),
@@ -363,6 +374,30 @@ impl TunnelKeys {
         section.refuse_later(TUNNEL_LATER, findings);
         section.finish(findings);
         keys
+    }
+}
+
+impl KeyKeys {
+    fn read(tunnel: &mut Section<'_, '_>, findings: &mut Vec<Diagnostic>) -> Self {
+        if !tunnel.is_table("key") {
+            return Self::One(tunnel.take("key", findings));
+        }
+        let mut section = tunnel.section("key", findings);
+        let keys = Self::Subnet {
+            span: section.span(),
+            vsid: section.take("vsid", findings),
+            flow_id: section.take("flow-id", findings),
+        };
+        section.finish(findings);
+        keys
+    }
+
+    /// Where it is written.
+    pub(super) fn span(&self) -> Option<Range<usize>> {
+        match self {
+            Self::One(typed) => typed.as_ref().map(Spanned::span),
+            Self::Subnet { span, .. } => span.clone(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use secure_gre_gre::{df, tos, ttl};
+use secure_gre_gre::{Key, Kind, df, tos, ttl};
 use secure_gre_ike::config::{OnFailure, RemoteId, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use zeroize::Zeroizing;
@@ -229,7 +229,8 @@ fn every_key_takes_effect() {
     assert_eq!(
         tunnel.gre,
         secure_gre_gre::Config {
-            key: Some(5001),
+            kind: Kind::Ip,
+            key: Some(Key::Whole(5001)),
             checksum: true,
             sequence: true
         }
@@ -379,7 +380,7 @@ fn each_spoke_is_a_peer_after_the_template() {
     assert_eq!(texts(&rome.tunnels[0].addresses), ["10.254.0.1/30"]);
     assert_eq!(
         (rome.tunnels[0].gre.key, rome.tunnels[0].routes.len()),
-        (Some(7), 0)
+        (Some(Key::Whole(7)), 0)
     );
     assert_eq!(third.tunnels[0].device.as_deref(), Some("hub3"));
     let every = |peer: &Peer| peer.tunnels[0].keepalive.map(|asked| asked.every);

@@ -502,8 +502,12 @@ pub struct TunnelStatus {
     pub netns: Option<String>,
     /// Its addresses with prefix lengths.
     pub addresses: Vec<String>,
-    /// The GRE key (RFC 2890 §2.1).
+    /// What passengers are.
+    pub kind: Kind,
+    /// The GRE key (RFC 2890 §2.1); `None`: it has none, or NVGRE's.
     pub key: Option<u32>,
+    /// NVGRE's Virtual Subnet ID (RFC 7637 §3.2).
+    pub vsid: Option<u32>,
     /// MTU of the device, in octets.
     pub mtu: u16,
     /// From the device to the peer.
@@ -515,6 +519,16 @@ pub struct TunnelStatus {
     pub drops: BTreeMap<String, u64>,
     /// What the peer makes of our GRE keepalives; `None`: it is not asked.
     pub keepalive: Option<Keepalive>,
+}
+
+/// What a tunnel's passengers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// IP packets.
+    Ip,
+    /// Ethernet frames.
+    Ethernet,
 }
 
 /// What a peer makes of our GRE keepalives.

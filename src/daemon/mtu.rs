@@ -2,8 +2,8 @@
 //! that its packets take, and the path's MTU.
 
 use secure_gre_esp as esp;
-use secure_gre_gre::df;
 use secure_gre_gre::mtu::Envelope;
+use secure_gre_gre::{Kind, df, ethernet};
 use secure_gre_ike::algorithm::Cipher;
 
 use super::install;
@@ -75,7 +75,11 @@ pub(crate) fn envelope(
         esp_icv: esp.icv,
         esp_alignment: esp.alignment,
         gre_header,
-        link: 0,
+        link: match tunnel.gre.kind {
+            Kind::Ip => 0,
+            // Frames in a VLAN fit too.
+            Kind::Ethernet => ethernet::HEADER_LEN + ethernet::TAG_LEN,
+        },
     }
 }
 

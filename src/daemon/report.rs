@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use secure_gre_gre as gre;
 use secure_gre_ike as ike;
 use secure_gre_ike::config::UdpEncapsulation;
 use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 
 use super::peer::{Peer, Tunnel};
 use crate::control::protocol::{
-    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Liveness, Mode, PeerState, PeerStatus,
-    Phase, StrangeKey, Traffic, TunnelStatus, UdpCause,
+    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Kind, Liveness, Mode, PeerState,
+    PeerStatus, Phase, StrangeKey, Traffic, TunnelStatus, UdpCause,
 };
 use crate::dataplane::{LinkCounters, TunnelCounters};
 use crate::metrics::{Drop, KeyCount, Tally};
@@ -132,7 +133,18 @@ fn tunnel_status(tunnel: &Tunnel, counters: TunnelCounters) -> TunnelStatus {
         device: device.name().to_owned(),
         netns: device.netns().map(str::to_owned),
         addresses: config.addresses.iter().map(ToString::to_string).collect(),
-        key: config.gre.key,
+        kind: match config.gre.kind {
+            gre::Kind::Ip => Kind::Ip,
+            gre::Kind::Ethernet => Kind::Ethernet,
+        },
+        key: match config.gre.key {
+            Some(gre::Key::Whole(key)) => Some(key),
+            Some(gre::Key::Subnet { .. }) | None => None,
+        },
+        vsid: match config.gre.key {
+            Some(gre::Key::Subnet { vsid, .. }) => Some(vsid.get()),
+            Some(gre::Key::Whole(_)) | None => None,
+        },
         mtu: device.mtu(),
         outbound: traffic(&outbound),
         inbound: traffic(&inbound),

@@ -11,6 +11,7 @@
 
 use std::num::NonZeroU16;
 
+use secure_gre_gre::Kind;
 use secure_gre_gre::checksum::checksum;
 
 use super::batch::MAX_PASSENGER;
@@ -38,24 +39,22 @@ pub struct Coalesced<'a> {
 #[derive(Debug)]
 pub struct Coalescer {
     offloads: Offloads,
-    link_header: usize,
+    kind: Kind,
     /// Those in use first.
     groups: Box<[Group]>,
     used: usize,
 }
 
 impl Coalescer {
-    /// Makes such super-packets as a device with these `offloads` takes. Passengers have
-    /// `link_header` octets before their IP header: none on a TUN device, 14 where they are Ethernet
-    /// frames.
-    pub fn new(offloads: Offloads, link_header: usize) -> Self {
+    /// Makes such super-packets as a device with these `offloads` takes, of passengers of this `kind`.
+    pub fn new(offloads: Offloads, kind: Kind) -> Self {
         let groups = match offloads {
             Offloads::None => 0,
             Offloads::Tcp | Offloads::TcpAndUdp => MAX_FLOWS,
         };
         Self {
             offloads,
-            link_header,
+            kind,
             groups: (0..groups).map(|_| Group::default()).collect(),
             used: 0,
         }
@@ -66,7 +65,7 @@ impl Coalescer {
         if self.offloads == Offloads::None {
             return write(alone(passenger));
         }
-        let (flow, segment) = match classify(passenger, self.link_header) {
+        let (flow, segment) = match classify(passenger, self.kind) {
             Class::Other => return write(alone(passenger)),
             Class::Unknown => {
                 self.flush(write);
@@ -199,7 +198,10 @@ enum Class {
     Flow(Flow, Option<Segment>),
 }
 
-fn classify(packet: &[u8], ip: usize) -> Class {
+fn classify(packet: &[u8], kind: Kind) -> Class {
+    let Some(ip) = kind.ip_offset(packet) else {
+        return Class::Other;
+    };
     match packet.get(ip).map(|version| version >> 4) {
         Some(4) => classify_ipv4(packet, ip).unwrap_or(Class::Unknown),
         Some(6) => classify_ipv6(packet, ip).unwrap_or(Class::Unknown),

@@ -108,6 +108,7 @@ pub struct Inbound<N> {
 #[derive(Debug)]
 struct Tunnel {
     id: TunnelId,
+    kind: gre::Kind,
     decapsulator: gre::Decapsulator,
     mtu: u16,
     mss_clamp: bool,
@@ -353,6 +354,7 @@ impl Tunnel {
     fn new(id: TunnelId, config: &TunnelConfig) -> Self {
         Self {
             id,
+            kind: config.gre.kind,
             decapsulator: gre::Decapsulator::new(config.gre),
             mtu: config.mtu,
             mss_clamp: config.mss_clamp,
@@ -377,7 +379,12 @@ impl Tunnel {
             }
             decapsulated => decapsulated?,
         };
-        match self.ends.classify(passenger)? {
+        // A keepalive is an IP packet; in a frame it is somebody else's.
+        let asked = match self.kind {
+            gre::Kind::Ip => self.ends.classify(passenger)?,
+            gre::Kind::Ethernet => Kind::Passenger,
+        };
+        match asked {
             Kind::Passenger => {}
             Kind::Request(answer) => {
                 return self.tell(Note::KeepaliveRequest { tunnel, answer }, notify);
@@ -387,9 +394,10 @@ impl Tunnel {
             }
             Kind::Answer => return Err(gre::Drop::KeepaliveUnasked.into()),
         }
-        gre::tos::merge_ecn(tos, passenger)?;
+        let packet = self.kind.ip_packet(passenger);
+        gre::tos::merge_ecn(tos, packet)?;
         if self.mss_clamp {
-            gre::mss::clamp(passenger, self.mtu);
+            gre::mss::clamp(packet, self.mtu);
         }
         Ok(Accepted::Passenger(passenger))
     }

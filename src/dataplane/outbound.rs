@@ -79,6 +79,7 @@ pub struct Outbound<N> {
 /// The outbound half of one tunnel.
 #[derive(Debug)]
 struct Tunnel {
+    kind: gre::Kind,
     encapsulator: gre::Encapsulator,
     tos: gre::tos::Policy,
     ttl: gre::ttl::Policy,
@@ -200,6 +201,7 @@ impl<N: FnMut(Note)> Outbound<N> {
 impl Tunnel {
     fn new(config: &TunnelConfig) -> Self {
         Self {
+            kind: config.gre.kind,
             encapsulator: gre::Encapsulator::new(config.gre),
             tos: config.tos,
             ttl: config.ttl,
@@ -230,21 +232,26 @@ impl Tunnel {
     ) -> Result<(), Drop> {
         let range = frame.range.clone();
         let passenger = buffer.get_mut(range.clone()).ok_or(gre::Drop::NoHeadroom)?;
-        if ends.is_some_and(|ends| ends.sent(passenger)) {
+        if ends.is_some_and(|ends| ends.sent(self.kind.ip_packet(passenger))) {
             return Err(LinkDrop::Recursion.into());
         }
-        if passenger.len() > self.mtu.into() {
-            if let Some(answer) = self.answers.answer(passenger, self.mtu, now) {
-                reply(answer);
-            }
+        let largest = usize::from(self.mtu) + self.kind.link_header_len(passenger);
+        if passenger.len() > largest {
+            // On Ethernet as a bridge would: without a word.
+            let answer = match self.kind {
+                gre::Kind::Ip => self.answers.answer(passenger, self.mtu, now),
+                gre::Kind::Ethernet => None,
+            };
+            answer.map(&mut reply);
             return Err(LinkDrop::TooBig.into());
         }
+        let packet = self.kind.ip_packet(passenger);
         if self.mss_clamp {
-            gre::mss::clamp(passenger, self.mtu);
+            gre::mss::clamp(packet, self.mtu);
         }
-        frame.tos = gre::tos::outer_tos(self.tos, passenger);
-        frame.ttl = Some(self.ttl.outer(passenger));
-        frame.may_fragment = self.df.may_fragment(passenger);
+        frame.tos = gre::tos::outer_tos(self.tos, packet);
+        frame.ttl = Some(self.ttl.outer(packet));
+        frame.may_fragment = self.df.may_fragment(packet);
         frame.range = self.encapsulator.encapsulate(buffer, range)?;
         Ok(())
     }

@@ -9,7 +9,9 @@
 
 use std::ops::Range;
 
+use secure_gre_gre::Kind;
 use secure_gre_gre::checksum::{checksum, update};
+use secure_gre_gre::ethernet::{HEADER_LEN, TAG_LEN};
 
 use super::batch::{Batch, MAX_PASSENGER};
 use super::headers::{
@@ -23,17 +25,16 @@ use crate::net::tun::{Offload, PartialChecksum, SegmentKind, Segmentation};
 #[derive(Debug)]
 pub struct Source {
     buffer: Box<[u8]>,
-    link_header: usize,
+    kind: Kind,
     cut: Option<Cut>,
 }
 
 impl Source {
-    /// Packets have `link_header` octets before their IP header: none on a TUN device, 14 where they
-    /// are Ethernet frames.
-    pub fn new(link_header: usize) -> Self {
+    /// Of a device for passengers of this kind.
+    pub fn new(kind: Kind) -> Self {
         Self {
-            buffer: vec![0; MAX_PASSENGER].into_boxed_slice(),
-            link_header,
+            buffer: vec![0; LONGEST].into_boxed_slice(),
+            kind,
             cut: None,
         }
     }
@@ -50,7 +51,7 @@ impl Source {
     /// [`Unfit`] if `offload` does not fit what is there. There is nothing to take then.
     pub fn accept(&mut self, length: usize, offload: Offload) -> Result<(), Unfit> {
         let packet = self.buffer.get(..length).ok_or(Unfit)?;
-        self.cut = Some(Cut::new(packet, self.link_header, offload)?);
+        self.cut = Some(Cut::new(packet, self.kind, offload)?);
         Ok(())
     }
 
@@ -70,6 +71,9 @@ impl Source {
         false
     }
 }
+
+/// The longest IP packet in a frame with two VLAN tags.
+const LONGEST: usize = MAX_PASSENGER + HEADER_LEN + 2 * TAG_LEN;
 
 /// What the device says of a packet, and the packet, contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +96,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(packet: &[u8], link_header: usize, offload: Offload) -> Result<Self, Unfit> {
+    fn new(packet: &[u8], passengers: Kind, offload: Offload) -> Result<Self, Unfit> {
         let Offload {
             checksum,
             segmentation,
@@ -111,8 +115,9 @@ impl Cut {
                 pieces: 0,
             });
         };
+        let ip = passengers.ip_offset(packet).ok_or(Unfit)?;
         let headers = checksum
-            .and_then(|checksum| Headers::find(packet, link_header, checksum, kind))
+            .and_then(|checksum| Headers::find(packet, ip, checksum, kind))
             .ok_or(Unfit)?;
         let header_len = headers.len(packet).ok_or(Unfit)?;
         Ok(Self {

@@ -21,6 +21,7 @@ use crate::net::outer::Path;
 
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
+        kind: gre::Kind::Ip,
         key: None,
         checksum: false,
         sequence: false,
@@ -230,7 +231,8 @@ fn numbered(count: usize) -> Vec<Vec<u8>> {
 
 fn every_gre_config() -> impl Iterator<Item = gre::Config> {
     (0..8).map(|bits| gre::Config {
-        key: (bits & 1 != 0).then_some(7),
+        kind: gre::Kind::Ip,
+        key: (bits & 1 != 0).then_some(gre::Key::Whole(7)),
         checksum: bits & 2 != 0,
         sequence: bits & 4 != 0,
     })
@@ -501,8 +503,11 @@ fn gre_behind_a_destination_options_header_is_delivered() {
 /// D54
 #[test]
 fn packets_with_a_key_that_no_tunnel_has_are_counted_under_it() {
-    let with_key = |key| TunnelConfig {
-        gre: gre::Config { key, ..CONFIG.gre },
+    let with_key = |key: Option<u32>| TunnelConfig {
+        gre: gre::Config {
+            key: key.map(gre::Key::Whole),
+            ..CONFIG.gre
+        },
         ..CONFIG
     };
     let (_, mut receiver) = pair(&with_key(Some(0)));
@@ -526,7 +531,7 @@ fn packets_with_a_key_that_no_tunnel_has_are_counted_under_it() {
 fn tunnels_share_the_sas_and_nothing_else() {
     let configs = [Some(1001), None, Some(0)].map(|key| TunnelConfig {
         gre: gre::Config {
-            key,
+            key: key.map(gre::Key::Whole),
             sequence: true,
             ..CONFIG.gre
         },
@@ -585,7 +590,7 @@ fn keepalives_are_asked_and_answered_and_are_no_passengers() {
     let [us, peer] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
     let config = |asks| TunnelConfig {
         gre: gre::Config {
-            key: Some(7),
+            key: Some(gre::Key::Whole(7)),
             ..CONFIG.gre
         },
         ends: gre::keepalive::Ends {
@@ -888,7 +893,12 @@ proptest! {
         tos in any::<u8>(),
     ) {
         let [key, checksum, sequence] = flags;
-        let gre = gre::Config { key: key.then_some(0), checksum, sequence };
+        let gre = gre::Config {
+            kind: gre::Kind::Ip,
+            key: key.then_some(gre::Key::Whole(0)),
+            checksum,
+            sequence,
+        };
         let (_, mut receiver) = pair(&TunnelConfig { gre, ..CONFIG });
         let sa = OutboundSa::new(keys(1));
         let packets = payloads.iter().map(|payload| {

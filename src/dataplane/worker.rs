@@ -166,8 +166,6 @@ fn start<C: Send + 'static>(
 
 /// Orders that may wait before one that strangers can cause is dropped.
 const BACKLOG: usize = 256;
-/// Passengers are IP packets: there is nothing before them.
-const LINK_HEADER: usize = 0;
 
 #[cfg(test)]
 mod tests;

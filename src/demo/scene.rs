@@ -16,7 +16,7 @@ use crate::config;
 use crate::net::capture::{Capture, Frames};
 use crate::net::netlink::{Netlink, NetlinkError};
 use crate::net::prefix::Prefix;
-use crate::net::tun::{self, Offloads, Tun};
+use crate::net::tun::{self, Layer, Offloads, Tun};
 
 /// Where one of the hosts is.
 #[derive(Debug)]
@@ -85,6 +85,7 @@ impl Scene {
         // Best told before a daemon stumbles over it.
         drop(Tun::create(
             tun::ANY_NAME,
+            Layer::Ip,
             NonZeroUsize::MIN,
             Offloads::None,
         )?);

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use nix::sched::{CloneFlags, unshare};
 
 use super::netlink::{Link, Netlink};
-use super::tun::{Offloads, Queue, Tun};
+use super::tun::{Layer, Offloads, Queue, Tun};
 
 /// Runs `test` on a thread of its own in a fresh network namespace with the loopback up, on a
 /// current-thread runtime; both end with it. Without the privilege it fails where `CI` is set, and
@@ -52,7 +52,7 @@ pub(crate) async fn device_with(
     addresses: &[&str],
     offloads: Offloads,
 ) -> (Queue, Link) {
-    let tun = Tun::create(name, NonZeroUsize::MIN, offloads).unwrap();
+    let tun = Tun::create(name, Layer::Ip, NonZeroUsize::MIN, offloads).unwrap();
     let link = netlink.link_by_name(tun.name()).await.unwrap();
     netlink.bring_up(link.index, 1400).await.unwrap();
     for address in addresses {

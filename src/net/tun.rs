@@ -1,4 +1,4 @@
-//! TUN devices: IP packets to and from the kernel, one per read and write.
+//! TUN and TAP devices: IP packets, or Ethernet frames, to and from the kernel, one per read and write.
 //!
 //! With [`Offloads`] such a packet may be a super-packet of up to 64 KiB, many segments of one flow,
 //! and what is to be done with it stands in the header before it (`vnet`). Every device has that
@@ -24,6 +24,15 @@ pub use self::vnet::{Offload, PartialChecksum, SegmentKind, Segmentation};
 /// The name to ask for when any will do: the kernel puts the first free number.
 pub const ANY_NAME: &str = "sgre%d";
 
+/// What a device's packets are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// IP packets: a TUN device.
+    Ip,
+    /// Ethernet frames: a TAP device.
+    Ethernet,
+}
+
 /// Which super-packets pass between the kernel and us, both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Offloads {
@@ -37,7 +46,7 @@ pub enum Offloads {
 
 const CLONE_DEVICE: &str = "/dev/net/tun";
 
-/// A TUN device of ours.
+/// A TUN or TAP device of ours.
 #[derive(Debug)]
 pub struct Tun {
     name: String,
@@ -49,9 +58,18 @@ impl Tun {
     /// Makes the device `name` (at most 15 octets; a `%d` in it becomes the first free number, see
     /// [`ANY_NAME`]), which must not exist, with as many queues, and with `offloads` as far as the
     /// kernel has them. It is down and has no address.
-    pub fn create(name: &str, queues: NonZeroUsize, offloads: Offloads) -> Result<Self, TunError> {
+    pub fn create(
+        name: &str,
+        layer: Layer,
+        queues: NonZeroUsize,
+        offloads: Offloads,
+    ) -> Result<Self, TunError> {
         check_name(name)?;
-        let mut flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+        let kind = match layer {
+            Layer::Ip => libc::IFF_TUN,
+            Layer::Ethernet => libc::IFF_TAP,
+        };
+        let mut flags = kind | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
         if queues.get() > 1 {
             flags |= libc::IFF_MULTI_QUEUE;
         }
@@ -115,7 +133,7 @@ impl Queue {
         }
     }
 
-    /// Gives one IP packet to the kernel, which does what `offload` leaves to it. `false`: it did not
+    /// Gives one packet to the kernel, which does what `offload` leaves to it. `false`: it did not
     /// take this one, because the device is down, memory is short, or the first octet is no IP
     /// version; other packets may still pass. `Err`: the device is gone.
     pub fn write(&self, packet: &[u8], offload: Offload) -> io::Result<bool> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::lab::{Guest, Outer, Product, Topology, product, strongswan, traffic};
 
 mod defaults;
+mod ethernet;
 mod failures;
 mod fragments;
 mod gre_options;

@@ -2,10 +2,11 @@ use hex_literal::hex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::keys::Keys;
+use crate::keys::{Keys, Vsid};
 
 const IPV4: [u8; 20] = hex!("45000014 00000000 4001 0000 0a000001 0a000002");
 const PLAIN: Config = Config {
+    kind: Kind::Ip,
     key: None,
     checksum: false,
     sequence: false,
@@ -57,7 +58,9 @@ fn vectors() {
         let what = case["what"].as_str().unwrap();
         let packet = decode_hex(case["packet"].as_str().unwrap());
         let config = Config {
-            key: case["key"].as_u64().map(|key| key.try_into().unwrap()),
+            key: case["key"]
+                .as_u64()
+                .map(|key| Key::Whole(key.try_into().unwrap())),
             ..PLAIN
         };
         let expected = match what {
@@ -85,7 +88,7 @@ fn vectors() {
 #[test]
 fn each_broken_rule_has_its_drop() {
     let keyed = Config {
-        key: Some(42),
+        key: Some(Key::Whole(42)),
         ..PLAIN
     };
     let cases: &[(&str, Config, &[u8], Drop)] = &[
@@ -211,7 +214,8 @@ fn trailing_octets_are_cut() {
 #[test]
 fn truncated_at_each_octet() {
     let config = Config {
-        key: Some(1),
+        kind: Kind::Ip,
+        key: Some(Key::Whole(1)),
         checksum: true,
         sequence: true,
     };
@@ -372,9 +376,67 @@ fn a_passenger_outside_the_buffer_is_refused() {
     }
 }
 
+const FRAME: [u8; 34] = hex!(
+    "020000000001 020000000002 0800
+     45000014 00000000 4001 0000 0a000001 0a000002"
+);
+/// The same in VLAN 100.
+const TAGGED: [u8; 38] = hex!(
+    "020000000001 020000000002 8100 0064 0800
+     45000014 00000000 4001 0000 0a000001 0a000002"
+);
+const ETHERNET: Config = Config {
+    kind: Kind::Ethernet,
+    ..PLAIN
+};
+
+/// Any frame passes as it is, with its tags and what follows its packet.
+#[test]
+fn frames_pass_whole() {
+    let padded = [&FRAME[..], &[0; 26]].concat();
+    for frame in [&FRAME[..], &TAGGED, &padded, &FRAME[..14]] {
+        let packet = outbound(ETHERNET, frame);
+        assert_eq!(packet[..4], hex!("0000 6558"));
+        assert_eq!(inbound(ETHERNET, &packet), Ok(frame.to_vec()));
+        assert_eq!(inbound(PLAIN, &packet), Err(Drop::ProtocolUnknown));
+    }
+    let ip = outbound(PLAIN, &IPV4);
+    assert_eq!(inbound(ETHERNET, &ip), Err(Drop::ProtocolUnknown));
+    let short = [&hex!("0000 6558")[..], &FRAME[..13]].concat();
+    assert_eq!(inbound(ETHERNET, &short), Err(Drop::PassengerTruncated));
+    let mut buf = [0; 17];
+    let refused = Encapsulator::new(ETHERNET).encapsulate(&mut buf, 4..17);
+    assert_eq!(refused, Err(Drop::PassengerNotEthernet));
+}
+
+/// D54, RFC 7637 §3.2: VSID and FlowID are the key, tags don't travel, and none is taken.
+#[test]
+fn nvgre_has_vsid_and_flow_id_and_no_tags() {
+    let nvgre = |flow_id| Config {
+        key: Some(Key::Subnet {
+            vsid: Vsid::new(5001).unwrap(),
+            flow_id,
+        }),
+        ..ETHERNET
+    };
+    let fixed = outbound(nvgre(FlowId::Fixed(7)), &TAGGED);
+    assert_eq!(fixed[..8], hex!("2000 6558 001389 07"));
+    assert_eq!(fixed[8..], FRAME);
+    let auto = outbound(nvgre(FlowId::Auto), &FRAME);
+    assert_eq!(auto[..7], hex!("2000 6558 001389"));
+    assert_eq!(auto[7], ethernet::flow_id(&FRAME));
+    for packet in [&fixed, &auto] {
+        let found = inbound(nvgre(FlowId::Fixed(0)), packet);
+        assert_eq!(found, Ok(FRAME.to_vec()), "by VSID alone");
+    }
+    let tagged = [&fixed[..8], &TAGGED].concat();
+    assert_eq!(inbound(nvgre(FlowId::Auto), &tagged), Err(Drop::VlanTag));
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     any::<(Option<u32>, bool, bool)>().prop_map(|(key, checksum, sequence)| Config {
-        key,
+        kind: Kind::Ip,
+        key: key.map(Key::Whole),
         checksum,
         sequence,
     })

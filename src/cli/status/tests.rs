@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::protocol::{
-    ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Liveness, Mode,
+    ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Kind, Liveness, Mode,
     PROTOCOL_VERSION, PeerState, Phase, StrangeKey, UdpCause,
 };
 use crate::net::netns::NetworkNamespace;
@@ -63,7 +63,9 @@ fn report() -> StatusReport {
             device: "sgre0".to_owned(),
             netns: Some("tenant1".to_owned()),
             addresses: vec!["10.255.0.1/30".to_owned()],
+            kind: Kind::Ip,
             key: Some(5001),
+            vsid: None,
             mtu: 1400,
             outbound: Traffic {
                 packets: 7,

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::super::Peer;
 use super::super::diagnostic::Diagnostic;
 use super::super::document::{Required, Text};
-use super::super::schema::{File, PeerKeys, SpokeKeys, TunnelKeys};
+use super::super::schema::{File, KeyKeys, PeerKeys, SpokeKeys, TunnelKeys};
 use super::super::value;
 use super::{Context, tunnel};
 use secure_gre_ike::config::RemoteId;
@@ -132,7 +132,9 @@ fn of_spoke(template: &TunnelKeys, spoke: &SpokeKeys, number: usize) -> TunnelKe
     tunnel.device = instead(&spoke.device, tunnel.device);
     tunnel.peer_address = instead(&spoke.peer_address, tunnel.peer_address);
     tunnel.routes = spoke.routes.clone().or(tunnel.routes);
-    tunnel.key = spoke.key.clone().or(tunnel.key);
+    if let Some(key) = &spoke.key {
+        tunnel.key = KeyKeys::One(Some(key.clone()));
+    }
     tunnel.netns = instead(&spoke.netns, tunnel.netns);
 
     let number = number.to_string();

@@ -1,20 +1,21 @@
-//! What `[tunnel]` means, and each `[[tunnel]]`; what two of them cannot both have is in [`distinct`].
+//! What `[tunnel]` means, and each `[[tunnel]]`; what two of them cannot both have is in
+//! [`distinct`], what passengers are in [`passengers`].
 
 mod distinct;
+mod passengers;
 mod workers;
 
 pub(super) use self::distinct::prefixes;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU8, NonZeroUsize};
-use std::time::Duration;
 
-use secure_gre_gre::{df, keepalive, tos, ttl};
+use secure_gre_gre::{Kind, df, tos, ttl};
 use toml::Spanned;
 
 use super::super::diagnostic::Diagnostic;
 use super::super::document::{Required, Text, WordOrNumber};
-use super::super::schema::{DaemonKeys, KeepaliveKeys, TunnelKeys};
+use super::super::schema::{DaemonKeys, TunnelKeys};
 use super::super::{PeerAddress, Tunnel, value};
 use super::{bounded, choice, given, number, unless_word};
 use crate::net::netlink::MAIN_TABLE;
@@ -33,9 +34,6 @@ const MAX_MTU: u16 = 65_000;
 const MAX_METRIC: u32 = u32::MAX - 1;
 
 const DEFAULT_METRIC: u32 = 100;
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
-const KEEPALIVE_TRIES: u8 = 3;
-const MAX_KEEPALIVE_TRIES: u8 = 100;
 
 /// The kernel's own, of its addresses; no routes of others go there.
 const LOCAL_TABLE: u32 = 255;
@@ -77,7 +75,14 @@ fn resolve(
     outer: &Outer<'_>,
     findings: &mut Vec<Diagnostic>,
 ) -> Tunnel {
-    let addresses = addresses(keys, outer, findings);
+    let kind = choice(
+        "tunnel.kind",
+        keys.kind.as_ref(),
+        &[("ip", Kind::Ip), ("ethernet", Kind::Ethernet)],
+        Kind::Ip,
+        findings,
+    );
+    let addresses = addresses(keys, kind, outer, findings);
     let routes = routes(keys.routes.as_ref(), outer, findings);
     let has_ipv6 = addresses
         .iter()
@@ -94,11 +99,7 @@ fn resolve(
             DEFAULT_METRIC,
             findings,
         ),
-        gre: secure_gre_gre::Config {
-            key: key(keys.key.as_ref(), findings),
-            checksum: given(keys.checksum.as_ref()).unwrap_or(false),
-            sequence: given(keys.sequence.as_ref()).unwrap_or(false),
-        },
+        gre: passengers::gre(keys, kind, findings),
         ttl: ttl(keys.ttl.as_ref(), findings),
         df: choice(
             "tunnel.df",
@@ -114,7 +115,7 @@ fn resolve(
         tos: tos(keys.tos.as_ref(), findings),
         mtu: mtu(keys.mtu.as_ref(), has_ipv6, findings),
         mss_clamp: given(keys.mss_clamp.as_ref()).unwrap_or(true),
-        keepalive: keepalive(&keys.keepalive, findings),
+        keepalive: passengers::keepalive(&keys.keepalive, kind, findings),
         netns: netns(keys.netns.as_ref(), findings),
         offload: given(daemon.offload.as_ref()).unwrap_or(true),
         workers: NonZeroUsize::MIN,
@@ -151,7 +152,12 @@ fn netns(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> Option<String>
     Some(name.clone())
 }
 
-fn addresses(keys: &TunnelKeys, outer: &Outer<'_>, findings: &mut Vec<Diagnostic>) -> Vec<Prefix> {
+fn addresses(
+    keys: &TunnelKeys,
+    kind: Kind,
+    outer: &Outer<'_>,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Prefix> {
     let missing = |span| {
         Diagnostic::error("`tunnel.address` is missing")
             .at_some(span)
@@ -160,12 +166,14 @@ fn addresses(keys: &TunnelKeys, outer: &Outer<'_>, findings: &mut Vec<Diagnostic
     let typed = match &keys.address {
         Required::Given(typed) => typed,
         Required::Wrong => return Vec::new(),
+        // A port of a bridge has none.
+        Required::Absent if kind == Kind::Ethernet => return Vec::new(),
         Required::Absent => {
             findings.push(missing(keys.span.clone()));
             return Vec::new();
         }
     };
-    if typed.get_ref().is_empty() {
+    if typed.get_ref().is_empty() && kind == Kind::Ip {
         findings.push(missing(Some(typed.span())));
     }
     let mut addresses: Vec<Prefix> = Vec::new();
@@ -352,57 +360,6 @@ fn without_redundant(routes: &[(&Text, Prefix)], findings: &mut Vec<Diagnostic>)
         }
     }
     kept
-}
-
-fn key(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> Option<u32> {
-    let typed = typed?;
-    match typed.get_ref() {
-        WordOrNumber::Word(word) if word == "none" => None,
-        WordOrNumber::Word(word) => {
-            let key = value::gre_key(word);
-            if key.is_none() {
-                findings.push(
-                    Diagnostic::error("`tunnel.key` must be \"none\", a number or a dotted quad")
-                        .at(typed.span())
-                        .help("a number is written without quotes"),
-                );
-            }
-            key
-        }
-        WordOrNumber::Number(number) => {
-            bounded("tunnel.key", *number, typed.span(), (0, u32::MAX), findings)
-        }
-    }
-}
-
-/// Cisco's bounds and defaults.
-fn keepalive(keys: &KeepaliveKeys, findings: &mut Vec<Diagnostic>) -> Option<keepalive::Interval> {
-    keys.span.as_ref()?;
-    let every = keys.every.as_ref().map(|typed| {
-        let every = value::duration(typed.get_ref());
-        let bounds = Duration::from_secs(1)..=Duration::from_secs(32_767);
-        every.filter(|every| bounds.contains(every)).ok_or(typed)
-    });
-    let every = match every {
-        Some(Ok(every)) => every,
-        None => KEEPALIVE_EVERY,
-        Some(Err(typed)) => {
-            findings.push(
-                Diagnostic::error("`tunnel.keepalive.every` must be a duration from 1s to 32767s")
-                    .at(typed.span())
-                    .help("write a whole number and s, m or h, as in \"10s\""),
-            );
-            KEEPALIVE_EVERY
-        }
-    };
-    let tries = number(
-        "tunnel.keepalive.tries",
-        keys.tries.as_ref(),
-        (1, MAX_KEEPALIVE_TRIES),
-        KEEPALIVE_TRIES,
-        findings,
-    );
-    Some(keepalive::Interval { every, tries })
 }
 
 fn table(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> u32 {

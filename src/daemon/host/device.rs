@@ -6,13 +6,17 @@
 //! prefixes and the tunnel's own subnets, where the device is. A namespace that is deleted takes all of
 //! it along.
 
+use std::net::IpAddr;
+
+use secure_gre_gre::Kind;
+
 use super::{HostError, put_back};
 use crate::config::Tunnel;
 use crate::daemon::journal::{Entry, Journal};
-use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, Route};
+use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, Route, Target};
 use crate::net::netns::{HeldNamespace, NamespaceError};
 use crate::net::prefix::Prefix;
-use crate::net::tun::{ANY_NAME, Offloads, Queues, Tun, TunError};
+use crate::net::tun::{ANY_NAME, Layer, Offloads, Queues, Tun, TunError};
 
 /// A tunnel's network device, which lives as long as a queue of it does.
 #[derive(Debug)]
@@ -66,6 +70,11 @@ impl Device {
         let prefixes = tunnel.routes.iter().flat_map(Prefix::beating_default);
         let through = |prefix| Route {
             table: tunnel.table,
+            target: Target::Link {
+                link,
+                gateway: next_hop(tunnel, prefix),
+                source: None,
+            },
             ..Route::through(prefix, link, tunnel.metric)
         };
         let usable = prefixes.map(through).collect();
@@ -222,7 +231,11 @@ impl Home {
         } else {
             Offloads::None
         };
-        let make = || Tun::create(asked, tunnel.workers, offloads);
+        let layer = match tunnel.gre.kind {
+            Kind::Ip => Layer::Ip,
+            Kind::Ethernet => Layer::Ethernet,
+        };
+        let make = || Tun::create(asked, layer, tunnel.workers, offloads);
         let made: Result<Tun, TunError> = match &self.tenant {
             None => make(),
             Some((name, namespace)) => {
@@ -243,6 +256,13 @@ impl Home {
         let named = HeldNamespace::named(name);
         named.is_ok_and(|named| named.id().ok() == held.id().ok())
     }
+}
+
+/// On Ethernet somebody has to answer for the addresses behind the other end: the other end.
+fn next_hop(tunnel: &Tunnel, prefix: Prefix) -> Option<IpAddr> {
+    let peer = tunnel.peer_address?;
+    let is_of_family = peer.is_ipv4() == prefix.addr().is_ipv4();
+    (tunnel.gre.kind == Kind::Ethernet && is_of_family).then_some(peer)
 }
 
 /// The first of two connected routes wins, so that a subnet that is elsewhere would stay there.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use super::*;
 use crate::net::netlink::Target;
 use crate::net::sandbox;
-use crate::net::tun::{Offloads, Tun};
+use crate::net::tun::{Layer, Offloads, Tun};
 
 fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
     let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
@@ -154,7 +154,7 @@ fn nothing_is_left_where_the_device_cannot_be_made() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let _taken = Tun::create("sgre0", NonZeroUsize::MIN, Offloads::None).unwrap();
+        let _taken = Tun::create("sgre0", Layer::Ip, NonZeroUsize::MIN, Offloads::None).unwrap();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         assert!(matches!(
             raised,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secure_gre_gre::Key;
 use secure_gre_gre::keepalive::{self, Due, Ends, Packet, Prober};
 use secure_gre_ike::algorithm::Cipher;
 use tracing::{error, info, warn};
@@ -67,11 +68,14 @@ impl Tunnel {
             Some(netns) => format!(" in the network namespace {netns}"),
             None => String::new(),
         };
+        let addresses = match config.addresses.as_slice() {
+            [] => String::new(),
+            addresses => format!(" with {}", joined(addresses, ", ")),
+        };
         info!(
-            "{}: device {}{place} with {}, mtu {mtu}",
+            "{}: device {}{place}{addresses}, mtu {mtu}",
             peer.name,
-            device.name(),
-            joined(&config.addresses, ", ")
+            device.name()
         );
         Ok(Some(Self {
             id,
@@ -205,7 +209,13 @@ impl Tunnel {
             self.close(addresses).await;
         }
         let (local, remote) = addresses?;
-        keepalive::request(local, remote, self.config.gre.key)
+        let key = match self.config.gre.key {
+            Some(Key::Whole(key)) => Some(key),
+            // NVGRE carries no keepalives.
+            Some(Key::Subnet { .. }) => return None,
+            None => None,
+        };
+        keepalive::request(local, remote, key)
     }
 
     /// The peer has answered.

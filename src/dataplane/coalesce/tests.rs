@@ -10,10 +10,10 @@ use super::*;
 type Written = (Vec<u8>, Offload);
 
 /// What comes out of one batch.
-fn coalesce(offloads: Offloads, link_header: usize, packets: &[Vec<u8>]) -> Vec<Written> {
+fn coalesce(offloads: Offloads, kind: Kind, packets: &[Vec<u8>]) -> Vec<Written> {
     let mut written = Vec::new();
     let (mut passengers, mut octets) = (0, 0);
-    let mut coalescer = Coalescer::new(offloads, link_header);
+    let mut coalescer = Coalescer::new(offloads, kind);
     let mut write = |joined: Coalesced<'_>| {
         written.push((joined.packet.to_vec(), joined.offload));
         passengers += joined.passengers;
@@ -29,14 +29,14 @@ fn coalesce(offloads: Offloads, link_header: usize, packets: &[Vec<u8>]) -> Vec<
 }
 
 fn all(packets: &[Vec<u8>]) -> Vec<Written> {
-    coalesce(Offloads::TcpAndUdp, 0, packets)
+    coalesce(Offloads::TcpAndUdp, Kind::Ip, packets)
 }
 
 /// What the kernel makes of what was written, which is known to be what `segment` makes of it.
 fn cut(written: &[Written]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     for (packet, offload) in written {
-        let mut source = Source::new(0);
+        let mut source = Source::new(Kind::Ip);
         source.vacant()[..packet.len()].copy_from_slice(packet);
         source.accept(packet.len(), *offload).unwrap();
         pieces.extend(pieces_in(&mut source));
@@ -291,8 +291,8 @@ fn a_device_gets_no_more_than_it_takes() {
         (Offloads::TcpAndUdp, (1, 1)),
     ] {
         let counts = (
-            coalesce(offloads, 0, &tcp).len(),
-            coalesce(offloads, 0, &udp).len(),
+            coalesce(offloads, Kind::Ip, &tcp).len(),
+            coalesce(offloads, Kind::Ip, &udp).len(),
         );
         assert_eq!(counts, expected, "{offloads:?}");
     }
@@ -301,17 +301,22 @@ fn a_device_gets_no_more_than_it_takes() {
 #[test]
 fn an_ethernet_header_stands_once_before_them() {
     let [tcp, ..] = models();
-    let (packet, mut offload) = tcp.super_packet(&payload(3000), 1000);
-    let framed = |ethernet: u8, packet: &[u8]| [&[ethernet; 14][..], packet].concat();
-    let frames = tcp.pieces(&payload(3000), 1000);
-    let frames = frames.iter().map(|piece| framed(2, piece));
-    let mut frames = frames.collect::<Vec<_>>();
-    offload.checksum.as_mut().unwrap().start += 14;
-    offload.segmentation.as_mut().unwrap().header_len += 14;
-    let written = coalesce(Offloads::Tcp, 14, &frames);
-    assert_eq!(written, [(framed(2, &packet), offload)]);
-    frames[1][3] = 3;
-    assert_eq!(coalesce(Offloads::Tcp, 14, &frames).len(), 3);
+    let (packet, offload) = tcp.super_packet(&payload(3000), 1000);
+    for tag in [&[][..], &[0x81, 0, 0, 100]] {
+        let framed =
+            |address: u8, packet: &[u8]| [&[address; 12][..], tag, &[8, 0], packet].concat();
+        let mut offload = offload;
+        let header = u16::try_from(14 + tag.len()).unwrap();
+        let frames = tcp.pieces(&payload(3000), 1000);
+        let frames = frames.iter().map(|piece| framed(2, piece));
+        let mut frames = frames.collect::<Vec<_>>();
+        offload.checksum.as_mut().unwrap().start += header;
+        offload.segmentation.as_mut().unwrap().header_len += header;
+        let written = coalesce(Offloads::Tcp, Kind::Ethernet, &frames);
+        assert_eq!(written, [(framed(2, &packet), offload)]);
+        frames[1][3] = 3;
+        assert_eq!(coalesce(Offloads::Tcp, Kind::Ethernet, &frames).len(), 3);
+    }
 }
 
 /// A batch of packets of a few flows, most of them in order, some with one octet changed.

@@ -11,9 +11,9 @@ use crate::net::sandbox;
 use crate::net::tun::{Offloads, Reading};
 use std::os::fd::AsFd;
 
-/// The pieces of a packet behind `link_header` octets.
-fn cut_behind(link_header: usize, packet: &[u8], offload: Offload) -> Result<Vec<Vec<u8>>, Unfit> {
-    let mut source = Source::new(link_header);
+/// The pieces of a passenger of this kind.
+fn cut_of(kind: Kind, packet: &[u8], offload: Offload) -> Result<Vec<Vec<u8>>, Unfit> {
+    let mut source = Source::new(kind);
     source.vacant()[..packet.len()].copy_from_slice(packet);
     source.accept(packet.len(), offload)?;
     Ok(pieces_in(&mut source))
@@ -34,7 +34,7 @@ pub(in super::super) fn pieces_in(source: &mut Source) -> Vec<Vec<u8>> {
 }
 
 fn cut(packet: &[u8], offload: Offload) -> Vec<Vec<u8>> {
-    cut_behind(0, packet, offload).unwrap()
+    cut_of(Kind::Ip, packet, offload).unwrap()
 }
 
 fn flows() -> impl Strategy<Value = Flow> {
@@ -92,8 +92,8 @@ proptest! {
                 header_len: 0,
             }),
         };
-        for link_header in [0, 14] {
-            if let Ok(pieces) = cut_behind(link_header, &packet, offload) {
+        for kind in [Kind::Ip, Kind::Ethernet] {
+            if let Ok(pieces) = cut_of(kind, &packet, offload) {
                 prop_assert!(!pieces.is_empty());
             }
         }
@@ -142,16 +142,19 @@ fn an_ethernet_header_goes_before_each_piece() {
         flags: flow::ACK | FIN | PSH | CWR | ECE,
         ..Flow::default()
     };
-    let (packet, mut offload) = flow.super_packet(&payload(2500), 1000);
-    let ethernet = [2; 14];
-    let frame = [&ethernet[..], &packet].concat();
-    offload.checksum.as_mut().unwrap().start += 14;
-    let expected = flow.pieces(&payload(2500), 1000).into_iter();
-    let expected = expected.map(|piece| [&ethernet[..], &piece].concat());
-    assert_eq!(
-        cut_behind(14, &frame, offload).unwrap(),
-        expected.collect::<Vec<_>>()
-    );
+    let (packet, offload) = flow.super_packet(&payload(2500), 1000);
+    for tag in [&[][..], &[0x81, 0, 0, 100]] {
+        let ethernet = [&[2; 12], tag, &[8, 0]].concat();
+        let mut offload = offload;
+        let frame = [&ethernet[..], &packet].concat();
+        offload.checksum.as_mut().unwrap().start += u16::try_from(ethernet.len()).unwrap();
+        let expected = flow.pieces(&payload(2500), 1000).into_iter();
+        let expected = expected.map(|piece| [&ethernet[..], &piece].concat());
+        assert_eq!(
+            cut_of(Kind::Ethernet, &frame, offload).unwrap(),
+            expected.collect::<Vec<_>>()
+        );
+    }
 }
 
 #[test]
@@ -180,17 +183,17 @@ fn what_the_device_says_must_fit() {
         ("the checksum elsewhere", elsewhere),
         ("no checksum", no_checksum),
     ] {
-        assert_eq!(cut_behind(0, &packet, offload), Err(Unfit), "{name}");
+        assert_eq!(cut_of(Kind::Ip, &packet, offload), Err(Unfit), "{name}");
     }
     let mut short_header = packet.clone();
     short_header[32] = 0x40;
-    assert_eq!(cut_behind(0, &short_header, good), Err(Unfit));
+    assert_eq!(cut_of(Kind::Ip, &short_header, good), Err(Unfit));
     assert_eq!(
-        cut_behind(0, &packet[..38], good),
+        cut_of(Kind::Ip, &packet[..38], good),
         Err(Unfit),
         "half a header"
     );
-    let mut source = Source::new(0);
+    let mut source = Source::new(Kind::Ip);
     source.accept(10, good).unwrap_err();
     assert_eq!(pieces_in(&mut source), [[0; 0]; 0]);
 }

@@ -5,9 +5,10 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use secure_gre_gre::Kind;
 use tokio::sync::mpsc;
 
-use super::{Handle, LINK_HEADER, Mailbox, Order, SecondLook, start};
+use super::{Handle, Mailbox, Order, SecondLook, start};
 use crate::dataplane::coalesce::{Coalesced, Coalescer};
 use crate::dataplane::counters::SharedCounters;
 use crate::dataplane::inbound::{Arrival, Command, Delivery, Inbound};
@@ -34,7 +35,7 @@ where
         path: Inbound::new(ports.iter().map(|port| &port.config), notify.clone()),
         ports: ports
             .iter()
-            .map(|port| Port::new(port.queues.clone()))
+            .map(|port| Port::new(port.config.gre.kind, port.queues.clone()))
             .collect(),
         batch: ReceiveBatch::new(RECEIVE_SLOTS, RECEIVE_SLOT_SIZE),
         messages,
@@ -57,6 +58,8 @@ struct InboundWorker<N> {
 
 /// The inbound side of a tunnel's device.
 struct Port {
+    /// What its passengers are.
+    kind: Kind,
     /// `None`: it has not come.
     queues: Option<Arc<Queues>>,
     coalescer: Coalescer,
@@ -109,7 +112,7 @@ impl<N: Fn(Note)> InboundWorker<N> {
             Order::Rewire(wire) => self.wire = wire,
             Order::Attach(tunnel, queues) => {
                 if let Some(port) = self.ports.get_mut(tunnel.0) {
-                    *port = Port::new(Some(queues));
+                    *port = Port::new(port.kind, Some(queues));
                 }
             }
         }
@@ -170,11 +173,12 @@ impl<N: Fn(Note)> InboundWorker<N> {
 }
 
 impl Port {
-    fn new(queues: Option<Arc<Queues>>) -> Self {
+    fn new(kind: Kind, queues: Option<Arc<Queues>>) -> Self {
         let offloads = queues.as_ref().map(|queues| queues.offloads());
         Self {
+            kind,
             queues,
-            coalescer: Coalescer::new(offloads.unwrap_or(Offloads::None), LINK_HEADER),
+            coalescer: Coalescer::new(offloads.unwrap_or(Offloads::None), kind),
             delivery: Delivery::default(),
         }
     }
@@ -184,6 +188,7 @@ impl Port {
             queues,
             coalescer,
             delivery,
+            ..
         } = self;
         coalescer.take(passenger, &mut |joined| {
             write(queues.as_deref(), delivery, &joined);
@@ -196,6 +201,7 @@ impl Port {
             queues,
             coalescer,
             delivery,
+            ..
         } = self;
         coalescer.flush(&mut |joined| write(queues.as_deref(), delivery, &joined));
         std::mem::take(delivery)

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Handle, LINK_HEADER, Mailbox, Order, SecondLook, start};
+use super::{Handle, Mailbox, Order, SecondLook, start};
 use crate::dataplane::batch::Batch;
 use crate::dataplane::counters::SharedCounters;
 use crate::dataplane::outbound::{Command, Outbound};
@@ -35,7 +35,7 @@ where
     let mut worker = OutboundWorker {
         number,
         path,
-        ports: ports.iter().map(|_| Port::vacant()).collect(),
+        ports: ports.iter().map(Port::vacant).collect(),
         turn: 0,
         batch: Batch::default(),
         poller: Poller::new().map_err(StartError::Poll)?,
@@ -356,10 +356,10 @@ impl<N: Fn(Note)> OutboundWorker<N> {
 
 impl Port {
     /// One without a device.
-    pub(super) fn vacant() -> Self {
+    pub(super) fn vacant(port: &dataplane::Port) -> Self {
         Self {
             queue: None,
-            source: Source::new(LINK_HEADER),
+            source: Source::new(port.config.gre.kind),
             ready: false,
         }
     }

@@ -20,10 +20,11 @@ use crate::net::netlink::Netlink;
 use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path, Via};
 use crate::net::poll::Poller;
 use crate::net::sandbox;
-use crate::net::tun::{Offloads, Tun};
+use crate::net::tun::{Layer, Offload, Offloads, Queue, Tun};
 
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
+        kind: gre::Kind::Ip,
         key: None,
         checksum: false,
         sequence: false,
@@ -90,7 +91,7 @@ async fn end_with(
     network: &str,
     path: [Ipv4Addr; 2],
 ) -> (Link, mpsc::Receiver<Note>) {
-    let tun = Tun::create("sgre%d", workers, Offloads::None).unwrap();
+    let tun = Tun::create("sgre%d", Layer::Ip, workers, Offloads::None).unwrap();
     let device = netlink.link_by_name(tun.name()).await.unwrap().index;
     netlink.bring_up(device, 1400).await.unwrap();
     let network = network.parse().unwrap();
@@ -289,7 +290,11 @@ fn keepalives_are_due_when_idle() {
         let mut worker = OutboundWorker {
             number: 0,
             path: Outbound::new([&CONFIG], drop::<Note>),
-            ports: Box::new([Port::vacant()]),
+            ports: Box::new([Port::vacant(&crate::dataplane::Port {
+                config: CONFIG,
+                queues: None,
+                workers: NonZeroUsize::MIN,
+            })]),
             turn: 0,
             batch: Batch::default(),
             poller: Poller::new().unwrap(),
@@ -397,7 +402,7 @@ fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
                 let device = format!("{name}{key}");
                 let (queue, _) = sandbox::device(&netlink, &device, &address).await;
                 let gre = gre::Config {
-                    key: Some(key),
+                    key: Some(gre::Key::Whole(key)),
                     ..CONFIG.gre
                 };
                 ports.push(crate::dataplane::Port {
@@ -437,6 +442,79 @@ fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
             sent == counted(west, |tunnel| &tunnel.inbound)
         });
     });
+}
+
+/// Runs `ip`, split at spaces.
+fn ip(arguments: &str) {
+    let status = std::process::Command::new("ip")
+        .args(arguments.split(' '))
+        .status();
+    assert!(status.unwrap().success(), "ip {arguments}");
+}
+
+/// A TAP device that is a port of `bridge`.
+fn port(bridge: &str, name: &str) -> Queue {
+    let tun = Tun::create(name, Layer::Ethernet, NonZeroUsize::MIN, Offloads::None).unwrap();
+    let queue = tun.into_queues().0;
+    ip(&format!("link set {name} master {bridge} up"));
+    queue
+}
+
+/// IEEE 802.1Q: a frame comes out of the far bridge as it went into the near one, with its tag; with
+/// NVGRE without (RFC 7637 §3.2).
+#[test]
+fn frames_pass_from_bridge_to_bridge_with_their_tags() {
+    const BROADCAST: [u8; 12] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1];
+    const TAG: [u8; 4] = [0x81, 0, 0, 100];
+    const REST: [u8; 48] = [0x88; 48];
+    let vsid = gre::Vsid::new(5001).unwrap();
+    let flow_id = gre::FlowId::Auto;
+    for (key, tag_passes) in [
+        (gre::Key::Whole(7), true),
+        (gre::Key::Subnet { vsid, flow_id }, false),
+    ] {
+        sandbox::run(async move {
+            let gre = gre::Config {
+                kind: gre::Kind::Ethernet,
+                key: Some(key),
+                ..CONFIG.gre
+            };
+            for bridge in ["br-east", "br-west"] {
+                ip(&format!(
+                    "link add {bridge} type bridge stp_state 0 forward_delay 0"
+                ));
+                ip(&format!("link set {bridge} up"));
+            }
+            let links =
+                [("east", EAST, WEST), ("west", WEST, EAST)].map(|(name, local, remote)| {
+                    let port = crate::dataplane::Port {
+                        config: TunnelConfig { gre, ..CONFIG },
+                        queues: Some(Arc::new(port(&format!("br-{name}"), name).into())),
+                        workers: NonZeroUsize::MIN,
+                    };
+                    let (sender, _messages) = tokio::sync::mpsc::channel(1);
+                    let wire = wire(local, remote, Encapsulation::None);
+                    Link::start(&[port], wire, drop::<Note>, sender).unwrap()
+                });
+            let [near, far] =
+                ["east", "west"].map(|name| port(&format!("br-{name}"), &format!("lan-{name}")));
+            let [east, west] = links;
+            west.install_inbound(SaId(1), InboundSa::new(keys(), 64), true);
+            east.install_outbound(SaId(1), OutboundSa::new(keys()));
+
+            let tagged = [&BROADCAST[..], &TAG, &REST].concat();
+            let expected = match tag_passes {
+                true => tagged.clone(),
+                false => [&BROADCAST[..], &REST].concat(),
+            };
+            let mut buffer = vec![0; 2048];
+            until("the frame", || {
+                near.write(&tagged, Offload::default()).unwrap();
+                let read = far.read(&mut buffer).unwrap();
+                read.is_some_and(|reading| buffer[..reading.length] == expected)
+            });
+        });
+    }
 }
 
 #[test]

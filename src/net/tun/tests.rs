@@ -13,12 +13,14 @@ fn one() -> NonZeroUsize {
 #[test]
 fn any_name_is_the_first_free_number() {
     sandbox::run(async {
-        let first = Tun::create(ANY_NAME, one(), Offloads::None).unwrap();
-        let second = Tun::create(ANY_NAME, one(), Offloads::None).unwrap();
+        let first = Tun::create(ANY_NAME, Layer::Ip, one(), Offloads::None).unwrap();
+        let second = Tun::create(ANY_NAME, Layer::Ip, one(), Offloads::None).unwrap();
         assert_eq!((first.name(), second.name()), ("sgre0", "sgre1"));
         drop(first);
         assert_eq!(
-            Tun::create(ANY_NAME, one(), Offloads::None).unwrap().name(),
+            Tun::create(ANY_NAME, Layer::Ip, one(), Offloads::None)
+                .unwrap()
+                .name(),
             "sgre0"
         );
     });
@@ -30,12 +32,12 @@ fn a_device_is_exclusive() {
         let two = NonZeroUsize::new(2).unwrap();
         // A process that another test starts may hold the first device for a moment longer.
         for (name, queues) in [("sgre7", one()), ("sgre8", two)] {
-            let tun = Tun::create(name, queues, Offloads::None).unwrap();
-            let taken = Tun::create(name, queues, Offloads::None).unwrap_err();
+            let tun = Tun::create(name, Layer::Ip, queues, Offloads::None).unwrap();
+            let taken = Tun::create(name, Layer::Ip, queues, Offloads::None).unwrap_err();
             assert!(matches!(taken, TunError::NameTaken { name: taken } if taken == name));
             assert_eq!(1 + tun.into_queues().1.len(), queues.get());
         }
-        let loopback = Tun::create("lo", one(), Offloads::None).unwrap_err();
+        let loopback = Tun::create("lo", Layer::Ip, one(), Offloads::None).unwrap_err();
         assert!(matches!(loopback, TunError::NameTaken { .. }));
     });
 }
@@ -43,7 +45,7 @@ fn a_device_is_exclusive() {
 #[test]
 fn names_that_no_device_can_have() {
     for name in ["", ".", "..", "a/b", "a b", "a:b", "sixteen-octets-x"] {
-        let error = Tun::create(name, one(), Offloads::None).unwrap_err();
+        let error = Tun::create(name, Layer::Ip, one(), Offloads::None).unwrap_err();
         assert!(matches!(error, TunError::BadName { .. }), "{name}");
     }
 }
@@ -53,7 +55,7 @@ fn without_privilege_the_error_says_what_to_do() {
     sandbox::run(async {
         use caps::{CapSet, Capability};
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap();
-        let error = Tun::create("sgre0", one(), Offloads::None).unwrap_err();
+        let error = Tun::create("sgre0", Layer::Ip, one(), Offloads::None).unwrap_err();
         assert!(matches!(error, TunError::NotPermitted { .. }));
         assert!(error.to_string().contains("CAP_NET_ADMIN"));
     });
@@ -116,7 +118,13 @@ fn a_packet_that_the_kernel_refuses_is_no_error() {
 fn a_device_lives_as_long_as_its_last_queue() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
-        let tun = Tun::create("sgre0", NonZeroUsize::new(2).unwrap(), Offloads::None).unwrap();
+        let tun = Tun::create(
+            "sgre0",
+            Layer::Ip,
+            NonZeroUsize::new(2).unwrap(),
+            Offloads::None,
+        )
+        .unwrap();
         let (first, others) = tun.into_queues();
         drop(first);
         netlink.link_by_name("sgre0").await.unwrap();

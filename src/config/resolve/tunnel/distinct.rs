@@ -8,22 +8,27 @@ use toml::Spanned;
 use super::super::super::Tunnel;
 use super::super::super::diagnostic::Diagnostic;
 use super::super::super::document::{Required, Text};
-use super::super::super::schema::TunnelKeys;
+use super::super::super::schema::{KeyKeys, TunnelKeys};
 use crate::net::netlink::MAIN_TABLE;
 use crate::net::prefix::Prefix;
 
 /// Reports what an earlier tunnel has too, where the later one has it. `keys` are those of `tunnels`.
 pub(super) fn check(keys: &[TunnelKeys], tunnels: &[Tunnel], findings: &mut Vec<Diagnostic>) {
     for (place, (typed, tunnel)) in keys.iter().zip(tunnels).enumerate() {
-        let earlier = tunnels.iter().take(place);
-        let clash = earlier.filter_map(|earlier| clash(earlier, tunnel, typed));
-        findings.extend(clash);
+        let mut earlier = tunnels.iter().take(place);
+        findings.extend(earlier.find_map(|earlier| clash(earlier, tunnel, typed)));
     }
 }
 
 fn clash(earlier: &Tunnel, tunnel: &Tunnel, typed: &TunnelKeys) -> Option<Diagnostic> {
-    if earlier.gre.key == tunnel.gre.key {
-        return Some(same_key(tunnel, typed));
+    let same_key = match (earlier.gre.key, tunnel.gre.key) {
+        (Some(theirs), Some(ours)) => ours.overlaps(theirs),
+        // One that was reported is not none.
+        (None, None) => matches!(typed.key, KeyKeys::One(_)),
+        _ => false,
+    };
+    if same_key {
+        return Some(key_clash(tunnel, typed));
     }
     if earlier.netns != tunnel.netns {
         return None;
@@ -46,16 +51,16 @@ fn clash(earlier: &Tunnel, tunnel: &Tunnel, typed: &TunnelKeys) -> Option<Diagno
     })
 }
 
-fn same_key(tunnel: &Tunnel, typed: &TunnelKeys) -> Diagnostic {
+fn key_clash(tunnel: &Tunnel, typed: &TunnelKeys) -> Diagnostic {
     const HELP: &str = "the key is what tells the tunnels of one peer apart: give each its own";
     let (message, span) = match tunnel.gre.key {
         Some(key) => (
             format!("{key} is the key of another [[tunnel]] too"),
-            typed.key.as_ref().map(Spanned::span),
+            typed.key.span(),
         ),
         None => (
             "another [[tunnel]] has no key either".to_owned(),
-            typed.key.as_ref().map(Spanned::span).or(typed.span.clone()),
+            typed.key.span().or(typed.span.clone()),
         ),
     };
     Diagnostic::error(message).at_some(span).help(HELP)
