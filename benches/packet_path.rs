@@ -57,6 +57,8 @@ const CONFIG: TunnelConfig = TunnelConfig {
     reply_v6: None,
     ends: gre::keepalive::Ends::NONE,
     asks: false,
+    limit: None,
+    echo: None,
 };
 
 /// The only tunnel of each link.

@@ -47,6 +47,8 @@ link_drops! {
     NoSa = "no_sa",
     /// Outbound: an outer packet of this very tunnel, which a route has led back into its device.
     Recursion = "recursion",
+    /// Outbound: more than the tunnel's limit lets out, and than its queues hold.
+    OverLimit = "over_limit",
     /// Outbound: the passenger exceeds the tunnel's MTU.
     TooBig = "too_big",
     /// Outbound: the SA may protect nothing more: a limit of its sequence numbers (RFC 4303 §3.3.3),

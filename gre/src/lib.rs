@@ -10,6 +10,7 @@
 //! | [`tunnel`] | one tunnel's two directions: checksums, sequence numbers, and which passengers may leave |
 //! | [`checksum`] | the Internet checksum (RFC 1071) and its incremental update (RFC 1624) |
 //! | [`keepalive`] | GRE keepalives: knowing, writing and counting them |
+//! | [`probe`] | packets of our own: whether the peer lives, and the largest packet that the path takes |
 //! | [`mtu`] | overhead arithmetic: how large a passenger fits the path |
 //! | [`mss`] | TCP MSS clamping |
 //! | [`icmp`] | "too big" answers to a passenger's sender |
@@ -33,6 +34,7 @@ pub mod keepalive;
 pub mod keys;
 pub mod mss;
 pub mod mtu;
+pub mod probe;
 pub mod tos;
 pub mod ttl;
 pub mod tunnel;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::{Exit, client_failure, fail, print, table, try_print};
 use crate::control::client::Client;
 use crate::control::protocol::{
-    ChildStatus, Keepalive, PeerStatus, StatusReport, StrangeKey, Traffic, TunnelStatus,
+    ChildStatus, Keepalive, PeerStatus, ProbedLiveness, StatusReport, StrangeKey, Traffic,
+    TunnelStatus, Verdict,
 };
 
 #[derive(Debug, clap::Args)]
@@ -214,10 +215,37 @@ fn tunnel_remarks(tunnel: &TunnelStatus) -> Vec<String> {
             "{device}: the peer does not answer GRE keepalives, so that its routes are unreachable\n"
         ));
     }
+    lines.extend(
+        tunnel
+            .liveness
+            .map(|probed| probed_liveness(device, probed)),
+    );
     if !tunnel.drops.is_empty() {
         lines.push(format!("{device} dropped {}\n", reasons(&tunnel.drops)));
     }
     lines
+}
+
+fn probed_liveness(device: &str, probed: ProbedLiveness) -> String {
+    let ProbedLiveness {
+        verdict,
+        loss_permille,
+        round_trip_micros,
+        jitter_micros,
+    } = probed;
+    let what = match verdict {
+        Verdict::Unheard => {
+            return format!("{device}: the peer answers no probes: is it secure-gre?\n");
+        }
+        Verdict::Alive => "the peer answers probes",
+        Verdict::Dead => "the peer does not answer probes, so that its routes are unreachable",
+    };
+    let millis = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1000.0;
+    let round_trip = round_trip_micros.map_or(0.0, millis);
+    let (loss, jitter) = (f64::from(loss_permille) / 10.0, millis(jitter_micros));
+    format!(
+        "{device}: {what}: loss {loss:.1} %, round trip {round_trip:.2} ms, jitter {jitter:.2} ms\n"
+    )
 }
 
 fn strange_key(StrangeKey { key, .. }: StrangeKey) -> String {

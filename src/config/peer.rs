@@ -137,6 +137,11 @@ pub struct Tunnel {
     pub keepalive: Option<keepalive::Interval>,
     /// Name of the network namespace that the device is in; `None`: the daemon's own.
     pub netns: Option<String>,
+    /// How often a peer that runs this program too is asked by probes; `None`: never. Its own are
+    /// answered.
+    pub liveness: Option<Duration>,
+    /// Octets of passengers that may leave per second; `None`: as many as can.
+    pub limit: Option<u64>,
     /// Whether packets pass the kernel many at a time, where it can: the device's and the wire's.
     pub offload: bool,
     /// How many threads carry the packets of its device; more than one only where packets may leave in

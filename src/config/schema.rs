@@ -123,6 +123,8 @@ pub(super) struct TunnelKeys {
     pub(super) mss_clamp: Option<Spanned<bool>>,
     pub(super) netns: Option<Text>,
     pub(super) keepalive: KeepaliveKeys,
+    pub(super) liveness: Option<Text>,
+    pub(super) limit: Option<Text>,
 }
 
 /// `tunnel.key`.
@@ -163,17 +165,6 @@ const PEER_LATER: &[Later] = &[Later {
     key: "ports",
     does: &["[500, 4500]"],
 }];
-
-const TUNNEL_LATER: &[Later] = &[
-    Later {
-        key: "liveness",
-        does: &["\"off\""],
-    },
-    Later {
-        key: "limit",
-        does: &["\"off\""],
-    },
-];
 
 impl File {
     /// Reads every key, and reports unknown keys, wrong types and keys of later versions.
@@ -370,8 +361,9 @@ impl TunnelKeys {
             mss_clamp: section.take("mss-clamp", findings),
             netns: section.take("netns", findings),
             keepalive: KeepaliveKeys::read(&mut section, findings),
+            liveness: section.take("liveness", findings),
+            limit: section.take("limit", findings),
         };
-        section.refuse_later(TUNNEL_LATER, findings);
         section.finish(findings);
         keys
     }

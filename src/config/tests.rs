@@ -175,6 +175,8 @@ fn every_key_takes_effect() {
         mss-clamp = false
         netns = "tenant1"
         keepalive = { every = "5s" }
+        liveness = "250ms"
+        limit = "200Mbit"
         [hooks]
         up = ["notify/on", "a b"]
         down = []
@@ -245,6 +247,8 @@ fn every_key_takes_effect() {
     assert!(!tunnel.mss_clamp);
     let asked = tunnel.keepalive.map(|asked| (asked.every, asked.tries));
     assert_eq!(asked, Some((Duration::from_secs(5), 3)));
+    assert_eq!(tunnel.liveness, Some(Duration::from_millis(250)));
+    assert_eq!(tunnel.limit, Some(25_000_000), "octets per second");
     assert!(!tunnel.offload);
 }
 

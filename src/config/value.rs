@@ -20,9 +20,7 @@ const MAX_HOST_OCTETS: usize = 253;
 
 /// A whole number and one unit: `500ms`, `10s`, `15m`, `8h`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
+    let (number, unit) = number_and_unit(text)?;
     match unit {
         "ms" => Some(Duration::from_millis(number)),
         "s" => Some(Duration::from_secs(number)),
@@ -34,14 +32,30 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 
 /// A whole number and one unit, each a thousand of the one before: `500kB`, `50GB`.
 pub(super) fn size(text: &str) -> Option<u64> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
+    let (number, unit) = number_and_unit(text)?;
     let exponent = match unit {
         "kB" => 1,
         "MB" => 2,
         "GB" => 3,
         "TB" => 4,
+        _ => return None,
+    };
+    number.checked_mul(1000_u64.pow(exponent))
+}
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at_checked(digits)?;
+    Some((number.parse().ok()?, unit))
+}
+
+/// Bits per second: a whole number and one unit: `64kbit`, `200Mbit`, `1Gbit`.
+pub(super) fn bit_rate(text: &str) -> Option<u64> {
+    let (number, unit) = number_and_unit(text)?;
+    let exponent = match unit {
+        "kbit" => 1,
+        "Mbit" => 2,
+        "Gbit" => 3,
         _ => return None,
     };
     number.checked_mul(1000_u64.pow(exponent))

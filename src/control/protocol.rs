@@ -313,6 +313,8 @@ pub struct PeerStatus {
     pub obstacles: Vec<String>,
     /// Packets from it that reached no tunnel, by the reason; reasons that never happened are absent.
     pub drops: BTreeMap<String, u64>,
+    /// The largest outer packet that the path is known to take, in octets; `None` while nothing is up.
+    pub path_mtu: Option<u16>,
     /// GRE keys that it sends and no tunnel has: the first few of them.
     pub strange_keys: Vec<StrangeKey>,
     /// Its GRE tunnels, in the order of its file.
@@ -519,6 +521,34 @@ pub struct TunnelStatus {
     pub drops: BTreeMap<String, u64>,
     /// What the peer makes of our GRE keepalives; `None`: it is not asked.
     pub keepalive: Option<Keepalive>,
+    /// What the peer makes of our probes; `None`: it is not asked.
+    pub liveness: Option<ProbedLiveness>,
+}
+
+/// What a peer makes of our probes, and how good the way to it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProbedLiveness {
+    /// Whether it answers.
+    pub verdict: Verdict,
+    /// Of the last probes: how many stayed without an answer, per mille.
+    pub loss_permille: u16,
+    /// The smoothed round-trip time, in microseconds; `None` before the first answer.
+    pub round_trip_micros: Option<u64>,
+    /// How much one round trip differs from the next, in microseconds.
+    pub jitter_micros: u64,
+}
+
+/// What is known of a peer that is asked by probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It has answered nothing so far: it may not be secure-gre.
+    Unheard,
+    /// It answers.
+    Alive,
+    /// It does not answer any more, so that nothing is routed to it.
+    Dead,
 }
 
 /// What a tunnel's passengers are.

@@ -3,6 +3,7 @@
 //! a tunnel into itself in [`recursion`], what went wrong in [`trouble`].
 
 mod moving;
+mod probing;
 mod recursion;
 mod sas;
 mod silence;
@@ -24,6 +25,7 @@ use secure_gre_ike::event::ChildId;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
+use self::probing::{EchoTo, Probing};
 use self::silence::{Beginning, Fallback};
 use self::trouble::Trouble;
 pub(super) use self::tunnel::Tunnel;
@@ -127,6 +129,10 @@ pub(super) struct Peer {
     link_mtu: Option<u16>,
     /// Why there is no way to the peer, which was said.
     stranded: Option<String>,
+    /// While pairs stand.
+    probing: Option<Probing>,
+    /// Where a peer that does not know probes is asked.
+    echo: Option<EchoTo>,
     /// Routes of others into a tunnel that cover the peer.
     captures: Vec<Capture>,
     /// What was said of the host.
@@ -219,6 +225,7 @@ impl Peer {
                 }
             }
         }
+        let echo = EchoTo::find(&config.tunnels);
         Ok(Self {
             id,
             config,
@@ -247,6 +254,8 @@ impl Peer {
             repair_at: Instant::now() + REPAIR_EVERY,
             link_mtu: None,
             stranded: None,
+            probing: None,
+            echo,
             captures: Vec::new(),
             obstacles: Vec::new(),
         })
@@ -422,6 +431,7 @@ impl Peer {
             Note::PathMtu(_) if self.stranded.is_some() => Reaction::None,
             Note::PathMtu(mtu) => {
                 self.path_mtu = mtu;
+                self.probe_anew(now);
                 if let Err(problem) = self.follow_path_mtu().await {
                     error!("{}: {problem}", self.name());
                 }
@@ -441,6 +451,14 @@ impl Peer {
                 if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
                     tunnel.on_answer(addresses).await;
                 }
+                Reaction::None
+            }
+            Note::Probe(probe) => {
+                self.on_probe(probe, now).await;
+                Reaction::None
+            }
+            Note::EchoAnswer { sequence, size } => {
+                self.on_echo_answer(sequence, size, now).await;
                 Reaction::None
             }
             Note::DeviceGone { tunnel, error } => {
@@ -526,6 +544,7 @@ impl Peer {
             .into_iter()
             .flatten()
             .chain(self.tunnels.iter().filter_map(Tunnel::next_alarm))
+            .chain(self.next_probe())
             .chain(self.retiring.values().copied())
             .min()
     }

@@ -2,9 +2,10 @@
 //! words of the control protocol.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use secure_gre_gre as gre;
+use secure_gre_gre::probe::liveness::{self, Quality};
 use secure_gre_ike as ike;
 use secure_gre_ike::config::UdpEncapsulation;
 use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
@@ -12,7 +13,7 @@ use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 use super::peer::{Peer, Tunnel};
 use crate::control::protocol::{
     ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Kind, Liveness, Mode, PeerState,
-    PeerStatus, Phase, StrangeKey, Traffic, TunnelStatus, UdpCause,
+    PeerStatus, Phase, ProbedLiveness, StrangeKey, Traffic, TunnelStatus, UdpCause, Verdict,
 };
 use crate::dataplane::{LinkCounters, TunnelCounters};
 use crate::metrics::{Drop, KeyCount, Tally};
@@ -30,7 +31,13 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> Peer
     let LinkCounters { arrivals, tunnels } = served.counters();
     let mut counters = tunnels.into_iter();
     let tunnels = served.tunnels().iter();
-    let tunnels = tunnels.map(|tunnel| tunnel_status(tunnel, counters.next().unwrap_or_default()));
+    let quality = served.quality(now);
+    let tunnels = tunnels.map(|tunnel| TunnelStatus {
+        liveness: quality
+            .filter(|_| tunnel.config().liveness.is_some())
+            .map(probed_liveness),
+        ..tunnel_status(tunnel, counters.next().unwrap_or_default())
+    });
     PeerStatus {
         name: served.name().to_owned(),
         hub: served.config().hub.clone(),
@@ -51,6 +58,7 @@ pub(super) fn peer(now: Instant, snapshot: &PeerSnapshot, served: &Peer) -> Peer
             .chain(obstacles.cloned())
             .chain(served.silence(now))
             .collect(),
+        path_mtu: (!snapshot.established.is_empty()).then(|| served.known_path_mtu()),
         drops: sum_by_name(arrivals.drops()),
         strange_keys: strange_keys(&arrivals),
         tunnels: tunnels.collect(),
@@ -150,6 +158,21 @@ fn tunnel_status(tunnel: &Tunnel, counters: TunnelCounters) -> TunnelStatus {
         inbound: traffic(&inbound),
         drops: sum_by_name(drops),
         keepalive: tunnel.keepalive(),
+        liveness: None,
+    }
+}
+
+fn probed_liveness((verdict, quality): (liveness::Verdict, Quality)) -> ProbedLiveness {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    ProbedLiveness {
+        verdict: match verdict {
+            liveness::Verdict::Unheard => Verdict::Unheard,
+            liveness::Verdict::Alive => Verdict::Alive,
+            liveness::Verdict::Dead => Verdict::Dead,
+        },
+        loss_permille: quality.loss_permille,
+        round_trip_micros: quality.round_trip.map(micros),
+        jitter_micros: micros(quality.jitter),
     }
 }
 

@@ -118,7 +118,6 @@ impl Batch {
     }
 
     /// The passengers, as long as nothing is written around them.
-    #[cfg(test)]
     pub(super) fn passengers(&self) -> impl Iterator<Item = &[u8]> {
         let frames = self.frames.iter();
         frames.filter_map(|frame| self.buffer.get(frame.range.clone()))

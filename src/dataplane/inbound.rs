@@ -16,6 +16,8 @@ use secure_gre_esp::{InboundSa, Spi, peek_spi};
 use secure_gre_gre as gre;
 use secure_gre_gre::destination::DESTINATION_OPTIONS;
 use secure_gre_gre::keepalive::Kind;
+use secure_gre_gre::probe::Probe;
+use secure_gre_gre::probe::echo::Echo;
 
 use super::bucket::Bucket;
 use super::held::{Held, Offers};
@@ -99,6 +101,8 @@ pub struct Inbound<N> {
     /// Held packets whose SA has come.
     due: Vec<Held>,
     strays: Strays,
+    /// Probes that the daemon may be told of.
+    probes: Bucket,
     /// Of the packets whose tunnel was not found, and of those that have none.
     arrivals: Tally,
     notify: N,
@@ -114,6 +118,7 @@ struct Tunnel {
     mss_clamp: bool,
     ends: gre::keepalive::Ends,
     asks: bool,
+    echo: Option<Echo>,
     /// Keepalives that the daemon may be told of.
     keepalives: Bucket,
     tally: Tally,
@@ -143,6 +148,7 @@ impl<N: FnMut(Note)> Inbound<N> {
             offers: Offers::default(),
             due: Vec::new(),
             strays: Strays::default(),
+            probes: Bucket::new(PROBE_BURST, PROBE_INTERVAL),
             arrivals: Tally::default(),
             notify,
         }
@@ -224,8 +230,16 @@ impl<N: FnMut(Note)> Inbound<N> {
         let Arrival { esp, tos } = arrival;
         match self.arrive(esp, elsewhere) {
             Ok(Arrived::Gre(packet)) => self.pass_on(packet, tos, deliver),
-            Ok(Arrived::Dummy) => self.arrivals.consumed += 1,
+            Ok(Arrived::Dummy(probe)) => self.arrive_dummy(probe),
             Err(reason) => self.arrivals.drop(reason, 1),
+        }
+    }
+
+    /// Tells the daemon of a probe, unless that happens too often.
+    fn arrive_dummy(&mut self, probe: Option<Probe>) {
+        self.arrivals.consumed += 1;
+        if let Some(probe) = probe.filter(|_| self.probes.take(Instant::now())) {
+            (self.notify)(Note::Probe(probe));
         }
     }
 
@@ -313,7 +327,7 @@ impl<N: FnMut(Note)> Inbound<N> {
         let octets = match payload.next_header {
             GRE => payload.bytes,
             DESTINATION_OPTIONS => gre::destination::skip_options(payload.bytes)?,
-            NO_NEXT_HEADER => return Ok(Arrived::Dummy),
+            NO_NEXT_HEADER => return Ok(Arrived::Dummy(Probe::parse(payload.bytes))),
             _ => return Err(LinkDrop::NotGre.into()),
         };
         Ok(Arrived::Gre(gre::Packet::parse(octets)?))
@@ -360,6 +374,7 @@ impl Tunnel {
             mss_clamp: config.mss_clamp,
             ends: config.ends.clone(),
             asks: config.asks,
+            echo: config.echo,
             keepalives: Bucket::new(KEEPALIVE_BURST, KEEPALIVE_INTERVAL),
             tally: Tally::default(),
         }
@@ -394,6 +409,9 @@ impl Tunnel {
             }
             Kind::Answer => return Err(gre::Drop::KeepaliveUnasked.into()),
         }
+        if let Some((sequence, size)) = self.echo.and_then(|echo| echo.answered(passenger)) {
+            return self.tell(Note::EchoAnswer { sequence, size }, notify);
+        }
         let packet = self.kind.ip_packet(passenger);
         gre::tos::merge_ecn(tos, packet)?;
         if self.mss_clamp {
@@ -419,8 +437,8 @@ impl Tunnel {
 /// What an authentic ESP packet held.
 enum Arrived<'b> {
     Gre(gre::Packet<'b>),
-    /// Nothing (RFC 4303 §2.6).
-    Dummy,
+    /// Nothing (RFC 4303 §2.6), or what is nothing to whoever does not know it.
+    Dummy(Option<Probe>),
 }
 
 /// What a packet was to its tunnel.
@@ -437,3 +455,7 @@ const NOT_ECT: u8 = 0;
 /// mind send one a second at most.
 const KEEPALIVE_BURST: u32 = 20;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(50);
+/// The same for probes: a peer that is asked for signs of life twenty times a second, and looks for the
+/// MTU of its path at the same time.
+const PROBE_BURST: u32 = 200;
+const PROBE_INTERVAL: Duration = Duration::from_millis(5);

@@ -8,6 +8,7 @@
 //! | [`batch`] | the buffer of outbound packets |
 //! | [`note`] | what the workers tell the daemon |
 //! | [`counters`] | what they count, by tunnel |
+//! | `limit` | how much may leave by a device, shared fairly between flows |
 //! | `held` | packets that come before their SA |
 //! | [`stray`] | packets that come by no wire |
 //! | `bucket` | how often something may be done that others ask for |
@@ -40,6 +41,7 @@ pub mod counters;
 mod headers;
 mod held;
 pub mod inbound;
+mod limit;
 pub mod note;
 pub mod outbound;
 mod recursion;
@@ -56,6 +58,7 @@ use std::sync::Arc;
 
 use secure_gre_esp::{InboundSa, OutboundSa, Spi};
 use secure_gre_gre as gre;
+use secure_gre_gre::probe::echo::Echo;
 use tokio::sync::mpsc;
 
 use self::counters::SharedCounters;
@@ -100,6 +103,10 @@ pub struct TunnelConfig {
     pub ends: gre::keepalive::Ends,
     /// Whether we ask, and so want to hear of answers.
     pub asks: bool,
+    /// Octets of passengers that may leave per second; `None`: as many as can.
+    pub limit: Option<u64>,
+    /// What the answers to our echo requests are known by; `None`: we send none.
+    pub echo: Option<Echo>,
 }
 
 /// An IKE message that came on a wire in UDP.

@@ -6,6 +6,7 @@
 use std::io;
 
 use secure_gre_gre as gre;
+use secure_gre_gre::probe::Probe;
 
 use super::{SaId, TunnelId};
 use crate::net::outer::Path;
@@ -53,6 +54,15 @@ pub enum Note {
         tunnel: TunnelId,
         /// What the kernel said.
         error: io::Error,
+    },
+    /// The peer asks, or answers, by a probe. At a limited rate.
+    Probe(Probe),
+    /// The peer has answered an echo request of ours. At a limited rate.
+    EchoAnswer {
+        /// Which one.
+        sequence: u16,
+        /// Of the request, in octets.
+        size: u16,
     },
     /// The largest outer packet that the path takes has changed to so many octets.
     PathMtu(u16),

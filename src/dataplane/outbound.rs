@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use secure_gre_esp::OutboundSa;
 use secure_gre_gre as gre;
+use secure_gre_gre::probe::Probe;
+use secure_gre_gre::probe::echo::Echo;
 
 use super::batch::{Batch, Frame};
 use super::recursion::Ends;
@@ -20,8 +22,9 @@ use super::{Note, SaId, TunnelConfig, TunnelId};
 use crate::metrics::{Drop, LinkDrop, Tally};
 use crate::net::outer::Path;
 
-/// The Next Header of what is inside ESP: GRE (RFC 2784 §2).
+/// The Next Header of what is inside ESP: GRE (RFC 2784 §2), or nothing (RFC 4303 §2.6).
 const GRE: u8 = 47;
+const NO_NEXT_HEADER: u8 = 59;
 
 /// What the daemon tells the outbound direction.
 #[derive(Debug)]
@@ -53,13 +56,47 @@ pub enum Own {
     Passenger(gre::keepalive::Packet),
     /// What ESP is put around as it is.
     Gre(gre::keepalive::Packet),
+    /// An echo request of so many octets, which gets the tunnel's GRE header.
+    Echo {
+        /// From whom to whom.
+        echo: Echo,
+        /// What the answer is known by.
+        sequence: u16,
+        /// Of the IP packet, in octets.
+        size: u16,
+    },
+    /// The payload of a dummy packet, whatever the tunnel.
+    Probe(Probe),
 }
 
 impl Own {
-    /// The octets.
-    pub fn octets(&self) -> &[u8] {
-        let (Self::Passenger(packet) | Self::Gre(packet)) = self;
-        packet.octets()
+    /// In octets.
+    fn size(&self) -> usize {
+        match self {
+            Self::Passenger(packet) | Self::Gre(packet) => packet.octets().len(),
+            Self::Echo { size, .. } => usize::from(*size),
+            Self::Probe(probe) => probe.wire_len(),
+        }
+    }
+
+    /// Writes it to `place`, which is [`size`](Self::size) octets.
+    fn write(&self, place: &mut [u8]) -> Option<()> {
+        let octets: &[u8] = match self {
+            Self::Passenger(packet) | Self::Gre(packet) => packet.octets(),
+            Self::Echo { echo, sequence, .. } => return echo.write_request(*sequence, place),
+            Self::Probe(probe) => &probe.header(),
+        };
+        let (start, rest) = place.split_at_mut_checked(octets.len())?;
+        start.copy_from_slice(octets);
+        rest.fill(0);
+        Some(())
+    }
+
+    const fn next_header(&self) -> u8 {
+        match self {
+            Self::Passenger(_) | Self::Gre(_) | Self::Echo { .. } => GRE,
+            Self::Probe(_) => NO_NEXT_HEADER,
+        }
     }
 }
 
@@ -153,7 +190,7 @@ impl<N: FnMut(Note)> Outbound<N> {
                 .is_ok()
         });
         if let Some(sa) = self.sas.last() {
-            sa.protect(batch, &mut tunnel.tally, &mut self.notify);
+            sa.protect(GRE, batch, &mut tunnel.tally, &mut self.notify);
         }
     }
 
@@ -162,12 +199,16 @@ impl<N: FnMut(Note)> Outbound<N> {
         std::mem::take(&mut self.own)
     }
 
-    /// Turns the one packet of `batch`, which holds the octets of `own`, into an ESP packet, or removes
-    /// it, counted.
+    /// Makes `batch` the ESP packet of `own`, or empty, counted.
     pub fn seal_own(&mut self, tunnel: TunnelId, batch: &mut Batch, own: &Own) {
         let Some(tunnel) = self.tunnels.get_mut(tunnel.0) else {
             return batch.clear();
         };
+        batch.clear();
+        let place = batch.push(own.size());
+        if place.and_then(|place| own.write(place)).is_none() {
+            return batch.clear();
+        }
         tunnel.receive(batch, !self.sas.is_empty());
         batch.retain(|buffer, frame| {
             let outcome = tunnel.encapsulate_own(buffer, frame, own);
@@ -176,7 +217,12 @@ impl<N: FnMut(Note)> Outbound<N> {
                 .is_ok()
         });
         if let Some(sa) = self.sas.last() {
-            sa.protect(batch, &mut tunnel.tally, &mut self.notify);
+            sa.protect(
+                own.next_header(),
+                batch,
+                &mut tunnel.tally,
+                &mut self.notify,
+            );
         }
     }
 
@@ -263,9 +309,15 @@ impl Tunnel {
         own: &Own,
     ) -> Result<(), Drop> {
         frame.ttl = Some(self.ttl.own());
-        if let Own::Passenger(packet) = own {
-            frame.tos = gre::tos::outer_tos(self.tos, packet.octets());
-            frame.range = self.encapsulator.encapsulate(buffer, frame.range.clone())?;
+        match own {
+            Own::Passenger(packet) => {
+                frame.tos = gre::tos::outer_tos(self.tos, packet.octets());
+                frame.range = self.encapsulator.encapsulate(buffer, frame.range.clone())?;
+            }
+            Own::Echo { .. } => {
+                frame.range = self.encapsulator.encapsulate(buffer, frame.range.clone())?;
+            }
+            Own::Gre(_) | Own::Probe(_) => {}
         }
         Ok(())
     }
@@ -282,8 +334,14 @@ impl SharedSa {
         }
     }
 
-    /// Seals the GRE packets of `batch`, and counts in `tally` what is not sealed.
-    fn protect(&self, batch: &mut Batch, tally: &mut Tally, notify: &mut impl FnMut(Note)) {
+    /// Seals the packets of `batch`, which are of this kind, and counts in `tally` what is not sealed.
+    fn protect(
+        &self,
+        next_header: u8,
+        batch: &mut Batch,
+        tally: &mut Tally,
+        notify: &mut impl FnMut(Note),
+    ) {
         let Self {
             id,
             sa,
@@ -307,7 +365,7 @@ impl SharedSa {
                 }
             };
             let sealed = number.ok_or(LinkDrop::Exhausted).and_then(|seq| {
-                sa.seal(seq, GRE, buffer, frame.range.clone())
+                sa.seal(seq, next_header, buffer, frame.range.clone())
                     .map_err(|_| LinkDrop::NotSealed)
             });
             match sealed {

@@ -19,6 +19,8 @@ use super::{Note, SaId, Stray, TunnelConfig, TunnelId, inbound, outbound};
 use crate::metrics::{Drop, LinkDrop, Tally};
 use crate::net::outer::Path;
 
+mod own;
+
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
         kind: gre::Kind::Ip,
@@ -35,6 +37,8 @@ const CONFIG: TunnelConfig = TunnelConfig {
     reply_v6: Some(Ipv6Addr::new(0xfd00, 0x255, 0, 0, 0, 0, 0, 2)),
     ends: gre::keepalive::Ends::NONE,
     asks: false,
+    limit: None,
+    echo: None,
 };
 fn with_sequence() -> TunnelConfig {
     TunnelConfig {
@@ -104,9 +108,6 @@ impl Sender {
 
     /// What leaves for a packet of our own.
     fn send_own(&mut self, own: Own) -> Vec<Packet> {
-        self.batch.clear();
-        let room = self.batch.push(own.octets().len()).unwrap();
-        room.copy_from_slice(own.octets());
         self.path.seal_own(ONLY, &mut self.batch, &own);
         let packets = self.batch.packets();
         packets.map(|out| (out.esp.to_vec(), out.tos)).collect()
@@ -582,74 +583,6 @@ fn tunnels_share_the_sas_and_nothing_else() {
     touched.sort_unstable();
     assert_eq!(touched, [0, 1].map(TunnelId));
     assert_eq!(receiver.tally(TunnelId(0)).unwrap().received, 2);
-}
-
-/// D60: asked by one end and answered by the other, inside the SA; nothing of it reaches a device.
-#[test]
-fn keepalives_are_asked_and_answered_and_are_no_passengers() {
-    let [us, peer] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
-    let config = |asks| TunnelConfig {
-        gre: gre::Config {
-            key: Some(gre::Key::Whole(7)),
-            ..CONFIG.gre
-        },
-        ends: gre::keepalive::Ends {
-            ours: vec![peer],
-            theirs: vec![us],
-        },
-        asks,
-        ..CONFIG
-    };
-    let (mut asking, mut asked) = pair(&config(false));
-    let request = gre::keepalive::request(us, peer, Some(7)).unwrap();
-    let packets = asking.send_own(Own::Passenger(request));
-    assert_eq!(asked.receive(packets), [[0; 0]; 0]);
-    assert_eq!(asked.tally().consumed, 1);
-    let told = asked.notes.borrow().last().cloned().unwrap();
-    assert!(told.starts_with("KeepaliveRequest"), "{told}");
-
-    let gre::keepalive::Kind::Request(answer) =
-        config(false).ends.classify(request.octets()).unwrap()
-    else {
-        panic!("no request");
-    };
-    for (asks, consumed, unasked) in [(true, 1, 0), (false, 0, 1)] {
-        let (mut answering, mut asker) = pair(&config(asks));
-        let packets = answering.send_own(Own::Gre(answer));
-        assert_eq!(asker.receive(packets), [[0; 0]; 0]);
-        assert_eq!(asker.tally().consumed, consumed);
-        assert_eq!(asker.dropped(gre::Drop::KeepaliveUnasked), unasked);
-    }
-}
-
-/// A peer that floods us with keepalives floods neither the daemon nor itself.
-#[test]
-fn a_flood_of_keepalives_is_dropped() {
-    let (mut sender, mut receiver) = pair(&CONFIG);
-    let [us, peer] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
-    let request = gre::keepalive::request(us, peer, None).unwrap();
-    for _ in 0..200 {
-        let packets = sender.send_own(Own::Passenger(request));
-        receiver.receive(packets);
-    }
-    let told = receiver.tally().consumed;
-    assert!(told >= 20, "{told}");
-    assert_eq!(receiver.dropped(gre::Drop::KeepaliveFlood), 200 - told);
-    assert_eq!(
-        receiver.notes.borrow().len() as u64,
-        1 + told,
-        "and the first packet"
-    );
-}
-
-/// Without an SA nothing leaves, not even what is ours.
-#[test]
-fn nothing_of_our_own_leaves_in_clear() {
-    let mut sender = Sender::new(&CONFIG);
-    let [us, peer] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
-    let request = gre::keepalive::request(us, peer, None).unwrap();
-    assert_eq!(sender.send_own(Own::Gre(request)), []);
-    assert_eq!(sender.dropped(LinkDrop::NoSa), 1);
 }
 
 /// D45, RFC 4303 §3.3.3

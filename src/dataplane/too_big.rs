@@ -73,6 +73,8 @@ mod tests {
             reply_v6: None,
             ends: secure_gre_gre::keepalive::Ends::NONE,
             asks: false,
+            limit: None,
+            echo: None,
         };
         let mut answers = Answers::new(&config);
         let mut passenger = [0; 28];

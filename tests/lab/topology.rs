@@ -108,6 +108,30 @@ impl Topology {
         Capture::start(&self.mid, LEFT_PORT)
     }
 
+    /// From here on nothing larger than `octets` of IP gets from one side to the other, and nobody is
+    /// told; `peer` is the namespace on the other side, if it is one.
+    #[track_caller]
+    pub(crate) fn swallow_larger_than(&self, octets: u64, peer: Option<&Netns>) {
+        let limit = Duration::from_secs(10);
+        for end in [&self.left].into_iter().chain(peer) {
+            // Packets that are handed on many in one have no size of their own.
+            end.ip("link set wire gso_max_segs 1");
+        }
+        for command in [
+            "add table bridge hole".to_owned(),
+            "add chain bridge hole forward { type filter hook forward priority 0 ; }".to_owned(),
+            format!("add rule bridge hole forward ip length > {octets} drop"),
+            format!(
+                "add rule bridge hole forward ip6 length > {} drop",
+                octets - 40
+            ),
+        ] {
+            self.mid
+                .run(&format!("nft {command}"), limit)
+                .expect(&command);
+        }
+    }
+
     /// Connects a second namespace with the peer's address.
     pub(crate) fn add_right(&self) -> Netns {
         let right = Netns::new(self.lab, "right");

@@ -48,6 +48,7 @@ fn report() -> StatusReport {
         last_failure: None,
         advice: None,
         obstacles: vec![],
+        path_mtu: Some(1500),
         drops: BTreeMap::from([("gre_key_unknown".to_owned(), 3)]),
         strange_keys: vec![
             StrangeKey {
@@ -77,6 +78,12 @@ fn report() -> StatusReport {
             },
             drops: BTreeMap::from([("no-sa".to_owned(), 2), ("replay".to_owned(), 1)]),
             keepalive: Some(Keepalive::Dead),
+            liveness: Some(ProbedLiveness {
+                verdict: Verdict::Alive,
+                loss_permille: 15,
+                round_trip_micros: Some(20_420),
+                jitter_micros: 300,
+            }),
         }],
     };
     let waiting = PeerStatus {
@@ -92,6 +99,7 @@ fn report() -> StatusReport {
         last_failure: Some("no answer from 192.0.2.7".to_owned()),
         advice: Some("look there".to_owned()),
         obstacles: vec!["this host drops it; to admit it: a command".to_owned()],
+        path_mtu: None,
         drops: BTreeMap::new(),
         strange_keys: vec![],
         tunnels: vec![],
@@ -123,6 +131,8 @@ sgre0   tenant1  berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes 
 berlin: ESP is in UDP: both ends are secure-gre, and it is faster
 
 sgre0: the peer does not answer GRE keepalives, so that its routes are unreachable
+
+sgre0: the peer answers probes: loss 1.5 %, round trip 20.42 ms, jitter 0.30 ms
 
 sgre0 dropped 2 no-sa, 1 replay
 

@@ -2,6 +2,7 @@
 //! [`distinct`], what passengers are in [`passengers`].
 
 mod distinct;
+mod liveness;
 mod passengers;
 mod workers;
 
@@ -34,6 +35,9 @@ const MAX_MTU: u16 = 65_000;
 const MAX_METRIC: u32 = u32::MAX - 1;
 
 const DEFAULT_METRIC: u32 = 100;
+
+/// Less than a packet or two a second is no bandwidth.
+const MIN_LIMIT_BITS: u64 = 64_000;
 
 /// The kernel's own, of its addresses; no routes of others go there.
 const LOCAL_TABLE: u32 = 255;
@@ -116,6 +120,8 @@ fn resolve(
         mtu: mtu(keys.mtu.as_ref(), has_ipv6, findings),
         mss_clamp: given(keys.mss_clamp.as_ref()).unwrap_or(true),
         keepalive: passengers::keepalive(&keys.keepalive, kind, findings),
+        liveness: liveness::liveness(keys.liveness.as_ref(), findings),
+        limit: limit(keys.limit.as_ref(), findings),
         netns: netns(keys.netns.as_ref(), findings),
         offload: given(daemon.offload.as_ref()).unwrap_or(true),
         workers: NonZeroUsize::MIN,
@@ -360,6 +366,20 @@ fn without_redundant(routes: &[(&Text, Prefix)], findings: &mut Vec<Diagnostic>)
         }
     }
     kept
+}
+
+/// Octets per second.
+fn limit(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> Option<u64> {
+    let typed = unless_word(typed, "off")?;
+    let bits = value::bit_rate(typed.get_ref()).filter(|bits| *bits >= MIN_LIMIT_BITS);
+    if bits.is_none() {
+        findings.push(
+            Diagnostic::error("`tunnel.limit` must be \"off\" or a rate of at least 64kbit")
+                .at(typed.span())
+                .help("write a whole number and kbit, Mbit or Gbit, as in \"200Mbit\""),
+        );
+    }
+    bits.map(|bits| bits / 8)
 }
 
 fn table(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnostic>) -> u32 {

@@ -32,6 +32,7 @@ fn peer(name: &str) -> PeerStatus {
         advice: None,
         obstacles: vec![],
         drops: BTreeMap::new(),
+        path_mtu: None,
         strange_keys: vec![],
         tunnels: vec![],
     }

@@ -24,6 +24,8 @@ fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
         mss_clamp: true,
         keepalive: None,
         netns: None,
+        liveness: None,
+        limit: None,
         offload: true,
         workers: NonZeroUsize::MIN,
     }

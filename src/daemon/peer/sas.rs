@@ -141,6 +141,7 @@ impl Peer {
         for tunnel in &mut self.tunnels {
             tunnel.begin_to_ask(now);
         }
+        self.begin_to_probe(now);
         self.open().await;
         let each: Vec<_> = self.tunnels.iter().map(Tunnel::described).collect();
         info!(
@@ -189,6 +190,7 @@ impl Peer {
         self.exhausted.take_if(|id| *id == child);
         if carried && self.outbound.is_empty() {
             self.tunnels.iter_mut().for_each(Tunnel::stop_asking);
+            self.probing = None;
             self.close().await;
             info!("{}: tunnel down: its routes are unreachable", self.name());
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use secure_gre_gre::Key;
 use secure_gre_gre::keepalive::{self, Due, Ends, Packet, Prober};
+use secure_gre_gre::probe::echo::Echo;
 use secure_gre_ike::algorithm::Cipher;
 use tracing::{error, info, warn};
 
@@ -44,6 +45,8 @@ pub(in crate::daemon) struct Tunnel {
     remake_problem: Option<String>,
     /// Asks the peer for signs of life, while SAs stand.
     prober: Option<Prober>,
+    /// What probes have to say of the peer, where this tunnel asks for that.
+    lives: bool,
     hooks: Hooks,
 }
 
@@ -86,6 +89,7 @@ impl Tunnel {
             remake_at: None,
             remake_problem: None,
             prober: None,
+            lives: true,
             hooks,
         }))
     }
@@ -112,7 +116,7 @@ impl Tunnel {
     }
 
     /// What the packet workers have to know of it, for a wire on `path`.
-    pub(super) fn port(&self, path: OuterPath) -> dataplane::Port {
+    pub(super) fn port(&self, path: OuterPath, echo: Option<Echo>) -> dataplane::Port {
         let (reply_v4, reply_v6) = match self.config.peer_address {
             Some(IpAddr::V4(address)) => (Some(address), None),
             Some(IpAddr::V6(address)) => (None, Some(address)),
@@ -129,6 +133,8 @@ impl Tunnel {
             reply_v6,
             ends: self.keepalive_ends(path),
             asks: self.config.keepalive.is_some(),
+            limit: self.config.limit,
+            echo,
         };
         dataplane::Port {
             config,
@@ -174,6 +180,7 @@ impl Tunnel {
     pub(super) fn begin_to_ask(&mut self, now: Instant) {
         let interval = self.config.keepalive;
         self.prober = interval.map(|interval| Prober::new(interval, now));
+        self.lives = true;
     }
 
     /// No pair stands: nobody is asked.
@@ -183,7 +190,25 @@ impl Tunnel {
 
     /// Whether the peer answers, as far as anybody knows.
     fn is_answered(&self) -> bool {
-        self.prober.as_ref().is_none_or(Prober::is_alive)
+        self.lives && self.prober.as_ref().is_none_or(Prober::is_alive)
+    }
+
+    /// Probes say that the peer lives, or that it does not.
+    pub(super) async fn on_verdict(&mut self, lives: bool, addresses: Addresses) {
+        if self.config.liveness.is_none() || self.lives == lives {
+            return;
+        }
+        self.lives = lives;
+        if lives {
+            info!("{}: the peer answers probes again", self.label);
+            self.open(addresses).await;
+        } else {
+            warn!(
+                "{}: the peer does not answer probes: routes are unreachable",
+                self.label
+            );
+            self.close(addresses).await;
+        }
     }
 
     /// What `status` shows; `None`: the peer is not asked.

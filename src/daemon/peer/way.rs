@@ -133,7 +133,10 @@ impl Peer {
         let ports: Vec<_> = self
             .tunnels
             .iter()
-            .map(|tunnel| tunnel.port(path))
+            .map(|tunnel| {
+                let echo = self.echo.filter(|to| to.tunnel == tunnel.id());
+                tunnel.port(path, echo.map(|to| to.echo))
+            })
             .collect();
         let link = Link::start(&ports, Arc::clone(&wire), tell, messages)?;
         self.link = Some(Outer {
@@ -317,6 +320,7 @@ impl Peer {
         // What was learned of a way into the tunnel is void.
         if self.link_mtu.replace(path_mtu) != Some(path_mtu) || back {
             self.path_mtu = path_mtu;
+            self.probe_anew(now);
             if let Err(problem) = self.follow_path_mtu().await {
                 error!("{}: {problem}", self.name());
             }
@@ -355,7 +359,7 @@ impl Peer {
         let Some(outer) = &self.link else {
             return Ok(());
         };
-        let (overhead, path_mtu) = (outer.wire.overhead(), self.path_mtu);
+        let (overhead, path_mtu) = (outer.wire.overhead(), self.known_path_mtu());
         for tunnel in &mut self.tunnels {
             let mtu = tunnel.fitting_mtu(&self.config, self.cipher, overhead, path_mtu);
             outer.link.set_mtu(tunnel.id(), mtu);

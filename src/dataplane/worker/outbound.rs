@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Handle, Mailbox, Order, SecondLook, start};
 use crate::dataplane::batch::Batch;
 use crate::dataplane::counters::SharedCounters;
+use crate::dataplane::limit::Limit;
 use crate::dataplane::outbound::{Command, Outbound};
 use crate::dataplane::segment::{Source, Unfit};
 use crate::dataplane::{self, Direction, Note, StartError, TunnelId, WorkerError};
@@ -79,6 +80,8 @@ pub(super) struct Port {
     /// `None`: it is gone, or has not come, or has no queue for this worker.
     queue: Option<OneOf>,
     source: Source,
+    /// What has been read and may not leave yet waits there.
+    limit: Option<Limit>,
     /// Whether something may be left to read.
     ready: bool,
 }
@@ -108,7 +111,8 @@ impl<N: Fn(Note)> OutboundWorker<N> {
         let waker = mailbox.waker.as_fd();
         self.poller.add(waker, WAKER).map_err(WorkerError::Wait)?;
         loop {
-            self.wait(mailbox, self.until_keepalive())?;
+            let timeout = self.until_keepalive().into_iter().chain(self.until_due());
+            self.wait(mailbox, timeout.min())?;
             let mut second_look = SecondLook::default();
             loop {
                 let tunnel = self.fill();
@@ -146,6 +150,11 @@ impl<N: Fn(Note)> OutboundWorker<N> {
             }
         }
         Ok(())
+    }
+
+    /// How long until a packet that waits for its limit may leave; `None`: none waits.
+    fn until_due(&self) -> Option<Duration> {
+        self.ports.iter().filter_map(Port::until_due).min()
     }
 
     fn obey(&mut self, order: Order<Command>) {
@@ -216,16 +225,21 @@ impl<N: Fn(Note)> OutboundWorker<N> {
             self.turn = (self.turn + 1) % self.ports.len();
             let port = self.ports.get_mut(self.turn)?;
             let tunnel = TunnelId(self.turn);
+            let has_due = port.until_due().is_some_and(|wait| wait.is_zero());
             let queue = port.queue.as_ref().and_then(OneOf::get);
-            let Some(queue) = queue.filter(|_| port.ready) else {
+            let Some(queue) = queue.filter(|_| port.ready || has_due) else {
                 continue;
             };
             let Filled { unfit, end } = fill(&mut self.batch, queue, &mut port.source);
+            let has_read = !self.batch.is_empty() || unfit > 0;
+            let limit = port.limit.as_mut();
+            let over = limit.map_or(0, |limit| limit.pass(&mut self.batch, Instant::now()));
             if let Some(tally) = self.path.tally(tunnel) {
-                tally.received += unfit as u64;
+                tally.received += (unfit + over) as u64;
                 tally.drop(LinkDrop::TunMalformed, unfit);
+                tally.drop(LinkDrop::OverLimit, over);
             }
-            if !self.batch.is_empty() || unfit > 0 {
+            if has_read || !self.batch.is_empty() {
                 return Some(tunnel);
             }
             port.ready = false;
@@ -266,10 +280,6 @@ impl<N: Fn(Note)> OutboundWorker<N> {
     /// Sends what comes from no device.
     fn send_own(&mut self) -> io::Result<()> {
         for (tunnel, own) in self.path.take_own() {
-            self.batch.clear();
-            if let Some(place) = self.batch.push(own.octets().len()) {
-                place.copy_from_slice(own.octets());
-            }
             self.path.seal_own(tunnel, &mut self.batch, &own);
             let sent = self.wire.send(self.batch.packets());
             match &sent {
@@ -360,8 +370,14 @@ impl Port {
         Self {
             queue: None,
             source: Source::new(port.config.gre.kind),
+            limit: (port.config.limit).map(|rate| Limit::new(rate, port.config.gre.kind)),
             ready: false,
         }
+    }
+
+    /// How long until a packet may leave that waits for that; `None`: none waits.
+    fn until_due(&self) -> Option<Duration> {
+        self.limit.as_ref()?.wait(Instant::now())
     }
 
     /// Lets go of the device, and forgets what was read of it.

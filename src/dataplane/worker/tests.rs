@@ -38,6 +38,8 @@ const CONFIG: TunnelConfig = TunnelConfig {
     reply_v6: None,
     ends: gre::keepalive::Ends::NONE,
     asks: false,
+    limit: None,
+    echo: None,
 };
 const EAST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const WEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

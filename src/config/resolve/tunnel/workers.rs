@@ -46,7 +46,8 @@ fn helpful(cores: NonZeroUsize) -> NonZeroUsize {
     NonZeroUsize::new(cores.get() / 4).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Says how many each of a peer's tunnels gets. One that numbers its packets has to keep their order.
+/// Says how many each of a peer's tunnels gets. One that numbers its packets has to keep their order, and
+/// one with a limit has it for all of them.
 /// The tunnels share a socket, whose options say what TTL and DF the outer headers have: several
 /// workers can use it at once only if all packets have the same.
 pub(super) fn share_out(mut tunnels: Vec<Tunnel>, wanted: NonZeroUsize) -> Vec<Tunnel> {
@@ -57,7 +58,10 @@ pub(super) fn share_out(mut tunnels: Vec<Tunnel>, wanted: NonZeroUsize) -> Vec<T
             && tunnel.df == df::Policy::Set
     };
     if tunnels.iter().all(alike) {
-        for tunnel in tunnels.iter_mut().filter(|tunnel| !tunnel.gre.sequence) {
+        for tunnel in tunnels
+            .iter_mut()
+            .filter(|tunnel| !tunnel.gre.sequence && tunnel.limit.is_none())
+        {
             tunnel.workers = wanted;
         }
     }
