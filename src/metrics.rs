@@ -1,8 +1,8 @@
 //! What is counted: packets and octets that got through, and every packet that did not, under
 //! exactly one name.
 //!
-//! Each direction of a link has one writer. It counts into a plain [`Tally`] of its own and
-//! publishes that once per batch into [`Counters`], which anyone reads at any time. The law of
+//! Each worker counts into a plain [`Tally`] of its own and publishes that once per batch into
+//! [`Counters`], where others may publish too, and which anyone reads at any time. The law of
 //! conservation is [`Tally::is_conserved`]: received = delivered + consumed + Σ drops.
 //!
 //! Not here: how the numbers are shown.
@@ -162,7 +162,7 @@ pub struct Tally {
     /// Passengers that went on to the other side.
     pub delivered: Traffic,
     /// Packets that have done their work here: ESP's dummies (RFC 4303 §2.6), NAT keepalives
-    /// (RFC 3948 §2.3), GRE keepalives, and the IKE messages that came between ESP packets in UDP.
+    /// (RFC 3948 §2.3), GRE keepalives, probes and their answers, and the IKE messages that came between ESP packets in UDP.
     pub consumed: u64,
     /// Packets of the peer that ESP has authenticated and not seen before, whatever became of them.
     pub authentic: u64,
@@ -229,7 +229,7 @@ impl Tally {
     }
 }
 
-/// The published sum of one writer's tallies, on lines of the cache that no other writer's are on.
+/// The published sum of tallies, on lines of the cache that no other sum is on.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Counters {

@@ -11,9 +11,9 @@
 //! ESP without encryption.
 //!
 //! # Ownership
-//! An SA belongs to the one worker thread that uses it. What changes state takes `&mut self`, so
-//! there are neither atomics nor locks on the path of a packet; SAs are `Send` and reach their
-//! worker over a channel.
+//! An inbound SA belongs to the one worker thread that uses it: what changes its state takes
+//! `&mut self`. An outbound SA may be shared by several: [`OutboundSa::reserve`] takes `&self`, and is one
+//! atomic step for a whole batch. There are no locks on the path of a packet.
 //!
 //! # Tokens
 //! A nonce is used once: [`OutboundSa::seal`] consumes a [`Seq`], which only

@@ -121,6 +121,8 @@ struct Tunnel {
     echo: Option<Echo>,
     /// Keepalives that the daemon may be told of.
     keepalives: Bucket,
+    /// The same for answers to our echo requests.
+    echoes: Bucket,
     tally: Tally,
 }
 
@@ -376,6 +378,7 @@ impl Tunnel {
             asks: config.asks,
             echo: config.echo,
             keepalives: Bucket::new(KEEPALIVE_BURST, KEEPALIVE_INTERVAL),
+            echoes: Bucket::new(PROBE_BURST, PROBE_INTERVAL),
             tally: Tally::default(),
         }
     }
@@ -410,7 +413,10 @@ impl Tunnel {
             Kind::Answer => return Err(gre::Drop::KeepaliveUnasked.into()),
         }
         if let Some((sequence, size)) = self.echo.and_then(|echo| echo.answered(passenger)) {
-            return self.tell(Note::EchoAnswer { sequence, size }, notify);
+            if self.echoes.take(Instant::now()) {
+                notify(Note::EchoAnswer { sequence, size });
+            }
+            return Ok(Accepted::Consumed);
         }
         let packet = self.kind.ip_packet(passenger);
         gre::tos::merge_ecn(tos, packet)?;
@@ -455,7 +461,7 @@ const NOT_ECT: u8 = 0;
 /// mind send one a second at most.
 const KEEPALIVE_BURST: u32 = 20;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(50);
-/// The same for probes: a peer that is asked for signs of life twenty times a second, and looks for the
-/// MTU of its path at the same time.
+/// The same for probes: `liveness` asks up to fifty times a second, and the MTU of the path is looked for
+/// at the same time.
 const PROBE_BURST: u32 = 200;
 const PROBE_INTERVAL: Duration = Duration::from_millis(5);

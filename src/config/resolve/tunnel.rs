@@ -1,5 +1,6 @@
 //! What `[tunnel]` means, and each `[[tunnel]]`; what two of them cannot both have is in
-//! [`distinct`], what passengers are in [`passengers`].
+//! [`distinct`], what passengers are in [`passengers`], how the peer is probed in [`liveness`], how many
+//! threads serve it in [`workers`].
 
 mod distinct;
 mod liveness;

@@ -16,7 +16,9 @@ impl Supervisor {
                 .flat_map(|theirs| peer.tunnels.iter().map(move |ours| (theirs, ours)));
             let what = if other.name == peer.name {
                 Clash::Name(peer.name.clone())
-            } else if (&other.address, &other.remote_id) == (&PeerAddress::Any, &peer.remote_id) {
+            } else if [&other.address, &peer.address] == [&PeerAddress::Any; 2]
+                && other.remote_id == peer.remote_id
+            {
                 Clash::Identity(peer.remote_id.clone())
             } else if other.address == peer.address && peer.address != PeerAddress::Any {
                 Clash::Address(peer.address.clone())

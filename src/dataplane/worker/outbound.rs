@@ -375,8 +375,10 @@ impl Port {
         }
     }
 
-    /// How long until a packet may leave that waits for that; `None`: none waits.
+    /// How long until a packet may leave that waits for that; `None`: none waits, or the device is gone,
+    /// and what waits leaves when it is there again.
     fn until_due(&self) -> Option<Duration> {
+        self.queue.as_ref()?;
         self.limit.as_ref()?.wait(Instant::now())
     }
 
@@ -422,5 +424,33 @@ fn fill(batch: &mut Batch, queue: &Queue, source: &mut Source) -> Filled {
                 };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker that is woken by them, and cannot send them, would do nothing else.
+    #[test]
+    fn packets_of_a_device_that_is_gone_wake_nobody() {
+        let mut limit = Limit::new(1, secure_gre_gre::Kind::Ip);
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            batch.clear();
+            batch.push(20).unwrap().fill(0x45);
+            limit.pass(&mut batch, Instant::now());
+        }
+        assert!(
+            limit.wait(Instant::now()).is_some(),
+            "one has left, and one waits"
+        );
+        let port = Port {
+            queue: None,
+            source: Source::new(secure_gre_gre::Kind::Ip),
+            limit: Some(limit),
+            ready: false,
+        };
+        assert_eq!(port.until_due(), None);
     }
 }
