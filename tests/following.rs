@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::lab::{self, Folder, Netns, Peer, Product, Topology, eventually, traffic};
 
 const SOON: Duration = Duration::from_secs(10);
+const WHILE: Duration = Duration::from_secs(30);
 
 /// The peer's address behind the default route.
 const FAR: &str = "203.0.113.2";
@@ -50,6 +51,51 @@ fn an_underlay_that_comes_up_late_is_used_at_once() {
     assert_eq!(here.interrupt().code, Some(0));
 }
 
+/// RFC 4555: between two of us, either end may move under traffic, and the IKE SA stays.
+#[test]
+fn an_sa_goes_on_at_another_address() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let right = topology.add_right();
+    let mut there = Product::start(&right, &Peer::right().responder());
+    there.wait_for_state("idle", SOON);
+    let mut here = Product::start(&topology.left, &Peer::default());
+    here.wait_until_established();
+    there.wait_until_established();
+    let spis = |product: &Product<'_>| {
+        let ike = &product.status()["ike"];
+        (ike["spi-initiator"].clone(), ike["spi-responder"].clone())
+    };
+    let before = spis(&here);
+    let pinging = topology.left.spawn("ping -n -i 0.2 10.255.0.2");
+    for (mover, from, to) in [
+        (&topology.left, "192.0.2.1", "192.0.2.7"),
+        (&right, "192.0.2.2", "192.0.2.9"),
+    ] {
+        mover.ip(&format!("address del {from}/24 dev wire"));
+        mover.ip(&format!("address add {to}/24 dev wire"));
+        for product in [&mut here, &mut there] {
+            let moved = format!("{to}:4500 instead of {from}:4500; its SAs go on there");
+            product.wait_for_line(&moved, WHILE);
+        }
+        traffic::ping(&topology.left, "10.255.0.2", "-c 3").expect("ping");
+        traffic::ping(&right, "10.255.0.1", "-c 3").expect("ping");
+    }
+    drop(pinging);
+    for (product, local, remote) in [
+        (&here, "192.0.2.7", "192.0.2.9"),
+        (&there, "192.0.2.9", "192.0.2.7"),
+    ] {
+        let status = product.status();
+        assert_eq!(status["local-address"], local);
+        assert_eq!(status["remote-address"], remote);
+        assert_eq!(spis(product), before);
+        product.command("rekey", &["peer"]).expect("rekey");
+    }
+    traffic::ping(&topology.left, "10.255.0.2", "-c 3").expect("ping");
+    assert_eq!(here.interrupt().code, Some(0));
+}
+
 #[test]
 fn our_new_address_gets_a_new_sa() {
     let Some(lab) = lab::require() else { return };
@@ -69,7 +115,12 @@ fn our_new_address_gets_a_new_sa() {
     command.arg(folder.path());
     let _there = lab::process::Process::spawn(command);
     folder.wait_for_states(&right, &[("new", "idle"), ("old", "idle")]);
-    let mut here = Product::start(&topology.left, &Peer::default());
+    // The SA of two that may put ESP into UDP goes along.
+    let here = Peer {
+        tunnel: "[daemon]\noffload = false\n",
+        ..Peer::default()
+    };
+    let mut here = Product::start(&topology.left, &here);
     here.wait_until_established();
 
     topology.left.ip("address del 192.0.2.1/24 dev wire");

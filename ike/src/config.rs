@@ -116,9 +116,10 @@ pub enum UdpEncapsulation {
     /// Where there is a NAT on the way.
     #[default]
     Auto,
-    /// As [`Auto`](Self::Auto), and where the peer's endpoint is of this crate and has `Faster` too,
-    /// which each tells the other by its vendor ID (RFC 7296 §3.12): for packet paths that are faster
-    /// in UDP. With any other peer it is `Auto`.
+    /// As [`Auto`](Self::Auto), and where the peer's endpoint is of this crate and has `Faster` or
+    /// `Always` too, which each tells the other by its vendor ID (RFC 7296 §3.12): for packet paths
+    /// that are faster in UDP. With any other peer it is `Auto`. Between two of those the SAs go on when
+    /// an address changes (RFC 4555).
     Faster,
     /// In any case: the peer is made to see a NAT on our side.
     Always,

@@ -1,6 +1,6 @@
 //! What goes into an [`Endpoint`](crate::Endpoint) beside datagrams, and what comes out.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::config::{PeerId, Remote};
@@ -85,6 +85,15 @@ pub enum Command {
         peer: PeerId,
         /// To where and from where it came.
         path: Path,
+    },
+    /// Our address on the way to this peer is this one from here on. SAs for which both ends have agreed
+    /// to it go on (RFC 4555, [`Endpoint::may_relocate`](crate::Endpoint::may_relocate)); others are
+    /// forgotten as by [`Command::Abandon`].
+    Relocate {
+        /// To whom.
+        peer: PeerId,
+        /// Our address.
+        local: IpAddr,
     },
     /// Ask the peer for a sign of life at once (RFC 7296 §2.4), if an IKE SA is up with it.
     Probe {

@@ -583,6 +583,10 @@ pub(super) enum Reaction {
     },
     /// The peer may be elsewhere.
     SeenAt(OuterPath),
+    /// Our address is another one: take the SAs there, or set up new ones.
+    Relocate {
+        local: IpAddr,
+    },
     /// Set up new SAs on a new path; the old path is gone.
     Move,
     /// `on-failure = "exit"`.

@@ -433,7 +433,11 @@ impl Supervisor {
                 self.command(Instant::now(), Command::SeenAt { peer, path })
                     .await;
             }
-            Reaction::Move => {
+            Reaction::Relocate { local } if self.endpoint.may_relocate(peer) => {
+                self.command(Instant::now(), Command::Relocate { peer, local })
+                    .await;
+            }
+            Reaction::Relocate { .. } | Reaction::Move => {
                 self.command(Instant::now(), Command::Abandon { peer })
                     .await;
                 self.to_locate.push(peer);

@@ -72,6 +72,7 @@ impl Endpoint {
             nat: Nat::default(),
             encapsulation: Encapsulation::None,
             udp_cause: None,
+            mobike: None,
             fragmentation: false,
             begun: now,
         };

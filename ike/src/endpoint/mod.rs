@@ -215,6 +215,13 @@ impl Endpoint {
                 }
                 Ok(())
             }
+            Command::Relocate { peer, local } => {
+                self.check_known(peer)?;
+                for spi in self.spis_of(peer) {
+                    self.step(now, spi, |sa, ctx| sa.relocate(ctx, local));
+                }
+                Ok(())
+            }
             Command::Probe { peer } => {
                 self.check_known(peer)?;
                 for (spi, _) in self.established(peer) {
@@ -291,6 +298,13 @@ impl Endpoint {
         serving.map(Live::heard).max()
     }
 
+    /// Whether all that serves the peer goes on when our address changes ([`Command::Relocate`]).
+    pub fn may_relocate(&self, peer: PeerId) -> bool {
+        let serving = self.sas_of(peer).filter(|(_, sa)| sa.serving().is_some());
+        let mut mobile = serving.map(|(_, sa)| sa.core.mobike.is_some()).peekable();
+        mobile.peek().is_some() && mobile.all(|mobile| mobile)
+    }
+
     /// Datagrams that changed nothing, by reason.
     pub fn drops(&self) -> impl Iterator<Item = (Drop, u64)> {
         Drop::ALL
@@ -344,6 +358,7 @@ impl Endpoint {
             nat: Nat::default(),
             encapsulation: Encapsulation::None,
             udp_cause: None,
+            mobike: None,
             fragmentation: false,
             begun: now,
         };

@@ -137,9 +137,17 @@ fn check_selectors(core: &Core, payloads: &Payloads) -> Result<(), PeerFault> {
     let is_ours = |answer: &[TrafficSelector], address: IpAddr, translated: bool| {
         ts::is_gre(answer, address) || (translated && ts::is_gre_behind_nat(answer))
     };
-    let (Path { local, remote }, nat) = (core.path, core.nat);
-    let ours = is_ours(payloads.initiator_selectors()?, local.ip(), nat.ours);
-    let peers = is_ours(payloads.responder_selectors()?, remote.ip(), nat.theirs);
+    let Path { local, remote } = core.path;
+    let ours = is_ours(
+        payloads.initiator_selectors()?,
+        local.ip(),
+        core.may_be_elsewhere(core.nat.ours),
+    );
+    let peers = is_ours(
+        payloads.responder_selectors()?,
+        remote.ip(),
+        core.may_be_elsewhere(core.nat.theirs),
+    );
     if ours && peers {
         Ok(())
     } else {
@@ -188,8 +196,16 @@ pub(crate) fn answer(
         return Err(Refusal::new(notify, Failure::TunnelMode));
     }
     let (Some(initiator_ts), Some(responder_ts)) = (
-        narrow(initiator_ts, core.path.remote.ip(), core.nat.theirs),
-        narrow(responder_ts, core.path.local.ip(), core.nat.ours),
+        narrow(
+            initiator_ts,
+            core.path.remote.ip(),
+            core.may_be_elsewhere(core.nat.theirs),
+        ),
+        narrow(
+            responder_ts,
+            core.path.local.ip(),
+            core.may_be_elsewhere(core.nat.ours),
+        ),
     ) else {
         let offered = wire::display::selectors(initiator_ts, responder_ts);
         let failure = Failure::SelectorsUnacceptable { offered };

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::exchange::{Exchange, Repeat};
 use super::inform;
 use super::lifetime::Lifetime;
+use super::mobike::{self, Broken, Mobility};
 use super::pairs::{Expired, Pairs};
 use super::payloads::Payloads;
 use super::protection::{Incoming, Protection};
@@ -18,7 +19,7 @@ use crate::error::Drop;
 use crate::event::{ChildId, Deadline, EspSpi, Event, GoneReason, IkeDetails, Path, Timer};
 use crate::limits;
 use crate::secret::Secret;
-use crate::wire::{Datagram, Header, IkeSpi, NotifyType, Payload, WireError};
+use crate::wire::{Datagram, ExchangeType, Header, IkeSpi, NotifyType, Payload, WireError};
 
 /// An authenticated IKE SA and the CHILD_SAs under it.
 pub(crate) struct Live {
@@ -39,6 +40,7 @@ pub(crate) struct Live {
     /// A pair is wanted in place of one that the peer has lost.
     pub(super) wants_pair: bool,
     wants_probe: bool,
+    pub(super) mobility: Mobility,
     /// When the peer has last proven that it is there.
     heard: Instant,
 }
@@ -73,6 +75,8 @@ pub(super) enum Task {
     Heir(Box<HeirRequest>),
     /// The additional key exchange for it.
     HeirFollowUp(Box<HeirFollowUp>),
+    /// Say that an address has changed, or see whether the peer's has.
+    Move(Box<mobike::Request>),
     /// Something that is not wanted any more.
     Forgotten,
 }
@@ -99,6 +103,7 @@ impl Live {
             awaited: None,
             wants_pair: false,
             wants_probe: false,
+            mobility: Mobility::default(),
             heard: ctx.now,
         }
     }
@@ -106,6 +111,12 @@ impl Live {
     /// Our requests up to this message ID are answered.
     pub(crate) const fn after_own_requests(mut self, last_id: u32) -> Self {
         self.window.after_own_requests(last_id);
+        self
+    }
+
+    /// It has that to ask in place of another.
+    pub(super) const fn after_moves(mut self, mobility: Mobility) -> Self {
+        self.mobility = mobility;
         self
     }
 
@@ -128,6 +139,7 @@ impl Live {
             peer: core.peer.id,
             details: self.details(),
         });
+        self.send_next(core, ctx);
     }
 
     /// It is needless; the peer has to delete it.
@@ -213,7 +225,7 @@ impl Live {
 
     fn on_response(
         mut self: Box<Self>,
-        core: Core,
+        mut core: Core,
         ctx: &mut Context<'_>,
         task: Task,
         payloads: Result<Payloads, WireError>,
@@ -230,6 +242,12 @@ impl Live {
         let succession = match task {
             Task::DeleteIke => return self.vanish(&core, ctx),
             Task::Probe | Task::Forgotten => None,
+            Task::Move(request) => {
+                if let Err(Broken) = self.on_move_answer(&mut core, ctx, *request, &payloads) {
+                    return self.close(core, ctx, GoneReason::PeerFault);
+                }
+                None
+            }
             Task::DeletePairs(inbound) => {
                 self.pairs.deleted(&core, ctx, &inbound);
                 None
@@ -266,7 +284,7 @@ impl Live {
 
     fn on_request(
         mut self: Box<Self>,
-        core: Core,
+        mut core: Core,
         ctx: &mut Context<'_>,
         path: Path,
         header: &Header,
@@ -275,7 +293,18 @@ impl Live {
         self.heard = ctx.now;
         let Reply { payloads, effect } = match incoming.payloads {
             Err(error) => Reply::to_malformed(&error),
-            Ok(payloads) => self.answer(&core, ctx, header.exchange, &Payloads::new(payloads)),
+            Ok(payloads) => {
+                let payloads = Payloads::new(payloads);
+                let moved = match header.exchange {
+                    ExchangeType::INFORMATIONAL => {
+                        self.on_move_request(&mut core, ctx, path, &payloads)
+                    }
+                    _ => Vec::new(),
+                };
+                let mut reply = self.answer(&core, ctx, header.exchange, &payloads);
+                reply.payloads.extend(moved);
+                reply
+            }
         };
         let request = (header, incoming.datagram);
         self.window.reply(&core, ctx, path, request, payloads);
@@ -497,9 +526,15 @@ impl Live {
     /// The most urgent thing to ask at this moment.
     fn next_task(&mut self, core: &Core, ctx: &mut Context<'_>) -> Option<(Task, Vec<Payload>)> {
         match self.duty {
-            Duty::StandBy | Duty::Retire { .. } => return None,
+            Duty::StandBy => return None,
+            // Perhaps the peer waits for our half of the successor: it does so where we were, and knows
+            // no other SA under which it can hear that we have moved.
+            Duty::Retire { .. } => return self.next_move(core, ctx),
             Duty::Close { notify } => return Some((Task::DeleteIke, inform::delete_ike(notify))),
             Duty::Serve => {}
+        }
+        if let Some(request) = self.next_move(core, ctx) {
+            return Some(request);
         }
         if self.awaited.is_none()
             && let Some(change) = self.next_change(core, ctx)

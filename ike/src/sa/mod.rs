@@ -20,6 +20,7 @@ pub(crate) mod init;
 mod intermediate;
 mod lifetime;
 pub(crate) mod live;
+mod mobike;
 mod outgoing;
 pub(crate) mod pairs;
 pub(crate) mod payloads;
@@ -31,6 +32,7 @@ mod reply;
 mod window;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -164,6 +166,8 @@ pub(crate) struct Core {
     pub(crate) encapsulation: Encapsulation,
     /// Why that is UDP, if it is.
     pub(crate) udp_cause: Option<UdpCause>,
+    /// Our part when an address changes, if both ends go on then.
+    pub(crate) mobike: Option<mobike::Role>,
     /// Both ends take fragments (RFC 7383 §2.3).
     pub(crate) fragmentation: bool,
     /// When our first IKE_SA_INIT request left, or the peer's arrived.
@@ -420,6 +424,21 @@ impl IkeSa {
             live.follow(&mut core, ctx, path);
         }
         Step::stay(core, state)
+    }
+
+    /// We are at this address from here on: goes on from there, or ends without a word where that is not
+    /// agreed on.
+    pub(crate) fn relocate(self, ctx: &mut Context<'_>, local: IpAddr) -> Step {
+        let Self {
+            mut core,
+            mut state,
+        } = self;
+        if let State::Established(live) = &mut state
+            && live.relocate(&mut core, ctx, local)
+        {
+            return Step::stay(core, state);
+        }
+        Self { core, state }.abandon(ctx)
     }
 
     /// Ends an established SA with a DELETE; any other state is left as it is.

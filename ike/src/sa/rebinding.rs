@@ -26,9 +26,10 @@ impl Live {
 
     /// ESP goes by the path of the IKE SA from here on.
     pub(super) fn tell_path(&mut self, core: &Core, ctx: &mut Context<'_>) {
+        let told = (self.details.path, self.details.encapsulation);
         self.details.path = core.path;
         self.details.encapsulation = core.encapsulation;
-        if self.serves() {
+        if self.serves() && told != (core.path, core.encapsulation) {
             ctx.event(Event::Moved {
                 peer: core.peer.id,
                 path: core.path,

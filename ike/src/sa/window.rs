@@ -177,9 +177,11 @@ impl Task {
         match self {
             Self::Pair(_) | Self::Heir(_) => ExchangeType::CREATE_CHILD_SA,
             Self::PairFollowUp(_) | Self::HeirFollowUp(_) => ExchangeType::IKE_FOLLOWUP_KE,
-            Self::Probe | Self::DeletePairs(_) | Self::DeleteIke | Self::Forgotten => {
-                ExchangeType::INFORMATIONAL
-            }
+            Self::Probe
+            | Self::DeletePairs(_)
+            | Self::DeleteIke
+            | Self::Move(_)
+            | Self::Forgotten => ExchangeType::INFORMATIONAL,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The Vendor ID payload (RFC 7296 §3.12). Ours says one thing: that this end would rather have ESP
-//! in UDP. A caller says it to whom it calls, an answerer only to those who said it first, and it
-//! tells no version (SECURITY lesson 23). AUTH covers it, like all of IKE_SA_INIT.
+//! in UDP. Between two who say so an IKE SA may also move (RFC 4555; `sa::mobike`). A caller says it to
+//! whom it calls, an answerer only to those who said it first, and it tells no version (SECURITY lesson
+//! 23). AUTH covers it, like all of IKE_SA_INIT.
 
 use super::reader::Reader;
 

@@ -41,6 +41,10 @@ pub(crate) const PEER: PeerId = PeerId(7);
 pub(crate) const A: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub(crate) const B: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
+/// Addresses to which they may move.
+pub(crate) const A_ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+pub(crate) const B_ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2));
+
 /// One end, with every choice that a test may want to make.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -194,6 +198,11 @@ impl Host {
             .handle_command(now, Command::Connect { peer: PEER, path })
             .unwrap();
         self.drain(now);
+    }
+
+    /// It is here from now on, and calls the other one there.
+    pub(crate) fn settle_at(&mut self, local: IpAddr, remote: IpAddr) {
+        (self.local, self.remote) = (local, remote);
     }
 
     pub(crate) fn command(&mut self, now: Instant, command: Command) {
@@ -367,8 +376,8 @@ pub(crate) fn pair_seen_at(
     let mut sim = Sim::new(seed);
     let now = sim.now();
     let seeds = [seed.wrapping_mul(2), seed.wrapping_mul(2).wrapping_add(1)];
-    sim.add([A], Host::new(a, A, b_outside, seeds[0], now));
-    sim.add([B], Host::new(b, B, a_outside, seeds[1], now));
+    sim.add([A, A_ELSEWHERE], Host::new(a, A, b_outside, seeds[0], now));
+    sim.add([B, B_ELSEWHERE], Host::new(b, B, a_outside, seeds[1], now));
     sim
 }
 

@@ -1,6 +1,6 @@
 //! SAs that go on while an outer address changes: of the peer, whose NAT has forgotten it (RFC 7296
-//! §2.23). What moves is decided by IKE; here the packets follow, and IKE hears of those that show
-//! where the peer is.
+//! §2.23), or of either end, where both are secure-gre (RFC 4555). What moves is decided by IKE; here the
+//! packets follow, and IKE hears of those that show where the peer is.
 
 use secure_gre_esp::Spi;
 use tracing::info;
@@ -30,11 +30,14 @@ impl Peer {
         let before = self.link.as_ref().map(|outer| outer.wire.path());
         self.lay_wire(path, encapsulation).await?;
         if let Some(before) = before.filter(|before| *before != path) {
+            let (who, here, there) = if before.local == path.local {
+                ("the peer is", path.remote, before.remote)
+            } else {
+                ("we are", path.local, before.local)
+            };
             info!(
-                "{}: the peer is at {} instead of {}; its SAs go on there",
-                self.name(),
-                path.remote,
-                before.remote
+                "{}: {who} at {here} instead of {there}; its SAs go on there",
+                self.name()
             );
         }
         Ok(())

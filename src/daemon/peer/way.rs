@@ -176,15 +176,15 @@ impl Peer {
         path: OuterPath,
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
-        let Some((_, remote)) = self.addresses() else {
+        let Some((local, remote)) = self.addresses() else {
             return match self.calls_from_anywhere() {
                 true => self.meet(path, encapsulation).await,
                 false => Ok(()),
             };
         };
         let mut via = self.via();
-        if remote != path.remote.ip() {
-            // It is at another of its addresses, or of its NAT's: the pinned route follows.
+        if (local, remote) != (path.local.ip(), path.remote.ip()) {
+            // One end is elsewhere, if only to its NAT: the pinned route follows.
             let called = self.calls_from_anywhere().then_some(path.local.ip());
             let source = self.config.local.or(called);
             let (found, way) = self.find_way_from(source, path.remote.ip()).await?;
@@ -297,7 +297,7 @@ impl Peer {
                 way.source
             );
             self.stranded = None;
-            return Reaction::Move;
+            return Reaction::Relocate { local: way.source };
         }
         if self.via() != via {
             info!(

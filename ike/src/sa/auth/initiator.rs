@@ -11,6 +11,7 @@ use crate::sa::child;
 use crate::sa::exchange::{Repeat, Request};
 use crate::sa::init::Agreed;
 use crate::sa::live::Live;
+use crate::sa::mobike;
 use crate::sa::pairs::Pairs;
 use crate::sa::payloads::Payloads;
 use crate::sa::protection::{Protection, Unopened};
@@ -56,6 +57,7 @@ impl AuthSent {
         payloads.extend(ppk_payloads.into_iter().flatten());
         let offer = proposal::esp_offer(&core.peer.esp_proposals, inbound);
         payloads.extend(child::offer(&core, offer));
+        payloads.extend(mobike::supported(&core));
 
         let message_id = agreed.message_id();
         let header = core.header(ExchangeType::IKE_AUTH, message_id, false);
@@ -155,7 +157,7 @@ impl AuthSent {
 
     fn establish(
         self: Box<Self>,
-        core: Core,
+        mut core: Core,
         ctx: &mut Context<'_>,
         payloads: &Payloads,
         remote_id: Identity,
@@ -168,6 +170,7 @@ impl AuthSent {
             Err(failure) => return self.give_up(core, ctx, None, failure),
         };
         let fresh = self.agreed.pair(agreement, true);
+        core.agree_on_mobike(payloads);
         let details = details(&core, ctx, &self.agreed, self.local_id, remote_id);
         let lowest_nonce = self.agreed.lowest_nonce();
         let sk_d = self.agreed.keys.sk_d;

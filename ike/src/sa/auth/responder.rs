@@ -16,6 +16,7 @@ use crate::sa::exchange::Exchange;
 use crate::sa::init::{Agreed, InitReceived, refuse_nat};
 use crate::sa::intermediate;
 use crate::sa::live::Live;
+use crate::sa::mobike;
 use crate::sa::pairs::Pairs;
 use crate::sa::payloads::Payloads;
 use crate::sa::protection::{Incoming, Protection, Unopened};
@@ -193,7 +194,7 @@ impl Responder {
 
     fn establish(
         mut self,
-        core: Core,
+        mut core: Core,
         ctx: &mut Context<'_>,
         payloads: &Payloads,
         remote_id: Identity,
@@ -213,6 +214,8 @@ impl Responder {
         match answer {
             Ok((child_payloads, agreement)) => {
                 reply.extend(child_payloads);
+                core.agree_on_mobike(payloads);
+                reply.extend(mobike::supported(&core).filter(|_| core.mobike.is_some()));
                 let last = self.seal_reply(&core, ctx, reply);
                 let fresh = self.agreed.pair(agreement, false);
                 let sk_d = self.agreed.keys.sk_d;

@@ -58,6 +58,7 @@ fn core(initiated: bool) -> Core {
         nat: Nat::default(),
         encapsulation: Encapsulation::None,
         udp_cause: None,
+        mobike: None,
         fragmentation: true,
         begun,
     }

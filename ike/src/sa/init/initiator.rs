@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::{
     Agreed, EXCHANGE, check_nonce, derive, faster_in_udp, fragmentation_supported,
-    intermediate_supported, nat_of, nat_payloads, refuse_nat, takes_fragments, takes_intermediate,
+    intermediate_supported, likes_udp, nat_of, nat_payloads, refuse_nat, takes_fragments,
+    takes_intermediate,
 };
 use crate::algorithm::Group;
-use crate::config::UdpEncapsulation;
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Drop, Failure, Negotiation, PeerFault};
 use crate::event::{Deadline, Encapsulation, Timer};
@@ -316,7 +316,7 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
         }),
         Payload::Nonce(nonce.to_vec()),
     ]);
-    payloads.extend(nat_payloads(core));
+    payloads.extend(nat_payloads(core, core.path));
     if core.peer.fragmentation {
         payloads.push(fragmentation_supported());
     }
@@ -325,7 +325,7 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
         payloads.push(intermediate_supported());
     }
     payloads.extend(core.peer.ppk.as_ref().map(|_| ppk::offer()));
-    if core.wanted == UdpEncapsulation::Faster {
+    if likes_udp(core) {
         payloads.push(faster_in_udp());
     }
     wire::encode(&core.header(ExchangeType::IKE_SA_INIT, 0, false), &payloads)

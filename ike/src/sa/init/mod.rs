@@ -61,9 +61,9 @@ impl Agreed {
     }
 }
 
-fn nat_payloads(core: &Core) -> [Payload; 2] {
-    let (spi_i, spi_r, Path { local, remote }) =
-        (core.initiator_spi, core.responder_spi, core.path);
+/// What a message on `path` says of it (RFC 7296 §2.23).
+pub(super) fn nat_payloads(core: &Core, path: Path) -> [Payload; 2] {
+    let (spi_i, spi_r, Path { local, remote }) = (core.initiator_spi, core.responder_spi, path);
     let source = nat::source_hash(spi_i, spi_r, local, core.wanted);
     let destination = nat::detection_hash(spi_i, spi_r, remote);
     [
@@ -106,9 +106,15 @@ fn nat_of(header: &Header, core: &Core, payloads: &Payloads) -> Nat {
     );
     let said = payloads.vendor_ids().any(|id| id == FASTER_IN_UDP);
     Nat {
-        both_faster: said && core.wanted == UdpEncapsulation::Faster,
+        both_faster: said && likes_udp(core),
         ..nat
     }
+}
+
+/// Whether the peer hears that we would rather have ESP in UDP.
+fn likes_udp(core: &Core) -> bool {
+    let likes = [UdpEncapsulation::Faster, UdpEncapsulation::Always];
+    likes.contains(&core.wanted)
 }
 
 fn faster_in_udp() -> Payload {

@@ -139,7 +139,7 @@ impl InitReceived {
             .notify(NotifyType::NAT_DETECTION_SOURCE_IP)
             .is_some()
         {
-            reply.extend(nat_payloads(&core));
+            reply.extend(nat_payloads(&core, core.path));
         }
         if core.fragmentation {
             reply.push(fragmentation_supported());

@@ -146,6 +146,7 @@ impl Heir {
             nat: core.nat,
             encapsulation: core.encapsulation,
             udp_cause: core.udp_cause,
+            mobike: core.mobike,
             fragmentation: core.fragmentation,
             begun: ctx.now,
         };
@@ -163,7 +164,7 @@ impl Heir {
         let live = Live::new(&core, ctx, protection, details, keys.sk_d, lower_nonce);
         Self {
             core,
-            live: Box::new(live),
+            live: Box::new(live.after_moves(old.mobility_of_heir())),
         }
     }
 
