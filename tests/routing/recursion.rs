@@ -213,9 +213,10 @@ fn each_packet_passes_the_device_once(product: &Product<'_>, netns: &Netns) {
     assert!(!traffic::ping(netns, RIGHT_V4, "-c 10").success());
     let after = product.status();
     let came_back = recursed(&after) - recursed(&before);
-    // IKE and the kernel's own packets for the device are few.
+    // IKE, probes and the kernel's own packets for the device are few; going round, these ten alone would
+    // be some hundreds.
     assert!(
-        (10..20).contains(&came_back),
+        (10..80).contains(&came_back),
         "{came_back} came back: {after}"
     );
     assert!(sealed(&after) - sealed(&before) < 20, "{after}");
