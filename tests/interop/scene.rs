@@ -123,11 +123,18 @@ impl Scene {
     /// Lets charon ask for cookies, until [`Self::forget_stranger`].
     #[track_caller]
     pub(super) fn let_stranger_call(&self) {
-        let before = self.log().len();
-        half_open::leave(&self.topology.mid, STRANGER, RIGHT, STRANGERS_SUITE);
-        lab::eventually("a half-open IKE SA", super::PATIENCE, || {
-            let answered = self.log()[before..].contains("IKE_SA_INIT response 0 [ SA KE");
-            answered.then_some(())
+        // What a goodbye has cut short is half-open there too for half a minute, and asks for cookies.
+        lab::eventually("a half-open IKE SA", super::PATIENCE * 3, || {
+            let before = self.log().len();
+            half_open::leave(&self.topology.mid, STRANGER, RIGHT, STRANGERS_SUITE);
+            let is_half_open = lab::eventually("an answer", super::PATIENCE, || {
+                let said = self.log().split_off(before);
+                let answered =
+                    |with: &str| said.contains(&format!("IKE_SA_INIT response 0 [ {with}"));
+                let is_half_open = answered("SA KE");
+                (is_half_open || answered("N(COOKIE)")).then_some(is_half_open)
+            });
+            is_half_open.then_some(())
         });
     }
 
