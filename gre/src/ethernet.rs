@@ -3,8 +3,9 @@
 //!
 //! Not here: what is done to the IP packet inside, bridging, ARP.
 
+use crate::flow::Flow;
 use crate::header::Protocol;
-use crate::ip::{self, UpperLayer};
+use crate::ip;
 
 /// Octets of a frame's header without tags: two addresses and a type.
 pub const HEADER_LEN: usize = 14;
@@ -90,26 +91,14 @@ pub(crate) fn remove_tags(frame: &mut [u8]) -> usize {
     0
 }
 
-/// A number that is the same for all frames of a flow, and seldom that of another (RFC 7637 §3.2): of
-/// addresses, protocol and ports, as far as the frame has them.
+/// A number that is the same for all frames of a flow, and seldom that of another (RFC 7637 §3.2).
 pub(crate) fn flow_id(frame: &[u8]) -> u8 {
-    let inner = Kind::Ethernet.ip_offset(frame);
-    let Some(packet) = inner.and_then(|offset| frame.get(offset..)) else {
-        return fold(frame.get(..HEADER_LEN).unwrap_or_default(), 0);
-    };
-    let addresses = match ip::protocol(packet) {
-        Some(Protocol::IPV4) => packet.get(12..20),
-        _ => packet.get(8..40),
-    };
-    let hash = fold(addresses.unwrap_or_default(), 0);
-    let Some(UpperLayer { protocol, range }) = ip::upper_layer(packet) else {
-        return hash;
-    };
-    let ports = match protocol {
-        ip::TCP | ip::UDP => packet.get(range).and_then(|upper| upper.get(..4)),
-        _ => None,
-    };
-    fold(ports.unwrap_or_default(), hash ^ protocol)
+    let Flow {
+        addresses,
+        protocol,
+        ports,
+    } = Flow::of(Kind::Ethernet, frame);
+    fold(ports, fold(addresses, 0) ^ protocol)
 }
 
 /// Pearson's idea with a multiplication for its table: every octet moves every bit.

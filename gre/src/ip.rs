@@ -37,6 +37,7 @@ pub(crate) struct Ipv4 {
     pub(crate) header_len: usize,
     pub(crate) total_len: usize,
     pub(crate) dont_fragment: bool,
+    pub(crate) more_fragments: bool,
     /// In units of 8 octets.
     pub(crate) fragment_offset: u16,
     pub(crate) ttl: u8,
@@ -83,6 +84,7 @@ impl Ipv4 {
             header_len,
             total_len,
             dont_fragment: fragment & 0x4000 != 0,
+            more_fragments: fragment & 0x2000 != 0,
             fragment_offset: fragment & 0x1fff,
             ttl,
             protocol,

@@ -4,7 +4,8 @@
 //! | module | owns |
 //! |---|---|
 //! | [`header`] | the GRE header on the wire |
-//! | [`ethernet`] | frames: where their IP packet is, VLAN tags, the flow's hash |
+//! | [`ethernet`] | frames: where their IP packet is, VLAN tags, the FlowID |
+//! | [`flow`] | which flow a passenger is of |
 //! | [`destination`] | a Destination Options header before it |
 //! | [`keys`] | which tunnel a packet is for |
 //! | [`tunnel`] | one tunnel's two directions: checksums, sequence numbers, and which passengers may leave |
@@ -17,8 +18,8 @@
 //! | [`ttl`], [`df`] | TTL and DF of the outer header |
 //! | [`tos`] | DSCP and ECN between the outer and the inner header (RFC 2983, RFC 6040) |
 //!
-//! Passengers are IP packets or Ethernet frames. Bytes come in as slices and go out in place; nothing here allocates
-//! for a packet, reads a clock or panics on what the network sent. What is not carried has a [`Drop`]
+//! Passengers are IP packets or Ethernet frames. Bytes come in as slices and go out in place; nothing
+//! here allocates for a packet, reads a clock or panics on what the network sent. What is not carried has a [`Drop`]
 //! that names the rule; the caller counts it.
 //!
 //! Not here: ESP and outer IP headers, whose sizes [`mtu::Envelope`] takes as plain numbers, and the
@@ -28,6 +29,7 @@ pub mod checksum;
 pub mod destination;
 pub mod df;
 pub mod ethernet;
+pub mod flow;
 pub mod header;
 pub mod icmp;
 pub mod keepalive;

@@ -1,19 +1,20 @@
 //! A limit to what leaves by one device: so many octets per second, shared fairly between flows.
 //!
-//! What is read beyond the limit waits here, in a queue of its own for each flow (by a hash of its
-//! addresses and ports), and the queues take turns (deficit round robin). Altogether they hold what the
+//! What is read beyond the limit waits here, in a queue of its own for each flow (by a hash that nobody
+//! can foresee), and the queues take turns (deficit round robin). Altogether they hold what the
 //! limit lets out in [`PATIENCE`]: beyond that the longest queue loses its oldest packet, which tells its
 //! sender soonest, so that one flow's backlog delays no other and none grows.
 //!
 //! Without a limit none of this is on a packet's way. Not here: reading the device, clocks.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 use std::time::{Duration, Instant};
 
 use secure_gre_gre as gre;
 
 use super::batch::Batch;
+use super::spread::place;
 
 /// How long a packet waits at most, if all queues are full. Longer is delay that nobody wants, shorter
 /// starves a single TCP connection.
@@ -196,32 +197,9 @@ impl Limit {
     }
 
     fn flow(&self, passenger: &[u8]) -> usize {
-        let packet = passenger.get(self.kind.link_header_len(passenger)..);
-        let hash = self.hasher.hash_one(flow_key(packet.unwrap_or_default()));
-        usize::try_from(hash % QUEUES as u64).unwrap_or(0)
+        place(&self.hasher, self.kind, passenger, QUEUES)
     }
 }
-
-/// Addresses, protocol and ports, as far as they are where they are without options and extension
-/// headers; packets that have those are one flow per pair of addresses.
-fn flow_key(passenger: &[u8]) -> (&[u8], Option<u8>, &[u8]) {
-    let octets = |range| passenger.get(range).unwrap_or_default();
-    match passenger.first() {
-        // Fragments but the first have no ports, and should stay with it.
-        Some(0x45) if octets(6..8).iter().all(|octet| octet & 0x3f == 0) => {
-            (octets(12..20), passenger.get(9).copied(), octets(20..24))
-        }
-        Some(first) if first >> 4 == 4 => (octets(12..20), None, &[]),
-        Some(first) if first >> 4 == 6 => match passenger.get(6) {
-            Some(&protocol @ (TCP | UDP)) => (octets(8..40), Some(protocol), octets(40..44)),
-            _ => (octets(8..40), None, &[]),
-        },
-        _ => (&[], None, &[]),
-    }
-}
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 #[cfg(test)]
 mod tests {
@@ -231,8 +209,9 @@ mod tests {
 
     fn packet(flow: u8, length: usize) -> Vec<u8> {
         let mut packet = vec![0; length.max(24)];
-        packet[0] = 0x45;
-        packet[9] = UDP;
+        let total = u16::try_from(packet.len()).unwrap();
+        (packet[0], packet[9]) = (0x45, 17);
+        packet[2..4].copy_from_slice(&total.to_be_bytes());
         packet[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 1, flow]);
         packet
     }

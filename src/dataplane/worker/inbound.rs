@@ -185,32 +185,32 @@ impl Port {
 
     fn take(&mut self, passenger: &[u8]) {
         let Self {
+            kind,
             queues,
             coalescer,
             delivery,
-            ..
         } = self;
         coalescer.take(passenger, &mut |joined| {
-            write(queues.as_deref(), delivery, &joined);
+            write(*kind, queues.as_deref(), delivery, &joined);
         });
     }
 
     /// Writes what is kept. What became of all of the batch.
     fn flush(&mut self) -> Delivery {
         let Self {
+            kind,
             queues,
             coalescer,
             delivery,
-            ..
         } = self;
-        coalescer.flush(&mut |joined| write(queues.as_deref(), delivery, &joined));
+        coalescer.flush(&mut |joined| write(*kind, queues.as_deref(), delivery, &joined));
         std::mem::take(delivery)
     }
 }
 
-fn write(queues: Option<&Queues>, delivery: &mut Delivery, joined: &Coalesced<'_>) {
+fn write(kind: Kind, queues: Option<&Queues>, delivery: &mut Delivery, joined: &Coalesced<'_>) {
     // That a device is gone is told by the worker that reads it.
-    let queue = queues.and_then(|queues| queues.get(queue_of(joined.packet, queues.len())));
+    let queue = queues.and_then(|queues| queues.get(queue_of(kind, joined.packet, queues.len())));
     let written = queue.map(|queue| queue.write(joined.packet, joined.offload));
     let taken = matches!(written, Some(Ok(true)));
     delivery.add(joined.passengers, joined.octets, taken);
