@@ -43,7 +43,17 @@ pub struct Probe {
 
 impl Probe {
     /// Of the header, in octets; no probe is shorter.
-    pub const HEADER_LEN: usize = 12;
+    pub const HEADER_LEN: u16 = 12;
+
+    /// Whether the peer lives: a request of nothing but its header. The number is one of
+    /// [`liveness::NUMBERS`].
+    pub const fn beat(number: u32) -> Self {
+        Self {
+            kind: Kind::Request,
+            size: Self::HEADER_LEN,
+            sequence: number,
+        }
+    }
 
     /// Reads the payload of a dummy packet. `None`: anything else, a version to come, or a request
     /// that is not as long as it says.
@@ -68,7 +78,7 @@ impl Probe {
     }
 
     /// The header's octets.
-    pub fn header(&self) -> [u8; Self::HEADER_LEN] {
+    pub fn header(&self) -> [u8; Self::HEADER_LEN as usize] {
         let [m0, m1, m2, m3] = MAGIC;
         let kind = match self.kind {
             Kind::Request => REQUEST,
@@ -89,10 +99,10 @@ impl Probe {
 
     /// The octets on the wire.
     pub fn wire_len(&self) -> usize {
-        match self.kind {
-            Kind::Request => usize::from(self.size).max(Self::HEADER_LEN),
+        usize::from(match self.kind {
+            Kind::Request => self.size.max(Self::HEADER_LEN),
             Kind::Answer => Self::HEADER_LEN,
-        }
+        })
     }
 }
 
@@ -124,7 +134,7 @@ mod tests {
         assert_eq!(Probe::parse(&whole), Some(REQUEST_OF_16));
         let answer = REQUEST_OF_16.answer();
         assert_eq!(answer.header(), hex!("73677265 01 01 0010 01020304"));
-        assert_eq!(answer.wire_len(), Probe::HEADER_LEN);
+        assert_eq!(answer.wire_len(), 12);
         assert_eq!(Probe::parse(&answer.header()), Some(answer));
     }
 
@@ -149,7 +159,7 @@ mod tests {
         #[test]
         fn whatever_a_dummy_carries_is_read(payload in prop::collection::vec(any::<u8>(), 0..64)) {
             if let Some(probe) = Probe::parse(&payload) {
-                prop_assert_eq!(&probe.header()[..], &payload[..Probe::HEADER_LEN]);
+                prop_assert_eq!(&probe.header()[..], &payload[..12]);
             }
         }
     }

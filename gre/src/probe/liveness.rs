@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 /// The beats of which is known when they were sent, and whether they were answered.
 pub const WINDOW: u32 = 64;
 
+/// Beats are numbered modulo this: the top bit of a probe's sequence number stays free for what else
+/// is asked. A multiple of [`WINDOW`].
+pub const NUMBERS: u32 = 1 << 31;
+
 /// So many intervals without an answer are a dead peer, as BFD has it by default (RFC 5880 §6.8.4).
 const DEAD_AFTER: u32 = 3;
 
@@ -55,7 +59,7 @@ struct Beat {
 pub struct Liveness {
     every: Duration,
     next: Instant,
-    /// The number of the next beat.
+    /// The number of the next beat, less than [`NUMBERS`].
     sequence: u32,
     beats: [Option<Beat>; WINDOW as usize],
     /// When silence becomes death: after the last answer. They come as regularly as they were asked
@@ -100,7 +104,7 @@ impl Liveness {
         }
         self.next = now + self.every;
         let number = self.sequence;
-        self.sequence = number.wrapping_add(1);
+        self.sequence = (number + 1) % NUMBERS;
         if let Some(slot) = self.beats.get_mut(slot(number)) {
             *slot = Some(Beat {
                 sent: now,
@@ -117,8 +121,8 @@ impl Liveness {
     /// The peer has answered the beat of this number. Whether it was taken for dead. An answer to a beat
     /// that was not sent, too old, or answered before says nothing.
     pub fn answered(&mut self, number: u32, now: Instant) -> bool {
-        let age = self.sequence.wrapping_sub(number);
-        let is_known = (1..=WINDOW).contains(&age);
+        let age = self.sequence.wrapping_sub(number) % NUMBERS;
+        let is_known = number < NUMBERS && (1..=WINDOW).contains(&age);
         let beat = self.beats.get_mut(slot(number)).and_then(Option::as_mut);
         let Some(beat) = beat.filter(|beat| is_known && !beat.answered) else {
             return false;
@@ -166,6 +170,7 @@ const fn slot(number: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Probe;
 
     #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
     fn start() -> Instant {
@@ -258,6 +263,33 @@ mod tests {
         let seen = run(&mut liveness, start, 50, |_| Some(ms(700)));
         assert!(seen.iter().all(|due| matches!(due, Due::Beat(_))));
         assert_eq!(liveness.quality(start + ms(5000)).loss_permille, 0);
+    }
+
+    /// At 20 ms the numbers are used up after 1.4 years: the peer lives on, whoever of the two asks.
+    #[test]
+    fn a_peer_outlives_the_numbers() {
+        let start = start();
+        for first in [NUMBERS - 5, NUMBERS - 1, 0] {
+            let mut asker = Liveness::new(EVERY, start);
+            asker.sequence = first;
+            let mut now = start;
+            for beat in 0..20 {
+                let Due::Beat(number) = asker.poll(now) else {
+                    panic!("beat {beat} from {first}");
+                };
+                assert_eq!(number, (first + beat) % NUMBERS);
+                let asked = Probe::beat(number);
+                let reached = Probe::parse(&asked.header()).expect("a request");
+                let answered = Probe::parse(&reached.answer().header()).expect("an answer");
+                assert!(!asker.answered(answered.sequence, now + ms(20)), "it lives");
+                assert_eq!(asker.verdict(), Verdict::Alive, "beat {beat} from {first}");
+                now += EVERY;
+            }
+            assert_eq!(asker.quality(now).loss_permille, 0);
+            for number in [NUMBERS, NUMBERS | asker.sequence.wrapping_sub(1), u32::MAX] {
+                assert!(!asker.answered(number, now), "{number} is no beat");
+            }
+        }
     }
 
     #[test]

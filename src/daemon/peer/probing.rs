@@ -10,7 +10,7 @@ use secure_gre_gre::Kind as Passengers;
 use secure_gre_gre::df;
 use secure_gre_gre::mtu::Envelope;
 use secure_gre_gre::probe::echo::Echo;
-use secure_gre_gre::probe::liveness::{Due, Liveness, Quality, Verdict};
+use secure_gre_gre::probe::liveness::{self, Due, Liveness, Quality, Verdict};
 use secure_gre_gre::probe::search::{Round, Search};
 use secure_gre_gre::probe::{Kind, Probe};
 use tracing::{error, warn};
@@ -25,12 +25,8 @@ use crate::net::esp::Overhead;
 /// Probes speak for all tunnels, and are counted with the first one.
 const FIRST: TunnelId = TunnelId(0);
 
-/// [`Probe::HEADER_LEN`] as a probe's size.
-const HEADER_LEN: u16 = 12;
-const _: () = assert!(HEADER_LEN as usize == Probe::HEADER_LEN);
-
 /// What sequence numbers of the search have, and those of the beats have not.
-const OF_SEARCH: u32 = 1 << 31;
+const OF_SEARCH: u32 = liveness::NUMBERS;
 
 /// The state of it, while SAs stand.
 pub(super) struct Probing {
@@ -179,16 +175,18 @@ impl Peer {
             .as_mut()
             .map_or(Due::Nothing, |it| it.poll(now));
         if let Due::Beat(number) | Due::Dead(number) = beat {
-            self.send_probe(beat_of(number));
+            self.send_probe(Probe::beat(number));
         }
         if matches!(beat, Due::Dead(_)) {
             self.on_verdict(false).await;
         }
-        self.search_due(now).await;
+        let before = self.known_path_mtu();
+        self.send_due_round(now);
+        self.follow_search(before).await;
     }
 
-    async fn search_due(&mut self, now: Instant) {
-        let before = self.known_path_mtu();
+    /// Asks for sizes, if the search has come to a round.
+    fn send_due_round(&mut self, now: Instant) {
         let Some(probing) = &mut self.probing else {
             return;
         };
@@ -198,7 +196,6 @@ impl Peer {
             let answers = probing.answers;
             self.send_round(round, answers);
         }
-        self.follow_search(before).await;
     }
 
     fn send_round(&self, round: Round, answers: Answers) {
@@ -283,7 +280,7 @@ impl Peer {
             search.answered(round.number, size, now);
         }
         // The next round need not wait.
-        self.search_due(now).await;
+        self.send_due_round(now);
         self.follow_search(before).await;
     }
 
@@ -324,16 +321,6 @@ impl Peer {
         let search = probing.search.as_ref().map(Search::next);
         let beat = probing.liveness.as_ref().map(Liveness::next);
         search.into_iter().chain(beat).min()
-    }
-}
-
-/// A beat on the wire.
-fn beat_of(number: u32) -> Probe {
-    Probe {
-        kind: Kind::Request,
-        // A probe of nothing but its header.
-        size: HEADER_LEN,
-        sequence: number & !OF_SEARCH,
     }
 }
 
