@@ -71,8 +71,8 @@ pub struct Opened<'b> {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Payload<'b> {
-    /// The protocol of the payload's first header. 59 is a dummy packet, which the caller drops
-    /// without a word (RFC 4303 §2.6).
+    /// The protocol of the payload's first header. The caller drops a dummy packet, which is
+    /// [`NO_NEXT_HEADER`](crate::NO_NEXT_HEADER).
     pub next_header: u8,
     /// The payload, without padding. It may be empty.
     pub bytes: &'b mut [u8],

@@ -56,6 +56,9 @@
 //! # }
 //! ```
 
+/// The Next Header of a dummy packet, which is discarded without a word (RFC 4303 §2.6).
+pub const NO_NEXT_HEADER: u8 = 59;
+
 mod aead;
 mod cbc;
 mod cipher;

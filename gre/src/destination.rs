@@ -3,6 +3,7 @@
 //! Linux's ip6gre puts one before its GRE header for RFC 2473's tunnel encapsulation limit
 //! (PAINS 20). It is accepted and never sent (D56, RFC 7676).
 
+use crate::IP_PROTOCOL;
 use crate::error::Drop;
 
 /// The Next Header value of a Destination Options header.
@@ -15,7 +16,7 @@ pub const DESTINATION_OPTIONS: u8 = 60;
 /// out of an SA, whose peer learns nothing from errors in clear.
 pub fn skip_options(packet: &mut [u8]) -> Result<&mut [u8], Drop> {
     let header_len = match packet {
-        [GRE, units, ..] => 8 * (usize::from(*units) + 1),
+        [IP_PROTOCOL, units, ..] => 8 * (usize::from(*units) + 1),
         _ => return Err(Drop::DestinationOptions),
     };
     let (header, rest) = packet
@@ -46,8 +47,6 @@ fn may_skip(mut options: &[u8]) -> bool {
     }
 }
 
-/// The Next Header value of GRE.
-const GRE: u8 = 47;
 /// The one option without a length.
 const PAD1: u8 = 0;
 /// Not both zero: an unknown option that discards the packet.

@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+use crate::destination::DESTINATION_OPTIONS;
 use crate::error::Drop;
 use crate::header::Protocol;
 
@@ -191,7 +192,6 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 /// Counts its length in 32-bit words, minus 2 (RFC 4302 §2.2).
 const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
 /// RFC 8200 §4.1 knows an order in which at most seven stand; a packet with more is not worth
 /// more time than that.
 const EXTENSION_HEADERS_MAX: usize = 7;

@@ -18,6 +18,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::IP_PROTOCOL;
 use crate::checksum::checksum;
 use crate::error::Drop;
 use crate::header::{Header, Protocol};
@@ -113,7 +114,7 @@ impl Ends {
 
 /// Source, destination and payload of an IP packet that carries GRE and is not a fragment.
 fn gre_payload(passenger: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
-    let upper = ip::upper_layer(passenger).filter(|upper| upper.protocol == GRE)?;
+    let upper = ip::upper_layer(passenger).filter(|upper| upper.protocol == IP_PROTOCOL)?;
     let (source, destination) = if ip::protocol(passenger)? == Protocol::IPV4 {
         let ip = Ipv4::parse(passenger).ok()?;
         (ip.source.into(), ip.destination.into())
@@ -149,14 +150,14 @@ pub fn request(us: IpAddr, peer: IpAddr, key: Option<u32>) -> Option<Packet> {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let total_len = u16::try_from(Ipv4::HEADER_LEN).ok()? + payload_len;
             let [l0, l1] = total_len.to_be_bytes();
-            let start = [0x45, TOS, l0, l1, 0, 0, 0, 0, HOPS, GRE];
+            let start = [0x45, TOS, l0, l1, 0, 0, 0, 0, HOPS, IP_PROTOCOL];
             let (source, destination) = (source.octets(), destination.octets());
             let sum = checksum(&[&start, &source, &destination]).to_be_bytes();
             Packet::of(&[&start, &sum, &source, &destination, gre])
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let [l0, l1] = payload_len.to_be_bytes();
-            let start = [0x60 | TOS >> 4, TOS << 4, 0, 0, l0, l1, GRE, HOPS];
+            let start = [0x60 | TOS >> 4, TOS << 4, 0, 0, l0, l1, IP_PROTOCOL, HOPS];
             Packet::of(&[&start, &source.octets(), &destination.octets(), gre])
         }
         _ => None,
@@ -240,8 +241,6 @@ impl Prober {
 
 /// The protocol type that marks a keepalive.
 const KEEPALIVE: Protocol = Protocol(0);
-/// GRE's protocol number.
-const GRE: u8 = 47;
 /// As Cisco writes them: internetwork control, and as far as it goes.
 const TOS: u8 = 0xc0;
 const HOPS: u8 = 255;

@@ -41,6 +41,9 @@ pub mod tos;
 pub mod ttl;
 pub mod tunnel;
 
+/// What IP and ESP call GRE in their Protocol and Next Header fields (RFC 2784 §2, RFC 7676 §2).
+pub const IP_PROTOCOL: u8 = 47;
+
 mod error;
 mod ip;
 

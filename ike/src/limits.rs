@@ -137,8 +137,9 @@ pub const CONFIRM_WAIT: Duration = Duration::from_secs(10);
 /// How long the peer may take to delete what its own exchange has made needless; then we do.
 pub const DELETE_WAIT: Duration = Duration::from_secs(30);
 
-/// How long packets are taken on a pair that both ends have deleted: longer than any packet is on
-/// its way, and than a peer's workers take to change over.
+/// How long packets are taken on a pair that is deleted: longer than any packet is on its way, and
+/// than a peer's workers take to change over. Here for a pair that was rekeyed; whoever owns the SAs
+/// gives the others the same time.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
 /// Pairs under one IKE SA, those on their way in and out included. An honest peer has at most four in

@@ -41,10 +41,6 @@ use crate::net::esp::{Wire, WireError};
 use crate::net::netlink::{Capture, Netlink};
 use crate::net::outer::{Path as OuterPath, Via};
 
-/// How long an inbound SA outlives its deletion: packets of it may still be on their way, as
-/// `ike::limits::DRAIN` has it for a pair that was rekeyed.
-const RETIRE_AFTER: Duration = Duration::from_secs(5);
-
 /// How often it is made sure that nobody has taken from the host what we put there.
 const REPAIR_EVERY: Duration = Duration::from_secs(2);
 

@@ -26,10 +26,6 @@ use super::{Note, SaId, TunnelConfig, TunnelId};
 use crate::metrics::{Drop, LinkDrop, Tally, Traffic};
 use crate::net::outer::Path;
 
-/// The Next Header values that a peer may send (RFC 2784 §2, RFC 4303 §2.6).
-const GRE: u8 = 47;
-const NO_NEXT_HEADER: u8 = 59;
-
 /// What the daemon tells the inbound direction.
 #[derive(Debug)]
 pub enum Command {
@@ -327,9 +323,9 @@ impl<N: FnMut(Note)> Inbound<N> {
             (self.notify)(Note::Elsewhere { path });
         }
         let octets = match payload.next_header {
-            GRE => payload.bytes,
+            gre::IP_PROTOCOL => payload.bytes,
             DESTINATION_OPTIONS => gre::destination::skip_options(payload.bytes)?,
-            NO_NEXT_HEADER => return Ok(Arrived::Dummy(Probe::parse(payload.bytes))),
+            esp::NO_NEXT_HEADER => return Ok(Arrived::Dummy(Probe::parse(payload.bytes))),
             _ => return Err(LinkDrop::NotGre.into()),
         };
         Ok(Arrived::Gre(gre::Packet::parse(octets)?))

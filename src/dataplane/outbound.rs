@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use secure_gre_esp as esp;
 use secure_gre_esp::OutboundSa;
 use secure_gre_gre as gre;
 use secure_gre_gre::probe::Probe;
@@ -21,10 +22,6 @@ use super::too_big::Answers;
 use super::{Note, SaId, TunnelConfig, TunnelId};
 use crate::metrics::{Drop, LinkDrop, Tally};
 use crate::net::outer::Path;
-
-/// The Next Header of what is inside ESP: GRE (RFC 2784 §2), or nothing (RFC 4303 §2.6).
-const GRE: u8 = 47;
-const NO_NEXT_HEADER: u8 = 59;
 
 /// What the daemon tells the outbound direction.
 #[derive(Debug)]
@@ -94,8 +91,8 @@ impl Own {
 
     const fn next_header(&self) -> u8 {
         match self {
-            Self::Passenger(_) | Self::Gre(_) | Self::Echo { .. } => GRE,
-            Self::Probe(_) => NO_NEXT_HEADER,
+            Self::Passenger(_) | Self::Gre(_) | Self::Echo { .. } => gre::IP_PROTOCOL,
+            Self::Probe(_) => esp::NO_NEXT_HEADER,
         }
     }
 }
@@ -190,7 +187,7 @@ impl<N: FnMut(Note)> Outbound<N> {
                 .is_ok()
         });
         if let Some(sa) = self.sas.last() {
-            sa.protect(GRE, batch, &mut tunnel.tally, &mut self.notify);
+            sa.protect(gre::IP_PROTOCOL, batch, &mut tunnel.tally, &mut self.notify);
         }
     }
 

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use secure_gre_esp as esp;
 use secure_gre_ike::event::{ChildId, ChildKeys, EspSpi, GoneReason};
+use secure_gre_ike::limits::DRAIN;
 use tracing::{debug, error, info, warn};
 
 use super::silence::Beginning;
-use super::{Outer, Peer, RETIRE_AFTER, Reaction, RekeyTrial, Tunnel};
+use super::{Outer, Peer, Reaction, RekeyTrial, Tunnel};
 use crate::daemon::install;
 use crate::dataplane::SaId;
 
@@ -182,7 +183,7 @@ impl Peer {
             if matches!(why, GoneReason::Disconnected | GoneReason::Rekeyed) {
                 outer.remove_inbound(child);
             } else {
-                self.retiring.insert(child, now + RETIRE_AFTER);
+                self.retiring.insert(child, now + DRAIN);
             }
         }
         let carried = !self.outbound.is_empty();
