@@ -1,6 +1,6 @@
 //! An SA whose two ends are authenticated ([`Live`]): what it is for ([`Duty`]), what it asks for next
-//! ([`Task`]), what follows from requests and responses, and how it ends. What the exchanges say is in
-//! `inform` and `rekey`, their message IDs are in `window`, its CHILD_SAs in `pairs`.
+//! ([`Task`]), and what follows from requests and responses. What the exchanges say is in `inform` and
+//! `rekey`, their message IDs are in `window`, its CHILD_SAs in `pairs`; how it ends is in `ending`.
 
 use std::time::Instant;
 
@@ -14,10 +14,9 @@ use super::protection::{Incoming, Protection};
 use super::rekey::{Awaited, HeirFollowUp, HeirRequest, PairFollowUp, PairRequest, Rival};
 use super::reply::{Effect, Reply};
 use super::window::Window;
-use super::{Closed, Context, Core, IkeSa, News, State, Step, Succession};
+use super::{Context, Core, News, State, Step};
 use crate::error::Drop;
 use crate::event::{ChildId, Deadline, EspSpi, Event, GoneReason, IkeDetails, Path, Timer};
-use crate::limits;
 use crate::secret::Secret;
 use crate::wire::{Datagram, ExchangeType, Header, IkeSpi, NotifyType, Payload, WireError};
 
@@ -140,12 +139,6 @@ impl Live {
             details: self.details(),
         });
         self.send_next(core, ctx);
-    }
-
-    /// It is needless; the peer has to delete it.
-    pub(crate) fn retire(&mut self, ctx: &Context<'_>) {
-        let until = ctx.now + limits::DELETE_WAIT;
-        self.duty = Duty::Retire { until };
     }
 
     /// When anything authenticated came from the peer last (D40).
@@ -365,18 +358,6 @@ impl Live {
         self.stay(core)
     }
 
-    /// The peer does not answer. A successor that it has made in the meantime may still stand.
-    fn give_up(mut self: Box<Self>, core: &Core, ctx: &mut Context<'_>) -> Step {
-        match self.bequeath() {
-            Some(succession) => Step {
-                succession: Some(succession),
-                ..self.vanish(core, ctx)
-            },
-            None if self.serves() => self.forget(core, ctx, GoneReason::NoAnswer),
-            None => self.vanish(core, ctx),
-        }
-    }
-
     pub(crate) fn deadline(&self, core: &Core) -> Option<Deadline> {
         let at = |at, why| Some(Deadline { at, why });
         let on_duty = match self.duty {
@@ -416,77 +397,6 @@ impl Live {
     /// When the peer has to be asked for a sign of life (D40, RFC 7296 §2.4).
     fn check_at(&self, core: &Core) -> Option<Instant> {
         core.peer.dpd.map(|silence| self.heard + silence)
-    }
-
-    /// Takes the CHILD_SAs down at once and the IKE SA by a DELETE exchange. Of one that does not
-    /// serve, nobody hears.
-    pub(crate) fn close(
-        mut self: Box<Self>,
-        core: Core,
-        ctx: &mut Context<'_>,
-        why: GoneReason,
-    ) -> Step {
-        let served = self.serves();
-        self.pairs.clear(&core, ctx, why);
-        self.send_delete(&core, ctx, None);
-        Step {
-            news: served.then_some(News::Down(why)),
-            ..self.stay(core)
-        }
-    }
-
-    /// Takes everything down without a word to a peer that has nothing of it.
-    pub(crate) fn forget(
-        self: Box<Self>,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        why: GoneReason,
-    ) -> Step {
-        let served = self.serves();
-        self.take_down(core, ctx, why);
-        Step::end(served.then_some(News::Down(why)))
-    }
-
-    /// As [`forget`](Self::forget), of an SA whose end is no news.
-    fn vanish(self: Box<Self>, core: &Core, ctx: &mut Context<'_>) -> Step {
-        self.take_down(core, ctx, GoneReason::Abandoned);
-        Step::end(None)
-    }
-
-    fn take_down(mut self: Box<Self>, core: &Core, ctx: &mut Context<'_>, why: GoneReason) {
-        if let Some(task) = self.window.abandon() {
-            self.let_go_of(core, ctx, &task);
-        }
-        self.forget_awaited(ctx);
-        self.pairs.clear(core, ctx, why);
-    }
-
-    /// Nothing becomes of this task.
-    fn let_go_of(&self, core: &Core, ctx: &mut Context<'_>, task: &Task) {
-        match task {
-            Task::Pair(request) => request.withdraw(core, ctx),
-            Task::PairFollowUp(follow_up) => follow_up.withdraw(core, ctx),
-            _ => {}
-        }
-    }
-
-    /// Sends a DELETE of the IKE SA as soon as the window allows.
-    pub(crate) fn send_delete(
-        &mut self,
-        core: &Core,
-        ctx: &mut Context<'_>,
-        notify: Option<NotifyType>,
-    ) {
-        if matches!(self.duty, Duty::Close { .. }) {
-            return;
-        }
-        self.duty = Duty::Close { notify };
-        // A pair that is being made goes with the IKE SA; a successor has to be deleted by itself.
-        if let Some(task @ (Task::Pair(_) | Task::PairFollowUp(_))) = self.window.task_mut() {
-            let task = std::mem::replace(task, Task::Forgotten);
-            self.let_go_of(core, ctx, &task);
-        }
-        self.send_next(core, ctx);
     }
 
     /// Asks whether the peer still has this SA; the answer to a request in flight says it too.
@@ -566,34 +476,7 @@ impl Live {
         Some(self.ask_for_pair(core, ctx, Some(id)))
     }
 
-    /// The peer has ended it: over, but for repeating the last reply (D2). A successor that the peer
-    /// has made in the meantime has the pairs from here on (RFC 7296 §2.8.2).
-    fn end(mut self: Box<Self>, core: Core, ctx: &mut Context<'_>, why: GoneReason) -> Step {
-        let succession = self.bequeath();
-        let bereft = self.serves() && succession.is_none();
-        let last = self.window.take_last();
-        let until = ctx.now + limits::CLOSED;
-        self.take_down(&core, ctx, why);
-        Step {
-            sa: last.map(|last| IkeSa {
-                core,
-                state: State::Closed(Closed { last, until }),
-            }),
-            news: bereft.then_some(News::Down(why)),
-            succession,
-        }
-    }
-
-    /// Leaves the pairs to the successor that the peer has made, if there is one.
-    pub(super) fn bequeath(&mut self) -> Option<Succession> {
-        let rival = self.rival.take()?;
-        Some(Succession::inherited_by(
-            rival.spi,
-            std::mem::take(&mut self.pairs),
-        ))
-    }
-
-    fn stay(self: Box<Self>, core: Core) -> Step {
+    pub(super) fn stay(self: Box<Self>, core: Core) -> Step {
         Step::stay(core, State::Established(self))
     }
 

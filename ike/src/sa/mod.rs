@@ -5,15 +5,18 @@
 //! value, and a half-open SA has no method for CREATE_CHILD_SA or INFORMATIONAL (SECURITY lesson
 //! 1). The exchange in flight is data beside the state ([`exchange::Request`], window 1).
 //!
-//! One file or folder per exchange, both roles: [`init`] IKE_SA_INIT, [`intermediate`] IKE_INTERMEDIATE, [`auth`] IKE_AUTH, [`rekey`]
-//! CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA that carries the last
-//! two, [`window`] counts their messages, [`reply`] answers the peer's, [`child`] negotiates a CHILD_SA
-//! pair, [`pairs`] is what becomes of it and [`lifetime`] how long. How messages are encrypted and
-//! divided is in [`protection`], with [`outgoing`] and [`reassembly`] for the two directions of
-//! fragments; [`payloads`] finds what a message has to have. Which SA of a peer's stays is not decided here but in `endpoint`.
+//! One file or folder per exchange, both roles: [`init`] IKE_SA_INIT, [`intermediate`] IKE_INTERMEDIATE,
+//! [`auth`] IKE_AUTH, [`rekey`] CREATE_CHILD_SA, [`inform`] INFORMATIONAL; [`live`] is the established SA
+//! that carries the last two, and [`ending`] its end; [`window`] counts their messages, [`reply`] answers
+//! the peer's, [`child`] negotiates a CHILD_SA pair, [`pairs`] is what becomes of it and [`lifetime`] how
+//! long. How an SA's addresses change is in [`rebinding`] and [`mobike`]. How messages are encrypted and
+//! divided is in [`protection`], with [`outgoing`] and [`reassembly`] for the two directions of fragments;
+//! [`payloads`] finds what a message has to have. Which SA of a peer's stays is not decided here but in
+//! `endpoint`.
 
 pub(crate) mod auth;
 pub(crate) mod child;
+mod ending;
 pub(crate) mod exchange;
 mod inform;
 pub(crate) mod init;
