@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Exit, client_failure, fail, print, table, try_print};
 use crate::control::client::Client;
-use crate::control::protocol::{
+use crate::control::protocol::status::{
     ChildStatus, Keepalive, PeerStatus, ProbedLiveness, StatusReport, StrangeKey, Traffic,
     TunnelStatus, Verdict,
 };

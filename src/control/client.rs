@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::protocol::status::StatusReport;
 use super::protocol::{
     Daemon, Greeting, Level, MAX_RESPONSE_OCTETS, PROTOCOL_VERSION, Refusal, Request, Response,
-    SaKind, StatusReport, Until,
+    SaKind, Until,
 };
 use super::socket_path;
 use crate::net::netns::NetworkNamespace;

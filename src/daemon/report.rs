@@ -11,7 +11,7 @@ use secure_gre_ike::config::UdpEncapsulation;
 use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 
 use super::peer::{Peer, Tunnel};
-use crate::control::protocol::{
+use crate::control::protocol::status::{
     ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Kind, Liveness, Mode, PeerState,
     PeerStatus, Phase, ProbedLiveness, StrangeKey, Traffic, TunnelStatus, UdpCause, Verdict,
 };

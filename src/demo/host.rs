@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use super::DemoError;
 use super::scene::Place;
 use crate::control::client::Client;
-use crate::control::protocol::PeerStatus;
+use crate::control::protocol::status::PeerStatus;
 use crate::net::netns::HeldNamespace;
 use crate::telemetry;
 

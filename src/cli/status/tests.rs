@@ -1,10 +1,11 @@
 //! What a report looks like to a person and to a program.
 
 use super::*;
-use crate::control::protocol::{
-    ChildStatus, Daemon, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Kind, Liveness, Mode,
-    PROTOCOL_VERSION, PeerState, Phase, StrangeKey, UdpCause,
+use crate::control::protocol::status::{
+    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Kind, Liveness, Mode,
+    PeerState, Phase, StrangeKey, UdpCause,
 };
+use crate::control::protocol::{Daemon, PROTOCOL_VERSION};
 use crate::net::netns::NetworkNamespace;
 
 fn report() -> StatusReport {

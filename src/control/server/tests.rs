@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as StdStream;
 
 use super::super::client::{ClientError, Outcome, Rekeyed};
-use super::super::protocol::PeerStatus;
-use super::super::protocol::{Level, Liveness, PeerState, SaKind, Until};
+use super::super::protocol::status::PeerStatus;
+use super::super::protocol::status::{Liveness, PeerState};
+use super::super::protocol::{Level, SaKind, Until};
 use super::*;
 
 fn private_folder() -> tempfile::TempDir {

@@ -14,7 +14,7 @@ use secure_gre_ike::algorithm::Cipher;
 use tracing::{error, info, warn};
 
 use crate::config;
-use crate::control::protocol::Keepalive;
+use crate::control::protocol::status::Keepalive;
 use crate::daemon::hooks::{Hooks, Variable};
 use crate::daemon::host::{Device, Host, HostError};
 use crate::daemon::mtu::{LINK_MTU, device_mtu};

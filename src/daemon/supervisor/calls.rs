@@ -8,7 +8,8 @@ use tracing::Level;
 
 use super::{Life, Supervisor};
 use crate::config::{self, Loaded, Style, common_name};
-use crate::control::protocol::{self, PeerStatus, Refusal, Request, Response, Until};
+use crate::control::protocol::status::PeerStatus;
+use crate::control::protocol::{self, Refusal, Request, Response, Until};
 use crate::control::server::{Call, Reply};
 use crate::daemon::report;
 use crate::telemetry::Listening;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::control::protocol::{PeerState, PeerStatus};
+use crate::control::protocol::status::{PeerState, PeerStatus};
 use crate::demo::DemoError;
 use crate::demo::host::{GLANCE, Host};
 use crate::demo::report::Narrator;
