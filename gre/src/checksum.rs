@@ -29,19 +29,34 @@ pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
 
 /// In this machine's order of octets, which the sum has in the end as well (RFC 1071 §2 (B)).
 ///
-/// 32-bit words sum as well as 16-bit ones, since 2^16 is 1 in this arithmetic, and half as many
-/// are twice as fast. The 32 spare bits hold the carries of 2^32 words.
+/// 32-bit words sum as well as 16-bit ones, since 2^16 is 1 in this arithmetic. The 32 spare bits of each
+/// lane hold the carries of 2^32 words, so that no addition wraps; that it is called wrapping spares the
+/// check of each, without which the lanes become vectors.
 fn sum_words(part: &[u8]) -> u64 {
-    let (words, tail) = part.as_chunks::<4>();
-    let mut last = [0; 4];
-    for (to, from) in last.iter_mut().zip(tail) {
-        *to = *from;
+    let (blocks, rest) = part.as_chunks::<BLOCK>();
+    let mut lanes = [0u64; BLOCK / 4];
+    for block in blocks {
+        for (lane, word) in lanes.iter_mut().zip(block.as_chunks().0) {
+            *lane = lane.wrapping_add(word_value(*word));
+        }
     }
-    words
-        .iter()
-        .chain([&last])
-        .map(|&word| u64::from(u32::from_ne_bytes(word)))
-        .sum()
+    let (words, tail) = rest.as_chunks();
+    let words = words.iter().map(|word| word_value(*word));
+    let last = match *tail {
+        [a, b, c] => [a, b, c, 0],
+        [a, b] => [a, b, 0, 0],
+        [a] => [a, 0, 0, 0],
+        _ => [0; 4],
+    };
+    let lanes = lanes.into_iter();
+    lanes.chain(words).fold(word_value(last), u64::wrapping_add)
+}
+
+/// Octets that are summed side by side.
+const BLOCK: usize = 64;
+
+fn word_value(word: [u8; 4]) -> u64 {
+    u32::from_ne_bytes(word).into()
 }
 
 fn fold(mut sum: u64) -> u16 {
