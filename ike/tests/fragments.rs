@@ -5,21 +5,18 @@
 
 mod support;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use secure_gre_ike::error::{Drop, Failure};
 use secure_gre_ike::event::GoneReason;
 use secure_gre_ike::limits;
 use secure_gre_ike::wire::{Datagram, ExchangeType, NotifyType, Payload, PayloadType};
-use secure_gre_sim::{Frame, Quality, Sim, Verdict};
-use support::bench::Bench;
+use secure_gre_sim::{Frame, Quality};
+use support::bench::{Bench, fresh};
 use support::puppet::{Half, Session, clear, notify, up_as_initiator};
-use support::{
-    A, Host, LONG, MINUTES, Setup, connect, leave_without_a_trace, one_working_pair, pair,
-};
+use support::tap;
+use support::{A, LONG, MINUTES, Setup, connect, leave_without_a_trace, one_working_pair, pair};
 
 const AUTH: ExchangeType = ExchangeType::IKE_AUTH;
 const INFORMATIONAL: ExchangeType = ExchangeType::INFORMATIONAL;
@@ -45,17 +42,6 @@ fn path_of(datagram_octets: usize) -> Quality {
     }
 }
 
-/// Every datagram that was sent, whatever became of it.
-fn record(sim: &mut Sim<Host>) -> Rc<RefCell<Vec<Frame>>> {
-    let frames = Rc::new(RefCell::new(Vec::new()));
-    let sink = Rc::clone(&frames);
-    sim.tap(move |frame, _| {
-        sink.borrow_mut().push(frame.clone());
-        Verdict::Pass
-    });
-    frames
-}
-
 /// The parts of the IKE_AUTH request in these frames.
 fn auth_requests(frames: &[Frame]) -> Vec<&Frame> {
     let is_request = |frame: &&Frame| {
@@ -75,7 +61,7 @@ fn total(frame: &Frame) -> u16 {
 fn long_messages_are_divided_at_once() {
     let mut sim = pair(1, talkative(), Setup::default());
     sim.set_quality(path_of(limits::DATAGRAM_OCTETS));
-    let frames = record(&mut sim);
+    let frames = tap::record(&mut sim);
     connect(&mut sim, A);
     sim.run_until(Duration::from_secs(1), one_working_pair)
         .unwrap();
@@ -123,7 +109,7 @@ fn nothing_is_divided_that_one_end_would_not_take() {
 fn a_narrow_path_is_found_by_smaller_fragments() {
     let mut sim = pair(1, talkative(), Setup::default());
     sim.set_quality(path_of(limits::LEAST_DATAGRAM_OCTETS_V4));
-    let frames = record(&mut sim);
+    let frames = tap::record(&mut sim);
     connect(&mut sim, A);
     sim.run_until(MINUTES, one_working_pair).unwrap();
     assert!(sim.node(A).failures.is_empty());
@@ -205,10 +191,6 @@ fn up(bench: &mut Bench) -> Session {
     session.open_all(&replies);
     assert_eq!(bench.pairs(), 1);
     session
-}
-
-fn fresh() -> Bench {
-    Bench::new(&Setup::default())
 }
 
 /// RFC 7383 §2.6: in any order; the reply is as small as what was received (§2.5.1), and it comes once

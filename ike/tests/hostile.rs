@@ -11,9 +11,9 @@ use secure_gre_ike::config::RemoteId;
 use secure_gre_ike::error::{Drop, Failure, PeerFault};
 use secure_gre_ike::event::Path;
 use secure_gre_ike::wire::{self, Delete, ExchangeType, IkeSpi, NotifyType, Payload};
-use support::bench::{Bench, at};
+use support::bench::{Bench, at, completes_as_initiator, completes_as_responder, fresh};
 use support::puppet::{
-    Half, Session, clear, half_way_as_initiator, half_way_as_responder, header_of, notify, put,
+    Half, clear, half_way_as_initiator, half_way_as_responder, header_of, notify, put,
     up_as_initiator, up_as_responder,
 };
 use support::{B, Setup};
@@ -21,23 +21,6 @@ use support::{B, Setup};
 const INIT: ExchangeType = ExchangeType::IKE_SA_INIT;
 const AUTH: ExchangeType = ExchangeType::IKE_AUTH;
 const INFORMATIONAL: ExchangeType = ExchangeType::INFORMATIONAL;
-
-fn fresh() -> Bench {
-    Bench::new(&Setup::default())
-}
-
-/// The responder's genuine IKE_AUTH makes the pair.
-fn completes_as_responder(bench: &mut Bench, mut session: Session) {
-    let payloads = session.auth_payloads();
-    bench.receive(&session.response(AUTH, 1, &payloads));
-    assert_eq!(bench.pairs(), 1);
-}
-
-fn completes_as_initiator(bench: &mut Bench, mut session: Session) {
-    let payloads = session.auth_payloads();
-    bench.reply(&session.request(AUTH, 1, &payloads));
-    assert_eq!(bench.pairs(), 1);
-}
 
 const ERRORS: [NotifyType; 9] = [
     NotifyType::NO_PROPOSAL_CHOSEN,

@@ -10,15 +10,14 @@
 
 mod support;
 
-use std::cell::RefCell;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use secure_gre_ike::error::{Failure, Negotiation};
 use secure_gre_ike::wire::{Datagram, ExchangeType};
-use secure_gre_sim::{Frame, Quality, Sim, Verdict};
+use secure_gre_sim::{Frame, Quality, Sim};
 use support::puppet::header_of;
+use support::tap;
 use support::{
     A, B, Host, LONG, MINUTES, Setup, connect, leave_without_a_trace, one_working_pair, pair,
     settled, talk, with,
@@ -50,17 +49,6 @@ fn suites(sim: &Sim<Host>) -> [String; 2] {
     [A, B].map(|host| suite(sim, host))
 }
 
-/// Every datagram that was sent.
-fn record(sim: &mut Sim<Host>) -> Rc<RefCell<Vec<Frame>>> {
-    let frames = Rc::new(RefCell::new(Vec::new()));
-    let sink = Rc::clone(&frames);
-    sim.tap(move |frame, _| {
-        sink.borrow_mut().push(frame.clone());
-        Verdict::Pass
-    });
-    frames
-}
-
 /// Exchange and message ID of each request, once.
 fn requests(frames: &[Frame]) -> Vec<(ExchangeType, u32)> {
     let headers = frames.iter().map(|frame| header_of(&frame.bytes));
@@ -77,7 +65,7 @@ fn requests(frames: &[Frame]) -> Vec<(ExchangeType, u32)> {
 fn two_ends_agree_on_both_key_exchanges() {
     for (seed, caller) in [(1, A), (2, B)] {
         let mut sim = pair(seed, hybrid(), hybrid());
-        let frames = record(&mut sim);
+        let frames = tap::record(&mut sim);
         connect(&mut sim, caller);
         sim.run_until(Duration::from_secs(1), one_working_pair)
             .unwrap();
@@ -104,7 +92,7 @@ fn long_public_values_travel_in_fragments() {
             ..hybrid()
         };
         let mut sim = pair(1, setup.clone(), hybrid());
-        let frames = record(&mut sim);
+        let frames = tap::record(&mut sim);
         connect(&mut sim, A);
         sim.run_until(Duration::from_secs(1), one_working_pair)
             .unwrap();
@@ -184,13 +172,7 @@ fn any_two_messages_may_be_lost() {
     for first in 0..10 {
         for second in first..10 {
             let mut sim = pair(1, hybrid(), hybrid());
-            sim.tap(move |_, number| {
-                if number == first || number == second {
-                    Verdict::Drop
-                } else {
-                    Verdict::Pass
-                }
-            });
+            tap::lose(&mut sim, [first, second]);
             connect(&mut sim, A);
             sim.run_until(MINUTES, one_working_pair)
                 .unwrap_or_else(|stuck| panic!("{first} and {second}: {stuck}"));
@@ -235,7 +217,7 @@ fn a_bad_network_does_not_matter() {
 fn the_same_seed_gives_the_same_datagrams() {
     let run = || {
         let mut sim = pair(9, hybrid(), hybrid());
-        let frames = record(&mut sim);
+        let frames = tap::record(&mut sim);
         connect(&mut sim, A);
         sim.run_until(MINUTES, one_working_pair).unwrap();
         with(&mut sim, B, Host::rekey_ike);
@@ -258,7 +240,7 @@ fn a_rekeyed_ike_sa_stays_as_it_was() {
         sim.run_until(MINUTES, one_working_pair).unwrap();
         assert_eq!(suites(&sim), [HYBRID; 2]);
         talk(&mut sim, Some(Duration::from_millis(1)));
-        let frames = record(&mut sim);
+        let frames = tap::record(&mut sim);
         for _ in 0..3 {
             with(&mut sim, host, Host::rekey_ike);
             sim.run_for(Duration::from_secs(1)).unwrap();
@@ -292,7 +274,7 @@ fn a_pair_is_rekeyed_with_both_key_exchanges() {
         sim.run_until(MINUTES, one_working_pair).unwrap();
         talk(&mut sim, Some(Duration::from_millis(1)));
         let old = sim.node(A).outbound.last().unwrap().1.spi;
-        let frames = record(&mut sim);
+        let frames = tap::record(&mut sim);
         with(&mut sim, host, Host::rekey_child);
         sim.run_for(Duration::from_secs(1)).unwrap();
         talk(&mut sim, None);

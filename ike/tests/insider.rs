@@ -13,33 +13,15 @@ use secure_gre_ike::event::GoneReason;
 use secure_gre_ike::identity::Identity;
 use secure_gre_ike::wire::{Delete, ExchangeType, Notify, NotifyType, Payload};
 use support::Setup;
-use support::bench::Bench;
+use support::bench::{Bench, completes_as_initiator, completes_as_responder, fresh};
 use support::puppet::{
-    INBOUND, Session, half_way_as_initiator, half_way_as_responder, notify, up_as_initiator,
-    up_as_responder,
+    INBOUND, half_way_as_initiator, half_way_as_responder, notify, up_as_initiator, up_as_responder,
 };
 
 const INIT: ExchangeType = ExchangeType::IKE_SA_INIT;
 const AUTH: ExchangeType = ExchangeType::IKE_AUTH;
 const CREATE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
 const INFORMATIONAL: ExchangeType = ExchangeType::INFORMATIONAL;
-
-fn fresh() -> Bench {
-    Bench::new(&Setup::default())
-}
-
-/// The responder's genuine IKE_AUTH makes the pair.
-fn completes_as_responder(bench: &mut Bench, mut session: Session) {
-    let payloads = session.auth_payloads();
-    bench.receive(&session.response(AUTH, 1, &payloads));
-    assert_eq!(bench.pairs(), 1);
-}
-
-fn completes_as_initiator(bench: &mut Bench, mut session: Session) {
-    let payloads = session.auth_payloads();
-    bench.reply(&session.request(AUTH, 1, &payloads));
-    assert_eq!(bench.pairs(), 1);
-}
 
 /// SECURITY lesson 1 (CVE-2026-78135): nothing but IKE_AUTH is taken before IKE_AUTH, whoever has the
 /// keys of the half-open SA.

@@ -5,31 +5,16 @@
 
 mod support;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::Duration;
 
 use secure_gre_ike::wire::{ExchangeType, Header};
-use secure_gre_sim::{Frame, Quality, Sim, Verdict};
+use secure_gre_sim::{Frame, Quality, Verdict};
 use support::puppet::header_of;
+use support::tap;
 use support::{
-    A, B, Host, LONG, MINUTES, connect, default_pair, leave_without_a_trace, one_working_pair,
+    A, B, LONG, MINUTES, connect, default_pair, leave_without_a_trace, one_working_pair,
 };
-
-/// Every datagram that was sent, whatever became of it.
-fn record(
-    sim: &mut Sim<Host>,
-    mut verdict: impl FnMut(&Frame, usize) -> Verdict + 'static,
-) -> Rc<RefCell<Vec<Frame>>> {
-    let frames = Rc::new(RefCell::new(Vec::new()));
-    let sink = Rc::clone(&frames);
-    sim.tap(move |frame, number| {
-        sink.borrow_mut().push(frame.clone());
-        verdict(frame, number)
-    });
-    frames
-}
 
 /// RFC 7296 §2.1: the loss matrix. Each of the first datagrams once, then each pair of them; the
 /// handshake has four, the rest are repetitions.
@@ -38,13 +23,7 @@ fn any_two_messages_may_be_lost() {
     for first in 0..8 {
         for second in first..8 {
             let mut sim = default_pair(1);
-            sim.tap(move |_, number| {
-                if number == first || number == second {
-                    Verdict::Drop
-                } else {
-                    Verdict::Pass
-                }
-            });
+            tap::lose(&mut sim, [first, second]);
             connect(&mut sim, A);
             sim.run_until(MINUTES, one_working_pair)
                 .unwrap_or_else(|stuck| panic!("{first} and {second}: {stuck}"));
@@ -91,7 +70,7 @@ fn repetitions_are_bit_identical() {
     for exchange in [ExchangeType::IKE_SA_INIT, ExchangeType::IKE_AUTH] {
         let mut sim = default_pair(2);
         let mut lost = 0;
-        let frames = record(&mut sim, move |frame, _| {
+        let frames = tap::record_and(&mut sim, move |frame, _| {
             let header = header_of(&frame.bytes);
             if header.exchange == exchange && header.response && lost < 3 {
                 lost += 1;
@@ -143,7 +122,7 @@ fn everything_twice_is_processed_once() {
             jitter: Duration::from_millis(50),
             ..Quality::PERFECT
         });
-        let frames = record(&mut sim, |_, _| Verdict::Pass);
+        let frames = tap::record(&mut sim);
         connect(&mut sim, A);
         sim.run_until(MINUTES, one_working_pair).unwrap();
         sim.run_for(MINUTES).unwrap();

@@ -11,7 +11,8 @@ mod support;
 use std::time::Duration;
 
 use secure_gre_ike::error::Failure;
-use secure_gre_sim::{Sim, Verdict};
+use secure_gre_sim::Sim;
+use support::tap;
 use support::{
     A, B, Host, MINUTES, Setup, connect, leave_without_a_trace, one_working_pair, pair, settled,
     with,
@@ -186,10 +187,7 @@ fn any_two_messages_may_be_lost() {
         for second in first..8 {
             let both = setup(Some(("k1", KEY, false)));
             let mut sim = pair(5, both.clone(), both);
-            sim.tap(move |_, number| match number == first || number == second {
-                true => Verdict::Drop,
-                false => Verdict::Pass,
-            });
+            tap::lose(&mut sim, [first, second]);
             connect(&mut sim, A);
             sim.run_until(MINUTES, one_working_pair).unwrap();
             assert_eq!(uses_ppk(&sim), [true; 2]);

@@ -165,16 +165,7 @@ fn order_and_sizes_of_every_suite() {
             let (i, r) = (IkeSpi(1), IkeSpi(2));
             let g_ir = Secret::new(vec![7; 32]);
             let keys = IkeKeys::derive(suite, &g_ir, &[8; 32], &[9; 32], i, r);
-            let in_order = [
-                &keys.sk_d,
-                &keys.sk_ai,
-                &keys.sk_ar,
-                &keys.sk_ei,
-                &keys.sk_er,
-                &keys.sk_pi,
-                &keys.sk_pr,
-            ]
-            .map(Secret::expose);
+            let in_order = in_order(&keys);
             let (p, a, e) = (
                 prf.octets(),
                 cipher.integrity_key_octets(),
@@ -251,8 +242,9 @@ fn prf_plus(key: &[u8], seed: &[u8], octets: usize) -> Vec<u8> {
     stream
 }
 
-fn stream_of(keys: &IkeKeys) -> Vec<u8> {
-    let order = [
+/// As prf+ gives them (RFC 7296 §2.14).
+fn in_order(keys: &IkeKeys) -> [&[u8]; 7] {
+    [
         &keys.sk_d,
         &keys.sk_ai,
         &keys.sk_ar,
@@ -260,8 +252,8 @@ fn stream_of(keys: &IkeKeys) -> Vec<u8> {
         &keys.sk_er,
         &keys.sk_pi,
         &keys.sk_pr,
-    ];
-    order.map(Secret::expose).concat()
+    ]
+    .map(Secret::expose)
 }
 
 const OCTETS: usize = 3 * 48 + 2 * 36;
@@ -279,9 +271,12 @@ fn an_additional_key_exchange_renews_every_key() {
     let seed = [ni, nr, &spi_octets].concat();
     let skeyseed_0 = hmac_sha384(&[ni, nr].concat(), &[7; 32]);
     let keys_0 = prf_plus(&skeyseed_0, &seed, OCTETS);
-    assert_eq!(stream_of(&first), keys_0);
+    assert_eq!(in_order(&first).concat(), keys_0);
     let skeyseed_1 = hmac_sha384(&keys_0[..48], &[&[6; 32], ni, nr].concat());
-    assert_eq!(stream_of(&second), prf_plus(&skeyseed_1, &seed, OCTETS));
+    assert_eq!(
+        in_order(&second).concat(),
+        prf_plus(&skeyseed_1, &seed, OCTETS)
+    );
 }
 
 /// RFC 9370 §2.2.4: SKEYSEED = prf(SK_d, SK(0) | Ni | Nr | SK(1)).
@@ -298,7 +293,7 @@ fn a_rekey_mixes_both_secrets_around_the_nonces() {
     let skeyseed = hmac_sha384(&sk_d, &[&sk_0, ni, nr, &sk_1].concat());
     let spi_octets = [3_u64.to_be_bytes(), 4_u64.to_be_bytes()].concat();
     let seed = [ni, nr, &spi_octets].concat();
-    assert_eq!(stream_of(&keys), prf_plus(&skeyseed, &seed, OCTETS));
+    assert_eq!(in_order(&keys).concat(), prf_plus(&skeyseed, &seed, OCTETS));
 }
 
 /// RFC 9370 §2.2.4: KEYMAT = prf+(SK_d, SK(0) | Ni | Nr | SK(1)).
@@ -335,5 +330,5 @@ fn a_ppk_goes_into_three_keys() {
     }
     assert_eq!(keys.directions(true), plain.directions(true));
     keys.replace_roots(before);
-    assert_eq!(stream_of(&keys), stream_of(&plain));
+    assert_eq!(in_order(&keys).concat(), in_order(&plain).concat());
 }

@@ -12,7 +12,9 @@ use secure_gre_ike::error::{Drop, Failure};
 use secure_gre_ike::event::{
     ChildId, ChildKeys, ChildPhase, Command, Event, GoneReason, Output, Path,
 };
+use secure_gre_ike::wire::ExchangeType;
 
+use super::puppet::Session;
 use super::{A, B, PEER, Setup};
 
 /// An endpoint at A whose peer is B.
@@ -36,6 +38,24 @@ pub(crate) struct Bench {
 
 pub(crate) fn at(address: std::net::IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(address, port)
+}
+
+/// One to which nothing has happened.
+pub(crate) fn fresh() -> Bench {
+    Bench::new(&Setup::default())
+}
+
+/// The responder's genuine IKE_ExchangeType::IKE_AUTH makes the pair.
+pub(crate) fn completes_as_responder(bench: &mut Bench, mut session: Session) {
+    let payloads = session.auth_payloads();
+    bench.receive(&session.response(ExchangeType::IKE_AUTH, 1, &payloads));
+    assert_eq!(bench.pairs(), 1);
+}
+
+pub(crate) fn completes_as_initiator(bench: &mut Bench, mut session: Session) {
+    let payloads = session.auth_payloads();
+    bench.reply(&session.request(ExchangeType::IKE_AUTH, 1, &payloads));
+    assert_eq!(bench.pairs(), 1);
 }
 
 impl Bench {

@@ -12,6 +12,7 @@
 pub(crate) mod bench;
 pub(crate) mod puppet;
 pub(crate) mod site;
+pub(crate) mod tap;
 pub(crate) mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
