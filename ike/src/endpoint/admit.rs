@@ -8,9 +8,8 @@ use super::half_open::Caller;
 use super::strangers::Met;
 use crate::config::PeerId;
 use crate::error::Drop;
-use crate::event::{Encapsulation, Path};
+use crate::event::Path;
 use crate::limits;
-use crate::nat::Nat;
 use crate::sa::init::{self, InitReceived};
 use crate::sa::payloads::Payloads;
 use crate::sa::{Core, State, Step};
@@ -63,18 +62,7 @@ impl Endpoint {
         let responder_spi = self.unused_spi();
         let core = Core {
             owner,
-            peer: terms,
-            initiator_spi: header.initiator,
-            responder_spi: IkeSpi::NONE,
-            initiated: false,
-            path,
-            wanted,
-            nat: Nat::default(),
-            encapsulation: Encapsulation::None,
-            udp_cause: None,
-            mobike: None,
-            fragmentation: false,
-            begun: now,
+            ..Core::new(terms, header.initiator, path, wanted, now)
         };
         let mut ctx = self.outside.context(now, false);
         match InitReceived::answer(core, &mut ctx, responder_spi, datagram, &payloads) {

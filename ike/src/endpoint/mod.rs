@@ -26,10 +26,8 @@ use crate::config::{Config, HalfOpenLimits, PeerConfig, PeerId, Remote};
 use crate::cookie::CookieJar;
 use crate::error::Drop;
 use crate::event::{
-    ChildId, Command, CommandError, Deadline, Encapsulation, Event, GoneReason, Output, Path,
-    PeerSnapshot, Timer,
+    ChildId, Command, CommandError, Deadline, Event, GoneReason, Output, Path, PeerSnapshot, Timer,
 };
-use crate::nat::Nat;
 use crate::roster::Roster;
 use crate::sa::init::{self, InitSent};
 use crate::sa::live::Live;
@@ -349,18 +347,8 @@ impl Endpoint {
         ctx.event(Event::Connecting { peer: id, path });
         let core = Core {
             owner: Some(id),
-            peer: config,
-            initiator_spi: spi,
-            responder_spi: IkeSpi::NONE,
             initiated: true,
-            path,
-            wanted,
-            nat: Nat::default(),
-            encapsulation: Encapsulation::None,
-            udp_cause: None,
-            mobike: None,
-            fragmentation: false,
-            begun: now,
+            ..Core::new(config, spi, path, wanted, now)
         };
         let step = InitSent::start(core, &mut ctx);
         self.apply(now, (Some(id), path), spi, step);

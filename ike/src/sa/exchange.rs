@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::outgoing::Outgoing;
-use super::protection::Protection;
+use super::protection::{Incoming, Protection};
 use super::{Context, Core};
 use crate::error::{Drop, Failure};
 use crate::event::{Deadline, Path, Timer};
 use crate::limits;
-use crate::wire::{Datagram, ExchangeType, Place};
+use crate::wire::{Datagram, ExchangeType, Payload, Place};
 
 /// A request of ours without its answer. The window is 1 (RFC 7296 §2.3): an SA has at most one.
 pub(crate) struct Request {
@@ -52,6 +52,20 @@ impl Request {
             first_sent: ctx.now,
             due,
         }
+    }
+
+    /// Encrypts it, and sends it for the first time.
+    pub(crate) fn send_sealed(
+        core: &Core,
+        ctx: &mut Context<'_>,
+        protection: &mut Protection,
+        exchange: ExchangeType,
+        message_id: u32,
+        payloads: Vec<Payload>,
+    ) -> Self {
+        let header = core.header(exchange, message_id, false);
+        let message = protection.seal(core, ctx, &header, payloads);
+        Self::send(core, ctx, exchange, message_id, message)
     }
 
     /// Sends it again if that is due; later ones wait longer (RFC 7296 §2.4).
@@ -115,6 +129,19 @@ impl Request {
         }
     }
 
+    /// The response to it, of which this datagram is all or the last part. Without one, as
+    /// [`Protection::open`]; the request still waits.
+    pub(crate) fn open_answer(
+        &self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        protection: &mut Protection,
+        datagram: &Datagram<'_>,
+    ) -> Result<Incoming, Option<Drop>> {
+        self.check_answer(datagram)?;
+        protection.open(core, ctx, datagram)
+    }
+
     pub(crate) const fn deadline(&self) -> Deadline {
         Deadline {
             at: self.due,
@@ -122,8 +149,8 @@ impl Request {
         }
     }
 
-    /// The octets of one that nothing divides as they were sent last, which is what the peer can have
-    /// answered (D18).
+    /// The octets of its first datagram as they were sent last, which is what the peer can have answered
+    /// (D18): all of a request that nothing divides.
     pub(crate) fn octets(&self) -> &[u8] {
         self.message.octets()
     }

@@ -6,13 +6,12 @@
 use super::auth::{AuthSent, Responder};
 use super::exchange::{Exchange, Repeat, Request};
 use super::init::{Agreed, InitReceived};
-use super::outgoing::Outgoing;
 use super::payloads::Payloads;
-use super::protection::{Incoming, Protection, Unopened};
+use super::protection::{Incoming, Protection};
 use super::{Context, Core, News, State, Step};
 use crate::algorithm::{Kem, Prf};
 use crate::crypto::kem::{Encapsulated, KemKey};
-use crate::error::{Drop, Failure, PeerFault};
+use crate::error::{Failure, PeerFault};
 use crate::event::Path;
 use crate::secret::Secret;
 use crate::wire::{
@@ -84,12 +83,11 @@ impl IntermediateSent {
         let key = kem.generate(ctx.rng);
         let payloads = vec![ke_payload(kem, key.public())];
         let inner = Inner::of(&payloads);
-        let header = core.header(EXCHANGE, MESSAGE_ID, false);
-        let message = protection.seal(&core, ctx, &header, payloads);
-        let Some(covered) = covered(&message, &inner) else {
+        let request =
+            Request::send_sealed(&core, ctx, &mut protection, EXCHANGE, MESSAGE_ID, payloads);
+        let Some(covered) = covered(request.octets(), &inner) else {
             return Step::end(None);
         };
-        let request = Request::send(&core, ctx, EXCHANGE, MESSAGE_ID, message);
         let state = Self {
             agreed,
             protection,
@@ -106,15 +104,14 @@ impl IntermediateSent {
         ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
     ) -> Step {
-        if let Err(reason) = self.request.check_answer(datagram) {
-            return self.dropped(core, reason);
-        }
-        let incoming = match self.protection.open(&core, ctx, datagram) {
+        let Self {
+            request,
+            protection,
+            ..
+        } = &mut *self;
+        let incoming = match request.open_answer(&core, ctx, protection, datagram) {
             Ok(incoming) => incoming,
-            Err(Unopened::Useless(reason)) => return self.dropped(core, reason),
-            Err(Unopened::Incomplete) => {
-                return Step::stay(core, State::IntermediateSent(self));
-            }
+            Err(dropped) => return Step::unchanged(core, State::IntermediateSent(self), dropped),
         };
         let Self {
             mut agreed,
@@ -146,10 +143,6 @@ impl IntermediateSent {
                 Step::end(Some(News::Failed(self.request.no_answer(&core, ctx.now))))
             }
         }
-    }
-
-    fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
-        Step::with(core, State::IntermediateSent(self), News::Dropped(reason))
     }
 }
 
@@ -231,7 +224,7 @@ impl InitReceived {
         let inner = Inner::of(&payloads);
         let header = core.header(EXCHANGE, MESSAGE_ID, true);
         let reply = self.protection.seal(&core, ctx, &header, payloads);
-        let Some(response) = covered(&reply, &inner) else {
+        let Some(response) = covered(reply.octets(), &inner) else {
             return Step::end(None);
         };
         let last = Exchange::new(incoming.datagram, reply);
@@ -272,8 +265,8 @@ fn ke_payload(kem: Kem, public: &[u8]) -> Payload {
 }
 
 /// A message of ours as AUTH covers it. There is one: what was sealed has SK or SKF.
-fn covered(message: &Outgoing, inner: &Inner) -> Option<Vec<u8>> {
-    let datagram = Datagram::parse(message.octets()).ok()?;
+fn covered(octets: &[u8], inner: &Inner) -> Option<Vec<u8>> {
+    let datagram = Datagram::parse(octets).ok()?;
     datagram.authenticated_octets(inner)
 }
 

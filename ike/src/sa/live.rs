@@ -15,7 +15,6 @@ use super::rekey::{Awaited, HeirFollowUp, HeirRequest, PairFollowUp, PairRequest
 use super::reply::{Effect, Reply};
 use super::window::Window;
 use super::{Context, Core, News, State, Step};
-use crate::error::Drop;
 use crate::event::{ChildId, Deadline, EspSpi, Event, GoneReason, IkeDetails, Path, Timer};
 use crate::secret::Secret;
 use crate::wire::{Datagram, ExchangeType, Header, IkeSpi, NotifyType, Payload, WireError};
@@ -197,8 +196,7 @@ impl Live {
     ) -> Step {
         if datagram.header.response {
             match self.window.take_response(&core, ctx, datagram) {
-                Err(None) => self.stay(core),
-                Err(Some(reason)) => self.dropped(core, reason),
+                Err(dropped) => Step::unchanged(core, State::Established(self), dropped),
                 Ok((task, payloads)) => {
                     self.follow(&mut core, ctx, path);
                     self.on_response(core, ctx, task, payloads)
@@ -206,8 +204,7 @@ impl Live {
             }
         } else {
             match self.window.take_request(&core, ctx, path, datagram) {
-                Err(None) => self.stay(core),
-                Err(Some(reason)) => self.dropped(core, reason),
+                Err(dropped) => Step::unchanged(core, State::Established(self), dropped),
                 Ok(incoming) => {
                     self.follow(&mut core, ctx, path);
                     self.on_request(core, ctx, path, &datagram.header, incoming)
@@ -478,9 +475,5 @@ impl Live {
 
     pub(super) fn stay(self: Box<Self>, core: Core) -> Step {
         Step::stay(core, State::Established(self))
-    }
-
-    fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
-        Step::with(core, State::Established(self), News::Dropped(reason))
     }
 }

@@ -178,6 +178,31 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// Of an SA on which nothing was said so far: the peer's, with a stranger.
+    pub(crate) fn new(
+        peer: Arc<PeerConfig>,
+        initiator_spi: IkeSpi,
+        path: Path,
+        wanted: UdpEncapsulation,
+        begun: Instant,
+    ) -> Self {
+        Self {
+            owner: None,
+            peer,
+            initiator_spi,
+            responder_spi: IkeSpi::NONE,
+            initiated: false,
+            path,
+            wanted,
+            nat: Nat::default(),
+            encapsulation: Encapsulation::None,
+            udp_cause: None,
+            mobike: None,
+            fragmentation: false,
+            begun,
+        }
+    }
+
     /// Whether a message with these SPIs belongs here. An initiator learns the responder's SPI from
     /// the first answer.
     fn matches(&self, header: &Header) -> bool {
@@ -326,6 +351,15 @@ impl Step {
             sa: Some(IkeSa { core, state }),
             news: Some(news),
             succession: None,
+        }
+    }
+
+    /// The message has changed nothing; `None` if it was of use all the same, as part of one that is
+    /// not complete or as a repetition of one that was answered.
+    pub(crate) fn unchanged(core: Core, state: State, dropped: Option<Drop>) -> Self {
+        Self {
+            news: dropped.map(News::Dropped),
+            ..Self::stay(core, state)
         }
     }
 

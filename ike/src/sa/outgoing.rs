@@ -42,7 +42,7 @@ impl Outgoing {
         self.datagrams.len()
     }
 
-    /// The octets of a message that is in one datagram.
+    /// The octets of the first datagram: of all of a message that nothing divides.
     pub(crate) fn octets(&self) -> &[u8] {
         self.datagrams.first().map_or(&[], Vec::as_slice)
     }

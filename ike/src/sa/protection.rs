@@ -57,24 +57,6 @@ impl Incoming {
     }
 }
 
-/// Why a datagram brought no message.
-pub(crate) enum Unopened {
-    /// It is of no use.
-    Useless(Drop),
-    /// It is an authentic part of one whose other parts have yet to come.
-    Incomplete,
-}
-
-impl Unopened {
-    /// What is counted; a fragment that is kept is not.
-    pub(crate) const fn drop(self) -> Option<Drop> {
-        match self {
-            Self::Useless(reason) => Some(reason),
-            Self::Incomplete => None,
-        }
-    }
-}
-
 impl Protection {
     /// Of key material for what we seal, then for what the peer does.
     pub(crate) fn new(cipher: Cipher, ours: &Secret, peers: &Secret) -> Self {
@@ -128,18 +110,19 @@ impl Protection {
         (datagrams.len() > message.len()).then(|| Outgoing::divided(datagrams, None))
     }
 
-    /// The message that this datagram is or completes.
+    /// The message that this datagram is or completes. Without one, why it is dropped; `None`: it is an
+    /// authentic part of a message whose other parts have yet to come, and is kept.
     pub(crate) fn open(
         &mut self,
         core: &Core,
         ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
-    ) -> Result<Incoming, Unopened> {
+    ) -> Result<Incoming, Option<Drop>> {
         self.expire(ctx.now);
         let incoming = match datagram.place() {
             Some(place) if core.fragmentation => {
                 if !self.slot(&datagram.header).wants(&datagram.header, place) {
-                    return Err(Unopened::Useless(Drop::Fragment));
+                    return Err(Some(Drop::Fragment));
                 }
                 self.open_fragment(core, ctx.now, datagram)?
             }
@@ -151,7 +134,7 @@ impl Protection {
         Ok(incoming)
     }
 
-    fn open_whole(&mut self, datagram: &Datagram<'_>) -> Result<Incoming, Unopened> {
+    fn open_whole(&mut self, datagram: &Datagram<'_>) -> Result<Incoming, Option<Drop>> {
         let inner = authentic(datagram.open_inner(&self.opening))?;
         self.slot(&datagram.header).clear();
         Ok(Incoming::new(datagram.octets().to_vec(), inner))
@@ -162,7 +145,7 @@ impl Protection {
         core: &Core,
         now: Instant,
         datagram: &Datagram<'_>,
-    ) -> Result<Incoming, Unopened> {
+    ) -> Result<Incoming, Option<Drop>> {
         let octets = datagram.octets();
         let fragment = match authentic(datagram.open_fragment(&self.opening))? {
             Ok(fragment) => fragment,
@@ -174,13 +157,13 @@ impl Protection {
         let slot = self.slot(&datagram.header);
         let whole = slot
             .add(now, &datagram.header, octets, fragment)
-            .map_err(Unopened::Useless)?;
+            .map_err(Some)?;
         let Whole {
             first,
             octets,
             first_datagram,
             longest,
-        } = whole.ok_or(Unopened::Incomplete)?;
+        } = whole.ok_or(None)?;
         if divided {
             self.learn(core.path.remote.ip(), longest);
         }
@@ -227,13 +210,11 @@ impl Protection {
 }
 
 /// What is authentic and malformed is a message too; anything else is none.
-fn authentic<T>(opened: Result<T, OpenError>) -> Result<Result<T, WireError>, Unopened> {
+fn authentic<T>(opened: Result<T, OpenError>) -> Result<Result<T, WireError>, Drop> {
     match opened {
         Ok(content) => Ok(Ok(content)),
         Err(OpenError::Malformed(error)) => Ok(Err(error)),
-        Err(OpenError::NotEncrypted | OpenError::Icv) => {
-            Err(Unopened::Useless(Drop::Unauthenticated))
-        }
+        Err(OpenError::NotEncrypted | OpenError::Icv) => Err(Drop::Unauthenticated),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::exchange::{Exchange, Repeat, Request};
 use super::live::Task;
 use super::payloads::Payloads;
-use super::protection::{Incoming, Protection, Unopened};
+use super::protection::{Incoming, Protection};
 use super::{Context, Core};
 use crate::error::Drop;
 use crate::event::{Deadline, Path};
@@ -72,9 +72,8 @@ impl Window {
         payloads: Vec<Payload>,
     ) {
         let exchange = task.exchange();
-        let header = core.header(exchange, self.next_id, false);
-        let message = self.protection.seal(core, ctx, &header, payloads);
-        let request = Request::send(core, ctx, exchange, self.next_id, message);
+        let (protection, id) = (&mut self.protection, self.next_id);
+        let request = Request::send_sealed(core, ctx, protection, exchange, id, payloads);
         self.next_id = self.next_id.wrapping_add(1);
         self.request = Some((task, request));
     }
@@ -107,15 +106,11 @@ impl Window {
         let Some((task, request)) = self.request.take() else {
             return Err(Some(Drop::UnexpectedResponse));
         };
-        if let Err(reason) = request.check_answer(datagram) {
-            self.request = Some((task, request));
-            return Err(Some(reason));
-        }
-        match self.protection.open(core, ctx, datagram) {
+        match request.open_answer(core, ctx, &mut self.protection, datagram) {
             Ok(incoming) => Ok((task, incoming.payloads.map(Payloads::new))),
-            Err(unopened) => {
+            Err(dropped) => {
                 self.request = Some((task, request));
-                Err(unopened.drop())
+                Err(dropped)
             }
         }
     }
@@ -139,9 +134,7 @@ impl Window {
                 Some(Drop::MessageId)
             });
         }
-        self.protection
-            .open(core, ctx, datagram)
-            .map_err(Unopened::drop)
+        self.protection.open(core, ctx, datagram)
     }
 
     /// Answers the request that came with this header, in this datagram.

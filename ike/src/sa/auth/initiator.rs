@@ -3,7 +3,7 @@
 use super::ppk::Taken;
 use super::proof::{Proof, authentication};
 use super::{EXCHANGE, check_identity, details, in_auth};
-use crate::error::{Drop, Failure, PeerFault};
+use crate::error::{Failure, PeerFault};
 use crate::event::{EspSpi, Event};
 use crate::identity::Identity;
 use crate::proposal;
@@ -14,10 +14,10 @@ use crate::sa::live::Live;
 use crate::sa::mobike;
 use crate::sa::pairs::Pairs;
 use crate::sa::payloads::Payloads;
-use crate::sa::protection::{Protection, Unopened};
+use crate::sa::protection::Protection;
 use crate::sa::{Context, Core, News, State, Step};
 use crate::select::Pfs;
-use crate::wire::{Datagram, ExchangeType, Identification, Notify, NotifyType, Payload};
+use crate::wire::{Datagram, Identification, Notify, NotifyType, Payload};
 
 /// We are the initiator and wait for the response.
 pub(crate) struct AuthSent {
@@ -60,9 +60,8 @@ impl AuthSent {
         payloads.extend(mobike::supported(&core));
 
         let message_id = agreed.message_id();
-        let header = core.header(ExchangeType::IKE_AUTH, message_id, false);
-        let message = protection.seal(&core, ctx, &header, payloads);
-        let request = Request::send(&core, ctx, ExchangeType::IKE_AUTH, message_id, message);
+        let request =
+            Request::send_sealed(&core, ctx, &mut protection, EXCHANGE, message_id, payloads);
         let state = Self {
             agreed,
             protection,
@@ -80,14 +79,15 @@ impl AuthSent {
         ctx: &mut Context<'_>,
         datagram: &Datagram<'_>,
     ) -> Step {
-        if let Err(reason) = self.request.check_answer(datagram) {
-            return self.dropped(core, reason);
-        }
-        let incoming = match self.protection.open(&core, ctx, datagram) {
+        let Self {
+            request,
+            protection,
+            ..
+        } = &mut *self;
+        let incoming = match request.open_answer(&core, ctx, protection, datagram) {
             Ok(incoming) => incoming,
             // Nothing without the right ICV ends a half-open SA (RFC 7296 §2.21.2).
-            Err(Unopened::Useless(reason)) => return self.dropped(core, reason),
-            Err(Unopened::Incomplete) => return Step::stay(core, State::AuthSent(self)),
+            Err(dropped) => return Step::unchanged(core, State::AuthSent(self), dropped),
         };
         let payloads = match incoming.payloads {
             Ok(payloads) => Payloads::new(payloads),
@@ -231,9 +231,5 @@ impl AuthSent {
     pub(crate) fn abandon(self: Box<Self>, core: &Core, ctx: &mut Context<'_>) -> Step {
         child::withdraw(core, ctx, self.inbound);
         Step::end(None)
-    }
-
-    fn dropped(self: Box<Self>, core: Core, reason: Drop) -> Step {
-        Step::with(core, State::AuthSent(self), News::Dropped(reason))
     }
 }

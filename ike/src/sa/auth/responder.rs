@@ -19,7 +19,7 @@ use crate::sa::live::Live;
 use crate::sa::mobike;
 use crate::sa::pairs::Pairs;
 use crate::sa::payloads::Payloads;
-use crate::sa::protection::{Incoming, Protection, Unopened};
+use crate::sa::protection::{Incoming, Protection};
 use crate::sa::{Closed, Context, Core, News, State, Step};
 use crate::select::Pfs;
 use crate::wire::{
@@ -52,8 +52,7 @@ impl InitReceived {
         }
         let incoming = match self.protection.open(&core, ctx, datagram) {
             Ok(incoming) => incoming,
-            Err(Unopened::Useless(reason)) => return self.dropped(core, reason),
-            Err(Unopened::Incomplete) => return Step::stay(core, State::InitReceived(self)),
+            Err(dropped) => return Step::unchanged(core, State::InitReceived(self), dropped),
         };
         if let Some(kem) = additional {
             return self.answer_intermediate(core, ctx, path, kem, incoming);
