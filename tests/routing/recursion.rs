@@ -25,23 +25,36 @@ fn far_away(topology: &Topology, right: &Netns) {
     topology.left.ip("route add default via 2001:db8::2");
 }
 
-/// `left`, which calls, and the far end.
-fn ends(address: &'static str) -> (Peer, Peer) {
+/// `left`, which has called, and the far end at `address`. `more` is said of the peer by `left`.
+fn up<'n>(
+    topology: &'n Topology,
+    right: &'n Netns,
+    address: &'static str,
+    more: &'static str,
+) -> [Product<'n>; 2] {
+    far_away(topology, right);
     let v6 = address == PEER_V6;
+    let mut there = Product::start(
+        right,
+        &Peer {
+            address: if v6 { "2001:db8::1" } else { "192.0.2.1" },
+            more: if v6 {
+                "local = \"2001:db8:f::1\"\n"
+            } else {
+                "local = \"10.1.1.1\"\n"
+            },
+            ..Peer::right().responder()
+        },
+    );
+    there.wait_for_state("idle", SOON);
     let here = Peer {
         address,
+        more,
         ..Peer::default()
     };
-    let there = Peer {
-        address: if v6 { "2001:db8::1" } else { "192.0.2.1" },
-        more: if v6 {
-            "local = \"2001:db8:f::1\"\n"
-        } else {
-            "local = \"10.1.1.1\"\n"
-        },
-        ..Peer::right().responder()
-    };
-    (here, there)
+    let mut here = Product::start(&topology.left, &here);
+    here.wait_until_established();
+    [here, there]
 }
 
 /// The device's MTU and the SA: what a loop might have spoiled.
@@ -73,12 +86,7 @@ fn a_route_that_covers_the_peer_is_named_and_captures_nothing() {
     let Some(lab) = lab::require() else { return };
     let topology = Topology::new(lab);
     let right = topology.add_right();
-    far_away(&topology, &right);
-    let (here, there) = ends(PEER_V4);
-    let mut there = Product::start(&right, &there);
-    there.wait_for_state("idle", SOON);
-    let mut here = Product::start(&topology.left, &here);
-    here.wait_until_established();
+    let [mut here, _there] = up(&topology, &right, PEER_V4, "");
     let before = essence(&here);
     for (learned, words) in [
         (
@@ -176,12 +184,7 @@ fn a_loop_is_named_and_carries_nothing(address: &'static str, more: &'static str
     let Some(lab) = lab::require() else { return };
     let topology = Topology::new(lab);
     let right = topology.add_right();
-    far_away(&topology, &right);
-    let (here, there) = ends(address);
-    let mut there = Product::start(&right, &there);
-    there.wait_for_state("idle", SOON);
-    let mut here = Product::start(&topology.left, &Peer { more, ..here });
-    here.wait_until_established();
+    let [mut here, _there] = up(&topology, &right, address, more);
     let before = essence(&here);
     for Loop { make, mend, words } in loops {
         let begin = Instant::now();
@@ -228,12 +231,7 @@ fn what_frr_learns_over_the_tunnel_does_not_take_it_down() {
     let Some(lab) = lab::require() else { return };
     let topology = Topology::new(lab);
     let right = topology.add_right();
-    far_away(&topology, &right);
-    let (here, there) = ends(PEER_V4);
-    let mut there = Product::start(&right, &there);
-    there.wait_for_state("idle", SOON);
-    let mut here = Product::start(&topology.left, &here);
-    here.wait_until_established();
+    let [mut here, _there] = up(&topology, &right, PEER_V4, "");
     let before = essence(&here);
 
     let _lan = Lan::new(lab, Router::Namespace(&right), "10.20.1", "2001:db8:20:1");
