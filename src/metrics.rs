@@ -161,8 +161,9 @@ pub struct Tally {
     pub received: u64,
     /// Passengers that went on to the other side.
     pub delivered: Traffic,
-    /// Packets that have done their work here: ESP's dummies (RFC 4303 §2.6), NAT keepalives
-    /// (RFC 3948 §2.3), GRE keepalives, probes and their answers, and the IKE messages that came between ESP packets in UDP.
+    /// Packets that have done their work here: ESP's dummies (RFC 4303 §2.6), NAT keepalives (RFC 3948
+    /// §2.3), GRE keepalives, probes and their answers, and the IKE messages that came between ESP
+    /// packets in UDP.
     pub consumed: u64,
     /// Packets of the peer that ESP has authenticated and not seen before, whatever became of them.
     pub authentic: u64,

@@ -19,8 +19,8 @@
 //! | [`tos`] | DSCP and ECN between the outer and the inner header (RFC 2983, RFC 6040) |
 //!
 //! Passengers are IP packets or Ethernet frames. Bytes come in as slices and go out in place; nothing
-//! here allocates for a packet, reads a clock or panics on what the network sent. What is not carried has a [`Drop`]
-//! that names the rule; the caller counts it.
+//! here allocates for a packet, reads a clock or panics on what the network sent. What is not carried
+//! has a [`Drop`] that names the rule; the caller counts it.
 //!
 //! Not here: ESP and outer IP headers, whose sizes [`mtu::Envelope`] takes as plain numbers, and the
 //! TTL of the passenger, which the kernel behind the TUN device decrements (RFC 2784 §3.1).

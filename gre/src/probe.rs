@@ -14,8 +14,9 @@
 //! |                   zeros, up to Size octets                  ...
 //! ```
 //!
-//! [`echo`] is what other peers are asked by. [`liveness`] says when to ask and what follows from silence, [`search`] looks for the largest packet
-//! that the path takes. Not here: clocks, sending, how often answers are given.
+//! [`echo`] is what other peers are asked by. [`liveness`] says when to ask and what follows from
+//! silence, [`search`] looks for the largest packet that the path takes. Not here: clocks, sending, how
+//! often answers are given.
 
 pub mod echo;
 pub mod liveness;

@@ -55,8 +55,9 @@ impl Encapsulator {
     /// of both. With NVGRE, the frame's VLAN tags are taken off before.
     ///
     /// # Errors
-    /// [`Drop::PassengerNotIp`] or [`Drop::PassengerNotEthernet`], and [`Drop::NoHeadroom`] where the passenger is not inside `buf`
-    /// with [`header_len`](Self::header_len) octets before it. No sequence number is used up.
+    /// [`Drop::PassengerNotIp`] or [`Drop::PassengerNotEthernet`], and [`Drop::NoHeadroom`] where the
+    /// passenger is not inside `buf` with [`header_len`](Self::header_len) octets before it. No sequence
+    /// number is used up.
     pub fn encapsulate(
         &mut self,
         buf: &mut [u8],

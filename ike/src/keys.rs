@@ -169,9 +169,9 @@ pub(crate) fn auth_value(
     )
 }
 
-/// KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr [| SK(1)]) (RFC 7296 §2.17, RFC 9370 §2.2.4): first the key material of what the
-/// initiator sends, then of what the responder sends. Initiator is who began the exchange that
-/// makes the pair, whoever began the IKE SA.
+/// KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr [| SK(1)]) (RFC 7296 §2.17, RFC 9370 §2.2.4): first the key
+/// material of what the initiator sends, then of what the responder sends. Initiator is who began the
+/// exchange that makes the pair, whoever began the IKE SA.
 ///
 /// `g_ir` is there where that exchange had KE payloads; in IKE_AUTH there is none, and the nonces
 /// are IKE_SA_INIT's. SK(1), `additional`, is there where an additional key exchange followed.

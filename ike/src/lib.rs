@@ -14,9 +14,10 @@
 //! counted [`Drop`](error::Drop). The same inputs and seed give the same outputs, so a day of two
 //! peers' life is a test of a second.
 //!
-//! Where to look: [`wire`] for a message's octets, `sa` for an exchange (one file each), `endpoint`
-//! for what happens between SAs, [`algorithm`] and [`proposal`] for suites, `select` and `ts` for
-//! what is agreed on, `roster` for who may call from anywhere, `keys` for what is derived, [`limits`] for every bound.
+//! Where to look: [`wire`] for a message's octets, `sa` for an exchange (one file each), `endpoint` for
+//! what happens between SAs, [`algorithm`] and [`proposal`] for suites, `select` and `ts` for what is
+//! agreed on, `roster` for who may call from anywhere, `keys` for what is derived, [`limits`] for every
+//! bound.
 
 pub mod algorithm;
 pub mod config;

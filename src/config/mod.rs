@@ -1,9 +1,9 @@
 //! `peer.toml`: one file describes one peer and its tunnel, or a hub's spokes and theirs.
 //!
-//! [`load`] takes a file through `document` (TOML with places), `schema` (the keys: what was typed)
-//! and `resolve` (what it means, with every default applied) to a [`Peer`], which the daemon takes
-//! as it is; a hub's file has one for each spoke. Whatever is wrong is collected in one [`Report`] whose entries point into the file.
-//! Host names are not resolved and the host is not looked at; that is the daemon's.
+//! [`load`] takes a file through `document` (TOML with places), `schema` (the keys: what was typed) and
+//! `resolve` (what it means, with every default applied) to a [`Peer`], which the daemon takes as it is;
+//! a hub's file has one for each spoke. Whatever is wrong is collected in one [`Report`] whose entries
+//! point into the file. Host names are not resolved and the host is not looked at; that is the daemon's.
 //!
 //! `docs/peer.reference.toml` has every key. A key whose feature is not in this version is an
 //! error, never ignored.

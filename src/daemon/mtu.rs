@@ -18,9 +18,9 @@ pub(crate) const LINK_MTU: u16 = 1500;
 const LEAST_IPV6_MTU: u16 = 1280;
 const LEAST_IPV4_MTU: u16 = 576;
 
-/// The MTU of a tunnel's device for a path of `path_mtu` octets: the file's, or 1400; less if the path leaves less
-/// (DESIGN §5). A file that names one and clears DF wants it whatever the path leaves: outer packets
-/// are fragmented.
+/// The MTU of a tunnel's device for a path of `path_mtu` octets: the file's, or 1400; less if the path
+/// leaves less (DESIGN §5). A file that names one and clears DF wants it whatever the path leaves: outer
+/// packets are fragmented.
 pub(crate) fn device_mtu(
     peer: &config::Peer,
     tunnel: &config::Tunnel,

@@ -74,7 +74,8 @@ impl Poller {
 /// What one wait tells at most: the others are told by the next.
 const EVENTS: usize = 64;
 
-/// Wakes a thread out of [`wait_readable`] or [`Poller::wait`]: readable from [`Waker::wake`] until [`Waker::reset`].
+/// Wakes a thread out of [`wait_readable`] or [`Poller::wait`]: readable from [`Waker::wake`] until
+/// [`Waker::reset`].
 #[derive(Debug)]
 pub struct Waker(EventFd);
 

@@ -6,8 +6,10 @@
 //!
 //! Who began the first IKE SA decides on the addresses: it asks with UPDATE_SA_ADDRESSES (§3.5). The
 //! other one only says where it is (§3.6), and is asked then. Nobody's packets go to a new address before
-//! a COOKIE2 has come back from there (§3.7); whoever keeps a route for them learns of it only then. What a NAT does under a live SA is `rebinding`'s also
-//! here: no message of ours only tries a path, which is what §3.8 wants to keep possible.
+//! a COOKIE2 has come back from there (§3.7); whoever keeps a route for them learns of it only then.
+//!
+//! What a NAT does under a live SA is still `rebinding`'s. §3.8 forbids that for IKE messages so that one
+//! of them can merely try a path; none of ours does.
 
 use std::net::IpAddr;
 

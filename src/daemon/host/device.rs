@@ -283,7 +283,8 @@ fn subnets(tunnel: &Tunnel) -> impl Iterator<Item = &Prefix> {
     addresses.filter(|address| **address != Prefix::host(address.addr()))
 }
 
-/// A prefix that both tunnels would guard in one namespace: taking one of them down would leave the other's open.
+/// A prefix that both tunnels would guard in one namespace: taking one of them down would leave the
+/// other's open.
 pub(in crate::daemon) fn shared_guard(a: &Tunnel, b: &Tunnel) -> Option<Prefix> {
     if a.netns != b.netns {
         return None;

@@ -1,6 +1,7 @@
 //! IKE_AUTH with a pre-shared key (RFC 7296 §1.2, §2.15, §2.16): identities, AUTH, and the first
-//! CHILD_SA; what both roles have in common. [`initiator`] asks, [`responder`] answers, [`proof`]
-//! makes and checks AUTH values, [`ppk`] has its say in the keys. Here an SA becomes authenticated; nothing is installed before.
+//! CHILD_SA; what both roles have in common. [`initiator`] asks, [`responder`] answers, [`proof`] makes
+//! and checks AUTH values, [`ppk`] has its say in the keys. Here an SA becomes authenticated; nothing is
+//! installed before.
 
 mod initiator;
 pub(in crate::sa) mod ppk;

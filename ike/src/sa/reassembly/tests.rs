@@ -138,8 +138,8 @@ fn fragments_do_not_wait_for_ever() {
 
 proptest! {
     /// RFC 7383 §2.6: in whatever order fragments come, how often each, and whether the sender begins
-    /// again with smaller ones, of which there are more, in between: the message comes out once it is complete, as it was, and
-    /// never anything else.
+    /// again with smaller ones, of which there are more, in between: the message comes out once it is
+    /// complete, as it was, and never anything else.
     #[test]
     fn whatever_the_order_only_the_message_comes_out(
         message in prop::collection::vec(any::<u8>(), 201..2_000),
