@@ -35,12 +35,12 @@ fn good_files_are_served_and_others_are_reported() {
         ..Peer::default()
     };
     folder.write("same-peer.toml", &address);
-    let prefix = Peer {
+    let subnet = Peer {
         address: "192.0.2.10",
         device: "third",
         ..Peer::default()
     };
-    folder.write("same-prefix.toml", &prefix);
+    folder.write("same-subnet.toml", &subnet);
 
     let daemon = daemon(&topology, &folder);
     folder.wait_for_states(&topology.left, &[("berlin", "established")]);
@@ -50,7 +50,7 @@ fn good_files_are_served_and_others_are_reported() {
         "broken.toml",
         "same-device.toml: sgre0 is the device of",
         "same-peer.toml: 192.0.2.2 is the peer's address of",
-        "same-prefix.toml: 10.20.0.0/16 is the prefix of",
+        "same-subnet.toml: 10.255.0.0/30 is the subnet or a route of",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }

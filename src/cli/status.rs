@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::{Exit, client_failure, fail, print, table, try_print};
 use crate::control::client::Client;
 use crate::control::protocol::status::{
-    ChildStatus, Keepalive, PeerStatus, ProbedLiveness, StatusReport, StrangeKey, Traffic,
-    TunnelStatus, Verdict,
+    ChildStatus, Keepalive, PeerStatus, ProbedLiveness, RouteStatus, StatusReport, StrangeKey,
+    Traffic, TunnelStatus, Verdict,
 };
+use crate::net::netlink::MAIN_TABLE;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -70,7 +71,8 @@ fn json(report: &StatusReport, on_one_line: bool) -> serde_json::Result<String> 
     }
 }
 
-/// One table of peers and SAs, one of tunnels, and what stands in nobody's row.
+/// One table of peers and SAs, one of tunnels, one of prefixes that several of them lead to, and what
+/// stands in nobody's row.
 fn tables(report: &StatusReport) -> String {
     if report.peers.is_empty() {
         return "no peers\n".to_owned();
@@ -96,6 +98,18 @@ fn tables(report: &StatusReport) -> String {
     if tunnels.len() > 1 {
         text.push('\n');
         text.push_str(&table::aligned(&tunnels));
+    }
+    let mut routes = vec![
+        [
+            "ROUTE", "NETNS", "TABLE", "METRIC", "TUNNEL", "PEER", "STATE",
+        ]
+        .map(ToOwned::to_owned),
+    ];
+    let shared = report.routes.iter().filter(|route| route.paths.len() > 1);
+    routes.extend(shared.flat_map(route_rows));
+    if routes.len() > 1 {
+        text.push('\n');
+        text.push_str(&table::aligned(&routes));
     }
     for line in report.peers.iter().flat_map(remarks) {
         text.push_str(&format!("\n{line}"));
@@ -174,6 +188,22 @@ fn tunnel_row(peer: &PeerStatus, tunnel: &TunnelStatus) -> [String; 8] {
     ]
 }
 
+/// A row for each path to a prefix.
+fn route_rows(route: &RouteStatus) -> impl Iterator<Item = [String; 7]> {
+    let table = match route.table {
+        MAIN_TABLE => "main".to_owned(),
+        number => number.to_string(),
+    };
+    let netns = route.netns.clone().unwrap_or_else(none);
+    let mut head = [route.prefix.clone(), netns, table];
+    route.paths.iter().map(move |path| {
+        let [prefix, netns, table] = std::mem::take(&mut head);
+        let (metric, state) = (path.metric.to_string(), path.state.to_string());
+        let (device, peer) = (path.device.clone(), path.peer.clone());
+        [prefix, netns, table, metric, device, peer, state]
+    })
+}
+
 fn key(tunnel: &TunnelStatus) -> String {
     match (tunnel.key, tunnel.vsid) {
         (Some(key), _) => key.to_string(),
@@ -212,7 +242,7 @@ fn tunnel_remarks(tunnel: &TunnelStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if tunnel.keepalive == Some(Keepalive::Dead) {
         lines.push(format!(
-            "{device}: the peer does not answer GRE keepalives, so that its routes are unreachable\n"
+            "{device}: the peer does not answer GRE keepalives, so that its routes are withdrawn\n"
         ));
     }
     lines.extend(
@@ -238,7 +268,7 @@ fn probed_liveness(device: &str, probed: ProbedLiveness) -> String {
             return format!("{device}: the peer answers no probes: is it secure-gre?\n");
         }
         Verdict::Alive => "the peer answers probes",
-        Verdict::Dead => "the peer does not answer probes, so that its routes are unreachable",
+        Verdict::Dead => "the peer does not answer probes, so that its routes are withdrawn",
     };
     let millis = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1000.0;
     let round_trip = round_trip_micros.map_or(0.0, millis);

@@ -14,6 +14,7 @@ use secure_gre_ike::identity::Identity;
 use secure_gre_ike::proposal::{EspProposal, IkeProposal};
 use secure_gre_ike::secret::Secret;
 
+use crate::net::netlink::MAIN_TABLE;
 use crate::net::prefix::Prefix;
 
 /// One peer, ready to be served.
@@ -147,4 +148,30 @@ pub struct Tunnel {
     /// How many threads carry the packets of its device; more than one only where packets may leave in
     /// any order and alike.
     pub workers: NonZeroUsize,
+}
+
+impl Tunnel {
+    /// The subnets of its addresses. A lone address has none: nobody else is meant by it.
+    pub fn subnets(&self) -> impl Iterator<Item = Prefix> {
+        let addresses = self.addresses.iter();
+        let subnets = addresses.filter(|address| **address != Prefix::host(address.addr()));
+        subnets.map(Prefix::network)
+    }
+
+    /// A prefix that this tunnel and `other` cannot both lead to: the kernel has a subnet on one device
+    /// only. Prefixes of `routes` are shared, by their metrics.
+    pub fn contested(&self, other: &Self) -> Option<Prefix> {
+        if self.netns != other.netns {
+            return None;
+        }
+        self.subnets()
+            .find(|subnet| other.leads_to(*subnet))
+            .or_else(|| other.subnets().find(|subnet| self.leads_to(*subnet)))
+    }
+
+    /// Whether it leads there in the main table, where the kernel has subnets.
+    fn leads_to(&self, subnet: Prefix) -> bool {
+        let routed = self.table == MAIN_TABLE && self.routes.contains(&subnet);
+        routed || self.subnets().any(|own| own == subnet)
+    }
 }

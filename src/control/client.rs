@@ -184,10 +184,15 @@ impl Client {
             name: name.map(ToOwned::to_owned),
         };
         match self.connection.ask(&request, ANSWER_TIMEOUT)? {
-            Response::Status { peers, drops } => Ok(StatusReport {
+            Response::Status {
+                peers,
+                routes,
+                drops,
+            } => Ok(StatusReport {
                 daemon: self.daemon.clone(),
                 drops,
                 peers,
+                routes,
             }),
             other => Err(self.connection.unexpected(other)),
         }

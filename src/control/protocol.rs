@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use self::status::PeerStatus;
+use self::status::{PeerStatus, RouteStatus};
 use crate::net::netns::NetworkNamespace;
 
 /// The version of this protocol. A daemon and a command of different versions do not talk.
@@ -150,6 +150,8 @@ pub enum Response {
     Status {
         /// In the order of their names.
         peers: Vec<PeerStatus>,
+        /// As in [`StatusReport`](status::StatusReport).
+        routes: Vec<RouteStatus>,
         /// As in [`StatusReport`](status::StatusReport).
         drops: BTreeMap<String, u64>,
     },

@@ -1,20 +1,17 @@
 //! What one peer puts on the host, and takes from it again: the device of each tunnel with its
-//! addresses and routes ([`device`]), and the route that pins the outer packets to their way, here
-//! (and in [`pins`], since several peers may be behind one NAT).
+//! addresses and routes ([`device`]), and the route that pins the outer packets to their way, here.
 //!
 //! What survives a crash is in the peer's record ([`Journal`]): the pinned route, and the
-//! `unreachable` routes by which each tunnel fails closed.
+//! `unreachable` routes by which each tunnel fails closed. A route that several peers need, such as the
+//! pinned one of those behind one NAT, goes with the last of them.
 
 mod device;
-mod pins;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
 
 pub(super) use self::device::{Device, shared_guard};
-pub(super) use self::pins::Pins;
-use super::journal::{Entry, Journal, JournalError};
+use super::journal::{Entry, Journal, JournalError, Records};
 use crate::config::Tunnel;
 use crate::net::netlink::{Capture, MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
 use crate::net::netns::NamespaceError;
@@ -29,8 +26,6 @@ pub(super) struct Host {
     journal: Journal,
     /// One, or one more where the tunnels' routes are in another table than the way.
     pinned: Vec<Route>,
-    /// Those of all peers.
-    pins: Pins,
 }
 
 /// Why the host does not take a tunnel.
@@ -91,19 +86,17 @@ impl Host {
     /// tunnels need too.
     pub(super) async fn raise(
         netlink: &Netlink,
-        pins: Pins,
-        runtime_dir: &Path,
+        records: &Records,
         name: &str,
         tunnels: &[Tunnel],
     ) -> Result<Self, HostError> {
-        let mut journal = Journal::open(runtime_dir, name)?;
+        let mut journal = records.of(name)?;
         let guards: Vec<_> = tunnels.iter().flat_map(device::guard_entries).collect();
         journal.sweep(netlink, &guards).await?;
         Ok(Self {
             netlink: netlink.clone(),
             journal,
             pinned: Vec::new(),
-            pins,
         })
     }
 
@@ -150,10 +143,7 @@ impl Host {
                     let mut pinned = self.pinned.iter_mut();
                     match pinned.find(|pinned| pinned.is_in_place_of(&route)) {
                         Some(pinned) => *pinned = route,
-                        None => {
-                            self.pins.hold(&route);
-                            self.pinned.push(route);
-                        }
+                        None => self.pinned.push(route),
                     }
                 }
                 // Someone else's route to this very host is as good as ours, unless it leads into
@@ -226,10 +216,11 @@ impl Host {
         let stays = |route: &Route| keep.iter().any(|kept| kept.is_in_place_of(route));
         while let Some(place) = self.pinned.iter().position(|route| !stays(route)) {
             let route = self.pinned.remove(place);
-            if self.pins.let_go(&route) {
+            let entry = Entry::of(None, &route);
+            if !self.journal.is_shared(&entry) {
                 self.netlink.delete_route(&route).await?;
             }
-            self.journal.remove(&Entry::of(None, &route))?;
+            self.journal.remove(&entry)?;
         }
         Ok(())
     }
@@ -300,8 +291,8 @@ async fn put_back(
 }
 
 /// Removes what a daemon that was killed left for `name`. `false`: there was nothing.
-pub(super) async fn sweep(runtime_dir: &Path, name: &str) -> Result<bool, JournalError> {
-    let mut journal = Journal::open(runtime_dir, name)?;
+pub(super) async fn sweep(records: &Records, name: &str) -> Result<bool, JournalError> {
+    let mut journal = records.of(name)?;
     let found = !journal.is_empty();
     if found {
         journal.sweep(&Netlink::connect()?, &[]).await?;

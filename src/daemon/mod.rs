@@ -31,8 +31,8 @@ use secure_gre_ike::config::RemoteId;
 use tracing::{error, info};
 
 pub use self::host::HostError;
-use self::journal::Journal;
 pub use self::journal::JournalError;
+use self::journal::Records;
 use self::supervisor::{Life, Supervisor};
 use crate::config::{self, PeerAddress};
 use crate::control::server::{self, Server};
@@ -64,6 +64,9 @@ pub enum UpError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The records of what a killed daemon left.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// `on-failure = "exit"`, and an attempt failed; the reason was said.
     #[error("{0}")]
     GaveUp(String),
@@ -107,9 +110,12 @@ pub enum Clash {
     /// A peer that may call from anywhere is found by it.
     #[error("{} is the identity", identity(.0))]
     Identity(RemoteId),
-    /// A prefix leads into one tunnel, and is guarded for it.
+    /// The kernel has a subnet on one device.
+    #[error("{0} is the subnet or a route")]
+    Subnet(Prefix),
+    /// What is for a spoke goes to nobody else.
     #[error("{0} is the prefix")]
-    Prefix(Prefix),
+    SpokesPrefix(Prefix),
 }
 
 fn identity(id: &RemoteId) -> String {
@@ -225,7 +231,7 @@ pub enum SweepError {
 /// # Errors
 /// A daemon runs with the directory, a record is damaged, or the kernel refuses.
 pub fn sweep(runtime_dir: &Path, name: Option<&str>) -> Result<Vec<String>, SweepError> {
-    let mut names = Journal::peers(runtime_dir)?;
+    let mut names = Records::load(runtime_dir).and_then(|records| records.peers())?;
     names.retain(|known| name.is_none_or(|name| name == known));
     if names.is_empty() {
         return Ok(names);
@@ -237,8 +243,9 @@ pub fn sweep(runtime_dir: &Path, name: Option<&str>) -> Result<Vec<String>, Swee
     runtime.block_on(async {
         // No daemon may start meanwhile; and with the lock goes the dead one's socket.
         let _lock = Server::bind(runtime_dir)?;
+        let records = Records::load(runtime_dir)?;
         for name in &names {
-            host::sweep(runtime_dir, name).await?;
+            host::sweep(&records, name).await?;
         }
         Ok(names)
     })

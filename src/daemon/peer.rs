@@ -14,7 +14,6 @@ mod way;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +30,8 @@ use self::silence::{Beginning, Fallback};
 use self::trouble::Trouble;
 pub(super) use self::tunnel::Tunnel;
 use super::hooks::Hooks;
-use super::host::{Device, Host, HostError, Pins};
+use super::host::{Device, Host, HostError};
+use super::journal::Records;
 use super::locate::LocateError;
 use super::mtu::LINK_MTU;
 use crate::config::{self, PeerAddress};
@@ -203,13 +203,11 @@ impl Peer {
         id: PeerId,
         config: config::Peer,
         netlink: &Netlink,
-        pins: Pins,
-        runtime_dir: &Path,
+        records: &Records,
         channels: Channels,
         hooks: Vec<Hooks>,
     ) -> Result<Self, HostError> {
-        let mut host =
-            Host::raise(netlink, pins, runtime_dir, &config.name, &config.tunnels).await?;
+        let mut host = Host::raise(netlink, records, &config.name, &config.tunnels).await?;
         let mut tunnels = Vec::with_capacity(config.tunnels.len());
         for (place, hooks) in hooks.into_iter().enumerate() {
             match Tunnel::raise(TunnelId(place), &config, &mut host, hooks).await {
@@ -367,6 +365,11 @@ impl Peer {
         self.config.initiate && self.farewell_at.is_none()
     }
 
+    /// Others may have taken something from the host: it is looked at once.
+    pub(super) fn repair_at_once(&mut self, now: Instant) {
+        self.repair_at = now;
+    }
+
     /// Puts back on the host what others have taken from it, when it is time to look.
     pub(super) async fn repair_due(&mut self, now: Instant) {
         if now < self.repair_at || self.is_parting() {
@@ -462,7 +465,7 @@ impl Peer {
                 if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
                     tunnel.device_gone(&error, now);
                 }
-                Reaction::None
+                Reaction::Repair
             }
             Note::SegmentationLost => {
                 info!(
@@ -567,6 +570,8 @@ pub(super) enum Reaction {
     None,
     /// Set up new SAs.
     Renew,
+    /// A device is gone, and with it routes that other tunnels share: put them back.
+    Repair,
     /// This pair needs a successor.
     Rekey(ChildId),
     /// The peer uses this pair.

@@ -1,5 +1,7 @@
 //! What `status` shows of a peer: the endpoint's snapshot and the data plane's counters, in the
-//! words of the control protocol.
+//! words of the control protocol. The prefixes that its tunnels lead to are in [`routes`](mod@routes).
+
+mod routes;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use secure_gre_ike as ike;
 use secure_gre_ike::config::UdpEncapsulation;
 use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 
+pub(super) use self::routes::routes;
 use super::peer::{Peer, Tunnel};
 use crate::control::protocol::status::{
     ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Kind, Liveness, Mode, PeerState,

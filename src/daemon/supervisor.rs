@@ -17,7 +17,7 @@ mod spokes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -39,7 +39,7 @@ use self::events::ike_path;
 use self::reach::Located;
 use self::rekey::AwaitedRekey;
 use super::hooks::Hooks;
-use super::host::Pins;
+use super::journal::Records;
 use super::peer::{Channels, Obstacles, Peer, PeerNote, Reaction};
 use super::{AddError, UpError};
 use crate::config;
@@ -68,9 +68,9 @@ pub(super) struct Supervisor {
     endpoint: Endpoint,
     sockets: IkeSockets,
     netlink: Netlink,
-    pins: Pins,
+    /// What all peers leave if this process is killed.
+    records: Records,
     watch: Watch,
-    runtime_dir: PathBuf,
     life: Life,
     listeners: Listeners,
     peers: BTreeMap<PeerId, Peer>,
@@ -160,9 +160,8 @@ impl Supervisor {
             endpoint,
             sockets,
             netlink,
-            pins: Pins::default(),
+            records: Records::load(runtime_dir)?,
             watch: Netlink::watch()?,
-            runtime_dir: runtime_dir.to_owned(),
             life,
             listeners,
             peers: BTreeMap::new(),
@@ -213,13 +212,12 @@ impl Supervisor {
             id,
             peer,
             &self.netlink,
-            self.pins.clone(),
-            &self.runtime_dir,
+            &self.records,
             self.channels.clone(),
             hooks,
         );
         let mut served = raised
-            .instrument(span)
+            .instrument(span.clone())
             .await
             .map_err(|source| AddError::Host { name, source })?;
         if test_rekey {
@@ -229,6 +227,7 @@ impl Supervisor {
             warn!("{error}");
         }
         self.peers.insert(id, served);
+        span.in_scope(|| self.say_shared(id));
         self.bound_half_open();
         self.to_locate.push(id);
         if let Life::LastTunnel { patience_until } = &mut self.life {
@@ -404,6 +403,12 @@ impl Supervisor {
     async fn react(&mut self, peer: PeerId, reaction: Reaction) {
         match reaction {
             Reaction::None => {}
+            Reaction::Repair => {
+                let now = Instant::now();
+                self.peers
+                    .values_mut()
+                    .for_each(|served| served.repair_at_once(now));
+            }
             // The SAs can carry nothing more: new ones follow when these are deleted.
             Reaction::Renew => {
                 self.command(Instant::now(), Command::Disconnect { peer })

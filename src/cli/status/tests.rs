@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::protocol::status::{
     ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Kind, Liveness, Mode,
-    PeerState, Phase, StrangeKey, UdpCause,
+    PathState, PathStatus, PeerState, Phase, StrangeKey, UdpCause,
 };
 use crate::control::protocol::{Daemon, PROTOCOL_VERSION};
 use crate::net::netns::NetworkNamespace;
@@ -115,6 +115,28 @@ fn report() -> StatusReport {
         daemon,
         drops: BTreeMap::from([("ike_unknown_peer".to_owned(), 4)]),
         peers: vec![up, waiting],
+        routes: vec![
+            route("10.20.0.0/16", &[("sgre0", PathState::Carries)]),
+            route(
+                "10.30.0.0/16",
+                &[("sgre0", PathState::Carries), ("sgre1", PathState::Down)],
+            ),
+        ],
+    }
+}
+
+fn route(prefix: &str, paths: &[(&str, PathState)]) -> RouteStatus {
+    let path = |(device, state): &(&str, PathState)| PathStatus {
+        peer: "berlin".to_owned(),
+        device: (*device).to_owned(),
+        metric: 100,
+        state: *state,
+    };
+    RouteStatus {
+        prefix: prefix.to_owned(),
+        netns: None,
+        table: MAIN_TABLE,
+        paths: paths.iter().map(path).collect(),
     }
 }
 
@@ -129,9 +151,13 @@ paris   waiting      -       -             -                             -      
 TUNNEL  NETNS    PEER    KEY   MTU   OUT                   IN                    DROPS
 sgre0   tenant1  berlin  5001  1400  7 packets, 588 bytes  5 packets, 420 bytes  3
 
+ROUTE         NETNS  TABLE  METRIC  TUNNEL  PEER    STATE
+10.30.0.0/16  -      main   100     sgre0   berlin  carries
+                            100     sgre1   berlin  down
+
 berlin: ESP is in UDP: both ends are secure-gre, and it is faster
 
-sgre0: the peer does not answer GRE keepalives, so that its routes are unreachable
+sgre0: the peer does not answer GRE keepalives, so that its routes are withdrawn
 
 sgre0: the peer answers probes: loss 1.5 %, round trip 20.42 ms, jitter 0.30 ms
 
@@ -175,6 +201,7 @@ fn programs_find_every_figure_and_the_report_survives_the_way() {
     assert_eq!(peer["liveness"]["checked-after-seconds"], 10);
     assert_eq!(peer["ike"]["rekey-seconds"], 18_000);
     assert_eq!(peer["drops"]["gre_key_unknown"], 3);
+    assert_eq!(json["routes"][1]["paths"][1]["state"], "down");
     assert_eq!(peer["strange-keys"][0]["key"], 1001);
     assert_eq!(peer["tunnels"][0]["key"], 5001);
     assert_eq!(peer["tunnels"][0]["netns"], "tenant1");

@@ -1,5 +1,6 @@
 //! The report that `status --json` prints: one type per part of it.
 
+mod routes;
 mod spi;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::routes::{PathState, PathStatus, RouteStatus};
 pub use self::spi::{EspSpi, IkeSpi, NotAnSpi};
 use super::Daemon;
 
@@ -22,6 +24,8 @@ pub struct StatusReport {
     pub drops: BTreeMap<String, u64>,
     /// In the order of their names.
     pub peers: Vec<PeerStatus>,
+    /// The prefixes that lead into their tunnels, with the paths by other peers that they have.
+    pub routes: Vec<RouteStatus>,
 }
 
 /// One peer.

@@ -45,6 +45,7 @@ async fn daemon(mut calls: mpsc::Receiver<Call>) {
         let response = match request {
             Request::Status { name: None } => Response::Status {
                 peers: vec![peer("berlin")],
+                routes: vec![],
                 drops: BTreeMap::from([("ike_header".to_owned(), 3)]),
             },
             Request::Status { name: Some(name) } => {

@@ -13,7 +13,7 @@ use secure_gre_gre::Kind;
 use super::{HostError, put_back};
 use crate::config::Tunnel;
 use crate::daemon::journal::{Entry, Journal};
-use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, Route, Target};
+use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, NextHop, Route, Target};
 use crate::net::netns::{HeldNamespace, NamespaceError};
 use crate::net::prefix::Prefix;
 use crate::net::tun::{ANY_NAME, Layer, Offloads, Queues, Tun, TunError};
@@ -26,8 +26,11 @@ pub(in crate::daemon) struct Device {
     name: String,
     link: u32,
     mtu: u16,
-    /// The routes into it, which stand while the tunnel carries packets.
+    /// The routes into it, which stand while the tunnel carries packets; other tunnels may have a share in
+    /// them.
     usable: Vec<Route>,
+    /// Whether they do.
+    is_open: bool,
 }
 
 impl Device {
@@ -70,9 +73,11 @@ impl Device {
         let prefixes = tunnel.routes.iter().flat_map(Prefix::beating_default);
         let through = |prefix| Route {
             table: tunnel.table,
-            target: Target::Link {
-                link,
-                gateway: next_hop(tunnel, prefix),
+            target: Target::Links {
+                hops: vec![NextHop {
+                    link,
+                    gateway: next_hop(tunnel, prefix),
+                }],
                 source: None,
             },
             ..Route::through(prefix, link, tunnel.metric)
@@ -86,13 +91,27 @@ impl Device {
             link,
             mtu,
             usable,
+            is_open: false,
         };
-        // A route that cannot be made is told at once, not when the first SA stands. Nothing leaks:
-        // the device carries nothing yet.
-        device.add_usable().await?;
-        device.delete_usable().await?;
+        device.try_routes().await?;
         device.home.netlink.set_carrier(link, false).await?;
         Ok((device, queues))
+    }
+
+    /// A route that cannot be made is told at once, not when the first SA stands. Nothing leaks: the
+    /// device carries nothing yet. Where another tunnel carries what is for the prefix, it goes on.
+    async fn try_routes(&self) -> Result<(), HostError> {
+        let own = self.home.netlink.list_own_routes().await?;
+        let is_carried = |wanted: &Route| {
+            own.iter().any(|route| {
+                (route.destination, route.table) == (wanted.destination, wanted.table)
+                    && !route.hops().is_empty()
+            })
+        };
+        for route in self.usable.iter().filter(|route| !is_carried(route)) {
+            self.home.netlink.join_route(route).await?;
+        }
+        Ok(self.home.netlink.leave_routes(self.link).await?)
     }
 
     /// Its name, in its namespace.
@@ -115,7 +134,8 @@ impl Device {
         self.home.tenant.as_ref().map(|(name, _)| name.as_str())
     }
 
-    pub(super) fn usable(&self) -> &[Route] {
+    /// The routes into it, while it is open.
+    pub(in crate::daemon) fn usable(&self) -> &[Route] {
         &self.usable
     }
 
@@ -130,15 +150,31 @@ impl Device {
 
     /// The tunnel carries packets: its device has a carrier, its routes are usable.
     pub(in crate::daemon) async fn open(&mut self) -> Result<(), HostError> {
+        self.is_open = true;
         self.home.netlink.set_carrier(self.link, true).await?;
-        Ok(self.add_usable().await?)
+        for route in &self.usable {
+            self.home.netlink.join_route(route).await?;
+        }
+        Ok(())
     }
 
-    /// The tunnel carries nothing: its prefixes are unreachable, and routing daemons see it at once.
+    /// The tunnel carries nothing: its prefixes are other tunnels', or unreachable, and routing daemons
+    /// see it at once.
     pub(in crate::daemon) async fn close(&mut self) -> Result<(), HostError> {
-        let deleted = self.delete_usable().await;
+        self.is_open = false;
+        let left = self.home.netlink.leave_routes(self.link).await;
         let carrier = self.home.netlink.set_carrier(self.link, false).await;
-        Ok(deleted.and(carrier)?)
+        Ok(left.and(carrier)?)
+    }
+
+    /// Somebody has deleted it, and its routes with it.
+    pub(in crate::daemon) const fn lose(&mut self) {
+        self.is_open = false;
+    }
+
+    /// Whether its routes stand.
+    pub(in crate::daemon) const fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// Whether the namespace of that name is still the one that the device is in.
@@ -167,7 +203,7 @@ impl Device {
         }
         repaired.extend(put_back(netlink, &self.guards, &own).await?);
         if device_works && carries {
-            repaired.extend(put_back(netlink, &self.usable, &own).await?);
+            repaired.extend(self.rejoin(&own).await?);
         }
         Ok(repaired)
     }
@@ -181,19 +217,18 @@ impl Device {
         Ok(missing.copied().collect())
     }
 
-    async fn add_usable(&self) -> Result<(), NetlinkError> {
+    /// Puts the device back into those of its routes that lead to it no more; `own` are ours at the
+    /// moment. Which they were, in words.
+    async fn rejoin(&self, own: &[Route]) -> Result<Vec<String>, NetlinkError> {
+        let mut repaired = Vec::new();
         for route in &self.usable {
-            self.home.netlink.add_route(route).await?;
+            let mut standing = own.iter().filter(|own| own.is_in_place_of(route));
+            if !standing.any(|own| own.leads_to(self.link)) {
+                self.home.netlink.join_route(route).await?;
+                repaired.push(format!("the route {}", route.destination));
+            }
         }
-        Ok(())
-    }
-
-    async fn delete_usable(&self) -> Result<(), NetlinkError> {
-        let mut outcome = Ok(());
-        for route in &self.usable {
-            outcome = outcome.and(self.home.netlink.delete_route(route).await);
-        }
-        outcome
+        Ok(repaired)
     }
 }
 
@@ -268,7 +303,7 @@ fn next_hop(tunnel: &Tunnel, prefix: Prefix) -> Option<IpAddr> {
 /// The first of two connected routes wins, so that a subnet that is elsewhere would stay there.
 async fn refuse_taken_subnets(netlink: &Netlink, tunnel: &Tunnel) -> Result<(), HostError> {
     let taken = netlink.list_addresses().await?;
-    for subnet in subnets(tunnel).map(Prefix::network) {
+    for subnet in tunnel.subnets() {
         if let Some((link, _)) = taken.iter().find(|(_, taken)| taken.network() == subnet) {
             let device = netlink.link_by_index(*link).await?.name;
             return Err(HostError::SubnetTaken { subnet, device });
@@ -277,14 +312,7 @@ async fn refuse_taken_subnets(netlink: &Netlink, tunnel: &Tunnel) -> Result<(), 
     Ok(())
 }
 
-/// The subnets of the tunnel's addresses. A lone address has none: nobody else is meant by it.
-fn subnets(tunnel: &Tunnel) -> impl Iterator<Item = &Prefix> {
-    let addresses = tunnel.addresses.iter();
-    addresses.filter(|address| **address != Prefix::host(address.addr()))
-}
-
-/// A prefix that both tunnels would guard in one namespace: taking one of them down would leave the
-/// other's open.
+/// A prefix that both tunnels would guard in one namespace.
 pub(in crate::daemon) fn shared_guard(a: &Tunnel, b: &Tunnel) -> Option<Prefix> {
     if a.netns != b.netns {
         return None;
@@ -299,8 +327,9 @@ pub(in crate::daemon) fn shared_guard(a: &Tunnel, b: &Tunnel) -> Option<Prefix> 
 /// One `unreachable` route for each prefix that passengers are meant to take the tunnel to: of the
 /// routes in their table, of the subnets where the kernel has them.
 fn guards(tunnel: &Tunnel) -> Vec<Route> {
-    let routes = tunnel.routes.iter().map(|prefix| (tunnel.table, prefix));
-    let subnets = subnets(tunnel).map(|prefix| (MAIN_TABLE, prefix));
+    let routes = tunnel.routes.iter().copied();
+    let routes = routes.map(|prefix| (tunnel.table, prefix));
+    let subnets = tunnel.subnets().map(|prefix| (MAIN_TABLE, prefix));
     let mut guarded: Vec<_> = routes
         .chain(subnets)
         .flat_map(|(table, prefix)| {

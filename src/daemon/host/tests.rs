@@ -1,6 +1,9 @@
 //! Each test has a network namespace of its own, with a veth as the underlay.
 
+mod sharing;
+
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use super::*;
 use crate::net::netlink::Target;
@@ -43,7 +46,8 @@ async fn raise(
     mtu: u16,
 ) -> Result<(Host, Device, Queues), HostError> {
     let tunnels = [tunnel];
-    let mut host = Host::raise(netlink, Pins::default(), folder, "berlin", &tunnels).await?;
+    let mut host =
+        Host::raise(netlink, &Records::load(folder).unwrap(), "berlin", &tunnels).await?;
     match host.make_device(&tunnels[0], mtu).await {
         Ok((device, queue)) => Ok((host, device, queue)),
         Err(problem) => {
@@ -127,11 +131,12 @@ fn what_a_killed_daemon_left_can_be_swept() {
         let folder = tempfile::tempdir().unwrap();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         drop(raised.unwrap());
-        assert!(!sweep(folder.path(), "paris").await.unwrap());
+        let records = Records::load(folder.path()).unwrap();
+        assert!(!sweep(&records, "paris").await.unwrap());
         assert_eq!(own_routes(&netlink).await.0, GUARDED);
-        assert!(sweep(folder.path(), "berlin").await.unwrap());
+        assert!(sweep(&records, "berlin").await.unwrap());
         assert!(netlink.list_own_routes().await.unwrap().is_empty());
-        assert!(!sweep(folder.path(), "berlin").await.unwrap());
+        assert!(!sweep(&records, "berlin").await.unwrap());
     });
 }
 
@@ -210,10 +215,10 @@ fn a_way_that_two_peers_take_stays_pinned_until_the_last_has_gone() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
-        let pins = Pins::default();
+        let records = Records::load(folder.path()).unwrap();
         let host = async |name| {
-            let host = Host::raise(&netlink, pins.clone(), folder.path(), name, &[]);
-            host.await.unwrap()
+            let host = Host::raise(&netlink, &records, name, &[]).await;
+            host.unwrap()
         };
         let (mut first, mut second) = (host("berlin").await, host("paris").await);
         let peer: IpAddr = "192.0.2.2".parse().unwrap();
@@ -262,7 +267,8 @@ fn routes_of_another_table_fail_closed_and_never_recursive_there() {
         );
         // As a crash leaves it, for the next run to take over.
         drop((host, device, queue));
-        assert!(sweep(folder.path(), "berlin").await.unwrap());
+        let records = Records::load(folder.path()).unwrap();
+        assert!(sweep(&records, "berlin").await.unwrap());
         assert!(netlink.list_own_routes().await.unwrap().is_empty());
     });
 }
@@ -407,14 +413,4 @@ fn an_address_that_is_not_ours_is_told_from_a_missing_route() {
         drop(queue);
         host.lower().await.unwrap();
     });
-}
-
-/// Taking one tunnel down must not open the other's prefix.
-#[test]
-fn a_prefix_is_one_tunnels() {
-    let other = tunnel(&["10.255.1.1/30"], &["10.20.0.0/16", "10.30.0.0/16"]);
-    let shared = shared_guard(&usual(), &other).map(|prefix| prefix.to_string());
-    assert_eq!(shared.as_deref(), Some("10.20.0.0/16"));
-    let apart = tunnel(&["10.255.1.1/30"], &["10.20.1.0/24"]);
-    assert_eq!(shared_guard(&usual(), &apart), None);
 }

@@ -193,7 +193,7 @@ impl Peer {
             self.tunnels.iter_mut().for_each(Tunnel::stop_asking);
             self.probing = None;
             self.close().await;
-            info!("{}: tunnel down: its routes are unreachable", self.name());
+            info!("{}: tunnel down: its routes are withdrawn", self.name());
         }
     }
 

@@ -204,7 +204,7 @@ impl Tunnel {
             self.open(addresses).await;
         } else {
             warn!(
-                "{}: the peer does not answer probes: routes are unreachable",
+                "{}: the peer does not answer probes: its routes are withdrawn",
                 self.label
             );
             self.close(addresses).await;
@@ -228,7 +228,7 @@ impl Tunnel {
         }
         if due == Due::Dead {
             warn!(
-                "{}: the peer does not answer GRE keepalives: routes are unreachable",
+                "{}: the peer does not answer GRE keepalives: its routes are withdrawn",
                 self.label
             );
             self.close(addresses).await;
@@ -277,6 +277,7 @@ impl Tunnel {
             self.label,
             self.device.name()
         );
+        self.device.lose();
         self.queues = None;
         self.remake_at = Some(now + REMAKE_AFTER);
     }
@@ -317,6 +318,7 @@ impl Tunnel {
             return Ok(Vec::new());
         }
         if !self.device.is_at_home() {
+            self.device.lose();
             self.queues = None;
             self.remake_at = Some(Instant::now());
             return Ok(vec![format!("the device {}", self.device.name())]);

@@ -1,6 +1,6 @@
 //! What commands ask for over the control socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use secure_gre_ike::config::PeerId;
@@ -8,9 +8,10 @@ use tracing::Level;
 
 use super::{Life, Supervisor};
 use crate::config::{self, Loaded, Style, common_name};
-use crate::control::protocol::status::PeerStatus;
+use crate::control::protocol::status::{PeerStatus, RouteStatus};
 use crate::control::protocol::{self, Refusal, Request, Response, Until};
 use crate::control::server::{Call, Reply};
+use crate::daemon::peer::Peer;
 use crate::daemon::report;
 use crate::telemetry::Listening;
 
@@ -34,6 +35,7 @@ impl Supervisor {
             Request::Status { name } => reply.send(match self.named(name.as_deref()) {
                 Ok(ids) => Response::Status {
                     peers: self.report(&ids),
+                    routes: self.routes_of(&ids),
                     drops: self.drops(),
                 },
                 Err(refusal) => Response::Refused(refusal),
@@ -239,6 +241,18 @@ impl Supervisor {
         let discards = self.discards.iter().map(|(name, count)| (*name, *count));
         let all = drops.chain(discards).filter(|(_, count)| *count > 0);
         all.map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    /// The prefixes that lead to these peers, with the paths by others that they have.
+    pub(super) fn routes_of(&self, ids: &[PeerId]) -> Vec<RouteStatus> {
+        let names = ids.iter().filter_map(|id| self.peers.get(id));
+        let names: BTreeSet<_> = names.map(Peer::name).collect();
+        let mut routes = report::routes(self.peers.values());
+        routes.retain(|route| {
+            let mut paths = route.paths.iter();
+            paths.any(|path| names.contains(path.peer.as_str()))
+        });
+        routes
     }
 
     fn report(&self, ids: &[PeerId]) -> Vec<PeerStatus> {

@@ -1,12 +1,13 @@
 //! Links, addresses and routes of the host, by rtnetlink.
 //!
-//! The only folder that knows the `rtnetlink` crate: links and addresses here, routes in `route`, the
-//! kernel's way to an address in `way`, what
+//! The only folder that knows the `rtnetlink` crate: links and addresses here, routes in `route`, those
+//! that several tunnels share in `multipath`, the kernel's way to an address in `way`, what
 //! would lead it into a tunnel in `capture`, what changes on the host in `watch`, pairs of devices in `veth`.
 //! Every change can be repeated: adding what is there and removing what is gone both succeed, so that
 //! cleaning up after a crash is the same code as cleaning up.
 
 mod capture;
+mod multipath;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec};
 
 pub use self::capture::Capture;
+pub use self::multipath::NextHop;
 pub use self::route::{Added, MAIN_TABLE, ROUTE_PROTOCOL, Route, RouteInfo, Target};
 pub use self::watch::Watch;
 use super::netns::HeldNamespace;

@@ -1,6 +1,7 @@
 //! Routes: which one leads to the peer, and the ones that are ours.
 //!
-//! Three kinds are made. A *usable* route leads a prefix into the tunnel, while it carries packets.
+//! Three kinds are made. A *usable* route leads a prefix into the tunnel, while it carries packets;
+//! tunnels of one prefix, table and metric share one, each with a next hop (`multipath`).
 //! An *unreachable* one of the worst metric stands under it all the time, so that traffic never falls
 //! back to the default route in clear. A *pinned* one keeps the outer packets to the peer out of the
 //! tunnel, whatever a routing protocol announces.
@@ -15,6 +16,7 @@ use netlink_packet_route::route::{
 };
 use nix::errno::Errno;
 
+use super::multipath::{NextHop, gateway_attribute};
 use super::{Netlink, NetlinkError, errno, family, refused, unless};
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
@@ -28,7 +30,7 @@ pub const ROUTE_PROTOCOL: u8 = 47;
 pub const MAIN_TABLE: u32 = 254;
 
 /// A route of ours. Destination, table and metric are its identity in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Host bits are ignored.
     pub destination: Prefix,
@@ -41,14 +43,13 @@ pub struct Route {
 }
 
 /// What a route does with a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// Sends it out of a device.
-    Link {
-        /// The device's index.
-        link: u32,
-        /// The next hop; `None`: the destination is on the link.
-        gateway: Option<IpAddr>,
+    Links {
+        /// One, or several that share the flows (ECMP). None of them is on a device that is down, so
+        /// that a route which was found may have none at all.
+        hops: Vec<NextHop>,
         /// The source address of our own packets; `None`: the kernel chooses.
         source: Option<IpAddr>,
     },
@@ -59,9 +60,12 @@ pub enum Target {
 impl Route {
     /// A usable route into the tunnel device `link`, in the main table.
     pub fn through(destination: Prefix, link: u32, metric: u32) -> Self {
-        let target = Target::Link {
+        let hop = NextHop {
             link,
             gateway: None,
+        };
+        let target = Target::Links {
+            hops: vec![hop],
             source: None,
         };
         Self {
@@ -84,14 +88,17 @@ impl Route {
 
     /// The route that keeps outer packets to `peer` on the way they have; of the best metric.
     pub fn pinned(peer: IpAddr, way: &RouteInfo) -> Self {
+        let hop = NextHop {
+            link: way.link,
+            gateway: way.gateway,
+        };
         Self {
             destination: Prefix::host(peer),
             table: MAIN_TABLE,
             // IPv6 takes 0 for "none given" and makes it 1024.
             metric: u32::from(peer.is_ipv6()),
-            target: Target::Link {
-                link: way.link,
-                gateway: way.gateway,
+            target: Target::Links {
+                hops: vec![hop],
                 source: Some(way.source),
             },
         }
@@ -190,40 +197,30 @@ impl Netlink {
 
     /// Adds a route, or takes over the one that an earlier run of ours left in its place.
     pub async fn add_route(&self, route: &Route) -> Result<Added, NetlinkError> {
-        let action = || format!("add the route {}", route.destination);
+        match self.add_or_find(route).await? {
+            None => Ok(Added::New),
+            Some(_) => self.replace_route(route).await.map(|()| Added::Adopted),
+        }
+    }
+
+    /// Adds a route, unless one of ours is in its place: that one.
+    pub(super) async fn add_or_find(&self, route: &Route) -> Result<Option<Route>, NetlinkError> {
         let Err(error) = self.handle.route().add(route.message()).execute().await else {
-            return Ok(Added::New);
+            return Ok(None);
         };
         if errno(&error) != Some(Errno::EEXIST) {
-            return Err(refused(action(), error));
+            return Err(refused(
+                format!("add the route {}", route.destination),
+                error,
+            ));
         }
-        let Route {
-            destination,
-            table,
-            metric,
-            ..
-        } = *route;
-        let identity = (destination.network(), table, metric);
         let ours = self.list_own_routes().await?;
-        if !ours
-            .iter()
-            .any(|own| (own.destination, own.table, own.metric) == identity)
-        {
-            return Err(NetlinkError::ForeignRoute {
-                destination,
-                metric,
-            });
-        }
-        let replaced = self
-            .handle
-            .route()
-            .add(route.message())
-            .replace()
-            .execute()
-            .await;
-        replaced
-            .map(|()| Added::Adopted)
-            .map_err(|error| refused(action(), error))
+        let standing = ours.into_iter().find(|own| own.is_in_place_of(route));
+        let foreign = || NetlinkError::ForeignRoute {
+            destination: route.destination,
+            metric: route.metric,
+        };
+        standing.ok_or_else(foreign).map(Some)
     }
 
     /// Adds a route, or changes the one of the same destination, table and metric, whosever it is.
@@ -240,7 +237,7 @@ impl Netlink {
 
     /// Deletes a route of ours; nobody else's.
     pub async fn delete_route(&self, route: &Route) -> Result<(), NetlinkError> {
-        let mut message = route.message();
+        let mut message = route.identity();
         // The wildcard for deletions.
         message.header.scope = RouteScope::NoWhere;
         let outcome = self.handle.route().del(message).execute().await;
@@ -250,11 +247,17 @@ impl Netlink {
 
     /// Every route with our mark, of both families and all tables, left by whichever run.
     pub async fn list_own_routes(&self) -> Result<Vec<Route>, NetlinkError> {
+        self.own_routes(RouteType::Unspec).await
+    }
+
+    /// The same of one kind only, or of all.
+    pub(super) async fn own_routes(&self, kind: RouteType) -> Result<Vec<Route>, NetlinkError> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut filter = RouteMessage::default();
             filter.header.address_family = family;
             filter.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
+            filter.header.kind = kind;
             let mut answers = self.handle.route().get(filter).execute().boxed();
             while let Some(message) = answers
                 .try_next()
@@ -277,7 +280,21 @@ impl Route {
         identity(self) == identity(other)
     }
 
-    pub(super) fn message(&self) -> RouteMessage {
+    /// Where it leads; none: nowhere.
+    pub fn hops(&self) -> &[NextHop] {
+        match &self.target {
+            Target::Links { hops, .. } => hops,
+            Target::Unreachable => &[],
+        }
+    }
+
+    /// Whether it leads out of the device `link`, perhaps among others.
+    pub fn leads_to(&self, link: u32) -> bool {
+        self.hops().iter().any(|hop| hop.link == link)
+    }
+
+    /// What the kernel finds it by, and our mark.
+    fn identity(&self) -> RouteMessage {
         let destination = self.destination.network();
         let mut message = RouteMessage::default();
         let header = &mut message.header;
@@ -285,38 +302,43 @@ impl Route {
         header.destination_prefix_length = destination.prefix_len();
         header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
         header.scope = RouteScope::Universe;
-        header.kind = RouteType::Unreachable;
+        header.kind = match self.target {
+            Target::Links { .. } => RouteType::Unicast,
+            Target::Unreachable => RouteType::Unreachable,
+        };
         message.attributes = vec![
             RouteAttribute::Destination(destination.addr().into()),
             RouteAttribute::Table(self.table),
             RouteAttribute::Priority(self.metric),
         ];
-        let Target::Link {
-            link,
-            gateway,
-            source,
-        } = self.target
-        else {
+        message
+    }
+
+    pub(super) fn message(&self) -> RouteMessage {
+        let mut message = self.identity();
+        let Target::Links { hops, source } = &self.target else {
             return message;
         };
-        message.header.kind = RouteType::Unicast;
-        message.attributes.push(RouteAttribute::Oif(link));
         message
             .attributes
             .extend(source.map(|source| RouteAttribute::PrefSource(source.into())));
-        match gateway {
-            Some(gateway) => {
+        let ipv4 = self.destination.addr().is_ipv4();
+        match hops.as_slice() {
+            [hop] => {
+                message.attributes.push(RouteAttribute::Oif(hop.link));
+                let gateway = hop.gateway.map(|gateway| gateway_attribute(gateway, ipv4));
                 // The kernel named this gateway for this link; it need not check that again, and
                 // could not where the gateway is outside of every connected prefix.
-                message.header.flags |= RouteFlags::Onlink;
-                message.attributes.push(match gateway {
-                    IpAddr::V6(gateway) if destination.addr().is_ipv4() => {
-                        RouteAttribute::Via(RouteVia::Inet6(gateway))
-                    }
-                    gateway => RouteAttribute::Gateway(gateway.into()),
-                });
+                match gateway {
+                    Some(_) => message.header.flags |= RouteFlags::Onlink,
+                    None => message.header.scope = RouteScope::Link,
+                }
+                message.attributes.extend(gateway);
             }
-            None => message.header.scope = RouteScope::Link,
+            hops => {
+                let hops = hops.iter().map(|hop| hop.message(ipv4)).collect();
+                message.attributes.push(RouteAttribute::MultiPath(hops));
+            }
         }
         message
     }
@@ -330,9 +352,8 @@ impl Route {
         let parts = Parts::of(message);
         let target = match header.kind {
             RouteType::Unreachable => Target::Unreachable,
-            RouteType::Unicast => Target::Link {
-                link: parts.link?,
-                gateway: parts.gateway,
+            RouteType::Unicast => Target::Links {
+                hops: NextHop::all_of(message, &parts),
                 source: parts.source,
             },
             _ => return None,

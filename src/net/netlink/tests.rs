@@ -33,10 +33,12 @@ async fn host() -> Host {
     let (tunnel_queue, tunnel) =
         sandbox::device(&netlink, "sgre0", &["10.255.0.1/30", "fd00:255::1/64"]).await;
     for (destination, gateway) in [("0.0.0.0/0", "192.0.2.254"), ("::/0", "2001:db8::fe")] {
-        let gateway = Some(ip(gateway));
-        let target = Target::Link {
+        let hop = NextHop {
             link: outer.index,
-            gateway,
+            gateway: Some(ip(gateway)),
+        };
+        let target = Target::Links {
+            hops: vec![hop],
             source: None,
         };
         let route = Route {
@@ -463,7 +465,8 @@ fn routes_of_an_earlier_run_are_adopted_and_deleted_but_nobody_elses() {
                 netlink.add_route(&through_tunnel).await.unwrap(),
                 Added::Adopted
             );
-            assert_eq!(netlink.list_own_routes().await.unwrap(), [through_tunnel]);
+            let own = netlink.list_own_routes().await.unwrap();
+            assert_eq!(own, std::slice::from_ref(&through_tunnel));
             netlink.delete_route(&through_tunnel).await.unwrap();
             netlink.delete_route(&through_tunnel).await.unwrap();
             assert_eq!(netlink.list_own_routes().await.unwrap(), []);
@@ -493,10 +496,10 @@ fn other_tables_are_other_routes() {
         let main = Route::unreachable(prefix("10.20.0.0/16"));
         let other = Route {
             table: 7_000,
-            ..main
+            ..main.clone()
         };
-        for route in [main, other] {
-            assert_eq!(host.netlink.add_route(&route).await.unwrap(), Added::New);
+        for route in [&main, &other] {
+            assert_eq!(host.netlink.add_route(route).await.unwrap(), Added::New);
         }
         host.netlink.delete_route(&main).await.unwrap();
         assert_eq!(host.netlink.list_own_routes().await.unwrap(), [other]);

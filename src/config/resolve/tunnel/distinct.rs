@@ -1,5 +1,5 @@
 //! What two tunnels of one peer cannot both have: a key (RFC 2890 §2.1), which is all that tells their
-//! packets apart, and in one network namespace a device or a prefix.
+//! packets apart, and in one network namespace a device or a subnet. Routes they share.
 
 use std::ops::Range;
 
@@ -42,12 +42,15 @@ fn clash(earlier: &Tunnel, tunnel: &Tunnel, typed: &TunnelKeys) -> Option<Diagno
                 .help("give each tunnel a device of its own, or leave `device` out"),
         );
     }
-    let taken = prefixes(earlier);
-    let shared = prefixes(tunnel).find(|wanted| taken.clone().any(|taken| taken == *wanted));
-    shared.map(|(_, prefix)| {
-        Diagnostic::error(format!("{prefix} leads into another [[tunnel]] too"))
-            .at_some(place_of(prefix, typed))
-            .help("leave it to one of them, or put them into network namespaces of their own (`netns`)")
+    tunnel.contested(earlier).map(|prefix| {
+        Diagnostic::error(format!(
+            "{prefix} leads into another [[tunnel]] too, and a subnet is on one device"
+        ))
+        .at_some(place_of(prefix, typed))
+        .help(
+            "give each a subnet of its own, or put them into network namespaces of their own \
+             (`netns`); what two tunnels can share are routes",
+        )
     })
 }
 
