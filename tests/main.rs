@@ -44,4 +44,5 @@ mod strongswan;
 mod surviving;
 mod tenants;
 mod two_daemons;
+mod two_paths;
 mod watching;

@@ -27,6 +27,7 @@ pub(crate) mod spokes;
 pub(crate) mod strongswan;
 pub(crate) mod topology;
 pub(crate) mod traffic;
+pub(crate) mod two_paths;
 pub(crate) mod xfrm;
 
 pub(crate) use frr::Frr;
