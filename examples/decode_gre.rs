@@ -10,22 +10,38 @@ fn main() -> ExitCode {
         eprintln!("usage: decode_gre HEX");
         return ExitCode::from(2);
     };
-    let packet = match HEXLOWER_PERMISSIVE.decode(text.as_bytes()) {
-        Ok(packet) => packet,
-        Err(problem) => {
-            eprintln!("not hexadecimal: {problem}");
-            return ExitCode::from(2);
-        }
-    };
-    match Header::parse(&packet) {
-        Ok((header, passenger)) => {
-            println!("{header:?}");
-            println!("passenger of {} octets", passenger.len());
+    match decode(&text) {
+        Ok(said) => {
+            println!("{said}");
             ExitCode::SUCCESS
         }
-        Err(reason) => {
-            println!("dropped: {}", reason.name());
+        Err(problem) => {
+            eprintln!("{problem}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn decode(text: &str) -> Result<String, String> {
+    let packet = HEXLOWER_PERMISSIVE
+        .decode(text.as_bytes())
+        .map_err(|problem| format!("not hexadecimal: {problem}"))?;
+    let (header, passenger) =
+        Header::parse(&packet).map_err(|reason| format!("dropped: {}", reason.name()))?;
+    Ok(format!(
+        "{header:?}\npassenger of {} octets",
+        passenger.len()
+    ))
+}
+
+#[test]
+fn says_what_a_packet_holds_or_why_it_is_dropped() -> Result<(), String> {
+    let said = decode("200008000000002A45")?;
+    assert!(said.contains("key: Some(42)"), "{said}");
+    assert!(said.ends_with("passenger of 1 octets"), "{said}");
+    for (text, problem) in [("2", "not hexadecimal"), ("2000", "dropped: gre_")] {
+        let refused = decode(text).err().unwrap_or_default();
+        assert!(refused.starts_with(problem), "{text}: {refused:?}");
+    }
+    Ok(())
 }

@@ -137,6 +137,9 @@ fn send_one_packet(sealing: &ChildKeys, opening: &ChildKeys) -> Result<(), Box<d
     let opened = inbound.open(candidate, packet)?;
     let payload = inbound.commit(opened)?;
     println!("opened: {}", String::from_utf8_lossy(payload.bytes));
+    if payload.bytes != text {
+        return Err("not what was sealed".into());
+    }
     Ok(())
 }
 
@@ -149,4 +152,9 @@ fn esp_keys(keys: &ChildKeys) -> Result<esp::Keys, Box<dyn Error>> {
         keys.suite.esn,
         material,
     )?)
+}
+
+#[test]
+fn a_packet_passes_under_keys_that_were_agreed_on() -> Result<(), Box<dyn Error>> {
+    main()
 }

@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::lab::{self, Product, Topology, product, strongswan, traffic};
+use crate::lab::strongswan::Rekey;
+use crate::lab::topology::RIGHT;
+use crate::lab::{self, Lan, Product, Router, Topology, product, strongswan, traffic};
 
+const SOON: Duration = Duration::from_secs(30);
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 
 pub(crate) fn example(name: &str) -> String {
@@ -96,20 +100,76 @@ fn check(file: &Path) {
     assert_eq!(stderr, "", "{}", file.display());
 }
 
-/// Our `peer.toml` and strongSwan's `swanctl.conf` and GRE device of the same folder fit together.
+/// The two files, but for Berlin's outer address: a host in either network reaches one in the other.
+#[test]
+fn the_site_to_site_example_carries_packets() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let right = topology.add_right();
+    let routers = [&topology.left, &right].map(Router::Namespace);
+    let lans = [("10.10.1", "2001:db8:10:1"), ("10.20.1", "2001:db8:20:1")];
+    let [paris, berlin] = [0, 1].map(|end: usize| {
+        let router = routers[end];
+        router.expect("sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        Lan::new(lab, router, lans[end].0, lans[end].1)
+    });
+    let of_paris = example("site-to-site/berlin.toml").replace("198.51.100.2", RIGHT);
+    let of_berlin = example("site-to-site/paris.toml");
+    let mut here = Product::start_with(&topology.left, &of_paris, "berlin.psk");
+    let mut there = Product::start_with(&right, &of_berlin, "paris.psk");
+    here.wait_until_established();
+    there.wait_until_established();
+    for (lan, destination) in [
+        (&paris, "10.20.1.2"),
+        (&berlin, "10.10.1.2"),
+        (&paris, "2001:db8:20:1::2"),
+        (&berlin, "2001:db8:10:1::2"),
+    ] {
+        let answered = || lan.ping(destination, "-c 3 -i 0.2 -W 2").success();
+        lab::eventually(destination, SOON, || answered().then_some(()));
+    }
+    assert_eq!(here.interrupt().code, Some(0));
+    assert_eq!(there.interrupt().code, Some(0));
+}
+
+/// Our `peer.toml` and strongSwan's `swanctl.conf` and GRE device of the same folder fit together, also
+/// when strongSwan asks for new keys; and its `ipsec.conf` allows the same suites and no others.
 #[test]
 fn the_strongswan_example_carries_packets() {
+    const IKE: &str = "aes256gcm16-prfsha256-ecp256";
+    const ESP: &str = "aes256gcm16-ecp256";
+    let swanctl = example("strongswan/swanctl.conf");
+    let ipsec = example("strongswan/ipsec.conf");
+    for (file, line) in [
+        (&swanctl, format!("    proposals = {IKE}\n")),
+        (&swanctl, format!("    esp_proposals = {ESP}\n")),
+        (&ipsec, format!("    ike={IKE}!\n")),
+        (&ipsec, format!("    esp={ESP}!\n")),
+    ] {
+        assert_eq!(file.matches(&line).count(), 1, "{line:?} in\n{file}");
+    }
+
     let Some(lab) = lab::require() else { return };
     let topology = Topology::new(lab);
     let guest = topology.boot_guest();
-    let swanctl = example("strongswan/swanctl.conf");
     let swanctl = swanctl.replace("change-me-to-what-peer.psk-holds", product::PSK);
     strongswan::start_with(&guest, &example("strongswan/gre.sh"), &swanctl);
-
     let peer = example("strongswan/peer.toml");
     let mut product = Product::start_with(&topology.left, &peer, "peer.psk");
     product.wait_until_established();
     traffic::ping(&topology.left, strongswan::INNER_V4, "-c 2").expect("ping through the tunnel");
     let sas = strongswan::list_sas(&guest);
-    assert!(sas.contains("ESP:AES_GCM_16-256/ESN"), "{sas}");
+    for suite in [
+        "AES_GCM_16-256/PRF_HMAC_SHA2_256/ECP_256",
+        "ESP:AES_GCM_16-256",
+    ] {
+        assert!(sas.contains(suite), "{suite} in\n{sas}");
+    }
+
+    strongswan::rekey(&guest, Rekey::Child);
+    lab::eventually("keys with forward secrecy", SOON, || {
+        let sas = strongswan::list_sas(&guest);
+        sas.contains("ESP:AES_GCM_16-256/ECP_256").then_some(())
+    });
+    traffic::ping(&topology.left, strongswan::INNER_V4, "-c 2").expect("after the rekey");
 }
