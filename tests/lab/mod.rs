@@ -28,6 +28,7 @@ pub(crate) mod strongswan;
 pub(crate) mod topology;
 pub(crate) mod traffic;
 pub(crate) mod two_paths;
+pub(crate) mod vlan;
 pub(crate) mod xfrm;
 
 pub(crate) use frr::Frr;
@@ -40,6 +41,7 @@ pub(crate) use require::{Lab, require};
 pub(crate) use router::{Lan, Router};
 pub(crate) use strongswan::Strongswan;
 pub(crate) use topology::{Outer, Topology};
+pub(crate) use vlan::VlanHost;
 
 /// Whether there is time for tests that take minutes: `cargo xtask test --full`.
 pub(crate) fn is_full_run() -> bool {

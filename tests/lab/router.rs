@@ -1,6 +1,7 @@
 //! A router at an end of the tunnel, with one host on the network behind it; the same whether it is a
 //! namespace or a guest.
 
+use std::fmt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,13 +10,23 @@ use super::netns::Netns;
 use super::process::{self, Output};
 use super::require::Lab;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// For what takes seconds on an idle machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a shell script runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Router<'l> {
     Namespace(&'l Netns),
     Guest(&'l Guest),
+}
+
+impl fmt::Display for Router<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(netns) => f.write_str(netns.name()),
+            Self::Guest(_) => f.write_str("the guest"),
+        }
+    }
 }
 
 impl Router<'_> {

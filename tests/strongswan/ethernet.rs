@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use crate::examples::example;
 use crate::lab::topology::RIGHT;
 use crate::lab::{
-    self, Outer, Product, Strongswan, Topology, gre_device, product, strongswan, traffic,
+    self, Outer, Product, Router, Strongswan, Topology, VlanHost, gre_device, product, strongswan,
+    traffic, vlan,
 };
 
 const OURS: &str = "10.30.0.1";
@@ -55,5 +57,32 @@ fn gretap_and_gre_share_an_sa() {
         Some(0),
         "{status}"
     );
+    assert_eq!(here.interrupt().code, Some(0));
+}
+
+/// `examples/ethernet-bridge`: one Ethernet, with a VLAN on it, of a bridge here and gretap's there.
+#[test]
+fn vlans_pass_to_a_bridged_gretap() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let example = |name: &str| example(&format!("ethernet-bridge/{name}"));
+    topology.left.ip("tuntap add lan0 mode tap");
+    Router::Namespace(&topology.left).expect(&example("bridge.sh"));
+    let here_guest = VlanHost::boot(&topology.left, "lan0");
+    let there_guest = topology.boot_guest();
+    let swanctl = crate::examples::example("strongswan/swanctl.conf");
+    let swanctl = swanctl.replace("change-me-to-what-peer.psk-holds", product::PSK);
+    let devices = [
+        VlanHost::BESIDE_ROUTER,
+        &example("bridge.sh"),
+        &example("gretap.sh"),
+    ]
+    .concat();
+    strongswan::start_with(&there_guest, &devices, &swanctl);
+    let mut here = Product::start_with(&topology.left, &example("berlin.toml"), "berlin.psk");
+    here.wait_until_established();
+    let near = VlanHost::alone(&here_guest, 1);
+    let far = VlanHost::beside_router(&there_guest, 2);
+    vlan::are_neighbours([&near, &far]);
     assert_eq!(here.interrupt().code, Some(0));
 }
