@@ -1,6 +1,7 @@
 //! FRR's daemons on a router: without the watchdog that a whole machine has, and with sockets of their
 //! own, so that several routers share one machine.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -17,7 +18,7 @@ pub(crate) struct Frr<'l> {
     router: Router<'l>,
     /// Where their sockets are, on the router.
     folder: String,
-    _files: Option<TempDir>,
+    files: Option<TempDir>,
     /// Since they have a configuration.
     begun: Instant,
 }
@@ -58,7 +59,7 @@ impl<'l> Frr<'l> {
         Self {
             router,
             folder,
-            _files: files,
+            files,
             begun: Instant::now(),
         }
     }
@@ -101,6 +102,16 @@ impl<'l> Frr<'l> {
             assert!(Instant::now() < deadline, "`show {what}` is still {answer}");
             // Asking costs more than the daemons' own work.
             std::thread::sleep(BETWEEN_QUESTIONS);
+        }
+    }
+}
+
+impl Drop for Frr<'_> {
+    /// What a guest's daemons said, the guest shows.
+    fn drop(&mut self) {
+        if let (true, Some(files)) = (std::thread::panicking(), &self.files) {
+            let log = fs::read_to_string(files.path().join("log")).unwrap_or_default();
+            eprintln!("--- FRR of {}\n{log}---", self.router);
         }
     }
 }

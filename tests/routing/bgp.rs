@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use super::with_strongswan;
-use super::{BFD_UP, HOSTS_V4, HOSTS_V6, Scene, between_two_of_ours, count, fall_silent, tell};
+use super::{BFD_UP, HOSTS_V4, HOSTS_V6, Scene, between_two_of_ours, count, with_strongswan};
 
 const DAEMONS: &[&str] = &["bfdd", "bgpd"];
 const ESTABLISHED: &str = r#""state":"Established""#;
@@ -26,14 +25,14 @@ fn carries_bgp(scene: &Scene<'_>) {
     let (frr, _berlins) = scene.start_frr(DAEMONS);
     let established = |summary: &str| summary.contains(ESTABLISHED);
     frr.wait_until("bgpd", "bgp ipv4 unicast summary", established);
-    tell("BGP over IPv4 Established", frr.age(), "0.6-2.7 s");
+    scene.took("BGP over IPv4 Established", frr.age());
     frr.wait_until("bgpd", "bgp ipv6 unicast summary", established);
-    tell("BGP over IPv6 Established", frr.age(), "0.6-3.3 s");
+    scene.took("BGP over IPv6 Established", frr.age());
     frr.wait_until("bfdd", "bfd peers", |peers| count(peers, BFD_UP) == 2);
-    tell("BFD Up", frr.age(), "0.3-2.1 s");
+    scene.took("BFD Up", frr.age());
     paris.wait_for_route(ROUTE_V4, true);
     paris.wait_for_route(ROUTE_V6, true);
-    tell("routes in the kernel", frr.age(), "5-10.5 s");
+    scene.took("routes in the kernel", frr.age());
     berlin.wait_for_route("route show 10.10.1.0/24 proto bgp", true);
     berlin.wait_for_route("-6 route show 2001:db8:10:1::/64 proto bgp", true);
     scene.hosts_reach_each_other(&[HOSTS_V4, HOSTS_V6]);
@@ -46,13 +45,13 @@ fn carries_bgp(scene: &Scene<'_>) {
     }
 
     let begin = Instant::now();
-    fall_silent(scene, &frr);
+    scene.fall_silent(&frr);
     paris.wait_for_route(ROUTE_V4, false);
     paris.wait_for_route(ROUTE_V6, false);
-    tell("routes gone", begin.elapsed(), "0.6-2.3 s");
+    scene.took("routes gone", begin.elapsed());
     let begin = Instant::now();
     scene.far.speak_again();
     paris.wait_for_route(ROUTE_V4, true);
     paris.wait_for_route(ROUTE_V6, true);
-    tell("routes back", begin.elapsed(), "0.8-2.8 s");
+    scene.took("routes back", begin.elapsed());
 }

@@ -1,6 +1,6 @@
 //! IPv6 inside alone, IPv4 outside alone: OSPFv3 between two islands.
 
-use super::{HOSTS_V6, Scene, between_two_of_ours, tell};
+use super::{HOSTS_V6, Scene, between_two_of_ours};
 
 #[test]
 fn ipv6_islands_are_connected() {
@@ -12,7 +12,7 @@ fn connects_islands(scene: &Scene<'_>) {
     let (frr, _berlins) = scene.start_frr(&["ospf6d"]);
     let full = |neighbors: &str| neighbors.contains("Full");
     frr.wait_until("ospf6d", "ipv6 ospf6 neighbor", full);
-    tell("OSPFv3 Full", frr.age(), "0.5-2.2 s");
+    scene.took("OSPFv3 Full", frr.age());
     let route = "-6 route show 2001:db8:20:1::/64 proto ospf";
     scene.paris.wait_for_route(route, true);
     let route = "-6 route show 2001:db8:10:1::/64 proto ospf";

@@ -1,18 +1,21 @@
 //! Routing daemons that talk through the tunnel: FRR with the files of `examples/`, on our routers and
 //! on one with strongSwan and Linux's own GRE.
 //!
-//! Each scene prints how long the daemons took, beside what was measured once where both ends of such
-//! a tunnel were Linux kernels, on the same machine; some of it with the files of `examples/ospf` and a
-//! bare veth for the tunnel, as that depends on the files.
+//! The same daemons with the same files talk over a bare wire at the same time, and each scene ends with
+//! how long both took: what a tunnel costs them shows, whatever else the machine does.
+//! `cargo nextest run --test product --no-capture routing::` prints it; `docs/OPERATIONS.md` has such a run.
 
-use std::fs;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
+use std::{fs, panic, thread};
 
+use crate::lab::topology::nft;
 use crate::lab::{
-    self, Frr, Guest, Lan, Product, Router, Strongswan, Topology, eventually, product,
+    self, Frr, Guest, Lab, Lan, Netns, Product, Router, Strongswan, Topology, eventually, product,
 };
 
 mod bgp;
+mod hub;
 mod island;
 mod ospf;
 mod pim;
@@ -67,10 +70,11 @@ impl Site<'_> {
     }
 }
 
-/// The far end of the tunnel.
+/// The far end of the tunnel, or of the wire.
 enum Far<'l> {
     Ours(Product<'l>),
     Linux(&'l Guest),
+    Bare(&'l Netns),
 }
 
 impl Far<'_> {
@@ -81,6 +85,13 @@ impl Far<'_> {
             Self::Ours(product) => product.pause(),
             Self::Linux(guest) => {
                 guest.expect("ip link set gre1 down");
+            }
+            Self::Bare(netns) => {
+                nft(netns, "add table inet silence");
+                nft(
+                    netns,
+                    "add chain inet silence sent { type filter hook output priority 0 ; policy drop ; }",
+                );
             }
         }
     }
@@ -93,19 +104,48 @@ impl Far<'_> {
             Self::Linux(guest) => {
                 guest.expect("ip link set gre1 up && ip addr add fd00:255::2/64 dev gre1 nodad");
             }
+            Self::Bare(netns) => nft(netns, "delete table inet silence"),
         }
     }
 }
 
-/// Two sites and the tunnel between them.
+/// What there was to wait for, and how long it took.
+type Times = Vec<(&'static str, Duration)>;
+
+/// Two sites and what is between them.
 struct Scene<'l> {
-    /// With our product.
+    /// With our product, where there is a tunnel.
     paris: Site<'l>,
     berlin: Site<'l>,
     far: Far<'l>,
+    times: RefCell<Times>,
 }
 
-impl Scene<'_> {
+impl<'l> Scene<'l> {
+    fn new(paris: Site<'l>, berlin: Site<'l>, far: Far<'l>) -> Self {
+        let times = RefCell::default();
+        Self {
+            paris,
+            berlin,
+            far,
+            times,
+        }
+    }
+
+    /// Keeps how long something took.
+    fn took(&self, what: &'static str, time: Duration) {
+        self.times.borrow_mut().push((what, time));
+    }
+
+    /// The far end falls silent, and BFD says so.
+    #[track_caller]
+    fn fall_silent(&self, frr: &Frr<'_>) {
+        let begin = Instant::now();
+        self.far.fall_silent();
+        frr.wait_until("bfdd", "bfd peers", |peers| count(peers, BFD_UP) == 0);
+        self.took("BFD Down", begin.elapsed());
+    }
+
     /// Starts the daemons of both sites, and then has them read their configuration.
     #[track_caller]
     fn start_frr(&self, daemons: &[&str]) -> (Frr<'_>, Frr<'_>) {
@@ -131,8 +171,8 @@ impl Scene<'_> {
 const HOSTS_V4: [&str; 2] = ["10.10.1.2", "10.20.1.2"];
 const HOSTS_V6: [&str; 2] = ["2001:db8:10:1::2", "2001:db8:20:1::2"];
 
-fn paris<'l>(lab: lab::Lab, topology: &'l Topology, folder: &str) -> Site<'l> {
-    let router = Router::Namespace(&topology.left);
+fn paris<'l>(lab: Lab, netns: &'l Netns, folder: &str) -> Site<'l> {
+    let router = Router::Namespace(netns);
     Site {
         router,
         lan: Lan::new(lab, router, "10.10.1", "2001:db8:10:1"),
@@ -141,7 +181,7 @@ fn paris<'l>(lab: lab::Lab, topology: &'l Topology, folder: &str) -> Site<'l> {
     }
 }
 
-fn berlin<'l>(lab: lab::Lab, router: Router<'l>, device: &'static str, folder: &str) -> Site<'l> {
+fn berlin<'l>(lab: Lab, router: Router<'l>, device: &'static str, folder: &str) -> Site<'l> {
     let frr_conf = example(&format!("{folder}/berlin-frr.conf"));
     Site {
         router,
@@ -151,64 +191,102 @@ fn berlin<'l>(lab: lab::Lab, router: Router<'l>, device: &'static str, folder: &
     }
 }
 
+/// What has to hold in a scene.
+type Check = fn(&Scene<'_>);
+
 /// An example of `examples/` as it is there, on both ends.
-fn between_two_of_ours(folder: &str, check: impl FnOnce(&Scene<'_>)) {
-    let Some(lab) = lab::require() else { return };
-    let topology = Topology::new(lab);
-    let right = topology.add_right();
-    let ends = [
-        (&right, "paris.toml", "paris.psk"),
-        (&topology.left, "berlin.toml", "berlin.psk"),
-    ];
-    let [mut there, mut here] = ends.map(|(netns, file, psk)| {
-        Product::start_with(netns, &example(&format!("{folder}/{file}")), psk)
+fn between_two_of_ours(folder: &'static str, check: Check) {
+    beside_a_bare_wire("between two of ours", folder, check, |lab| {
+        let topology = Topology::new(lab);
+        let right = topology.add_right();
+        let ends = [
+            (&right, "paris.toml", "paris.psk"),
+            (&topology.left, "berlin.toml", "berlin.psk"),
+        ];
+        let [mut there, mut here] = ends.map(|(netns, file, psk)| {
+            Product::start_with(netns, &example(&format!("{folder}/{file}")), psk)
+        });
+        here.wait_until_established();
+        there.wait_until_established();
+        let scene = Scene::new(
+            paris(lab, &topology.left, folder),
+            berlin(lab, Router::Namespace(&right), product::DEVICE, folder),
+            Far::Ours(there),
+        );
+        check(&scene);
+        let times = scene.times.take();
+        drop(scene);
+        assert_eq!(here.interrupt().code, Some(0));
+        times
     });
-    here.wait_until_established();
-    there.wait_until_established();
-    let scene = Scene {
-        paris: paris(lab, &topology, folder),
-        berlin: berlin(lab, Router::Namespace(&right), product::DEVICE, folder),
-        far: Far::Ours(there),
-    };
-    check(&scene);
-    drop(scene);
-    assert_eq!(here.interrupt().code, Some(0));
 }
 
 /// The same, but Berlin has strongSwan and a GRE device of Linux.
-fn with_strongswan(folder: &str, check: impl FnOnce(&Scene<'_>)) {
+fn with_strongswan(folder: &'static str, check: Check) {
+    beside_a_bare_wire("with strongSwan", folder, check, |lab| {
+        let topology = Topology::new(lab);
+        let guest = topology.boot_guest();
+        Strongswan::default().start(&guest);
+        let peer = example(&format!("{folder}/berlin.toml"));
+        let mut here = Product::start_with(&topology.left, &peer, "berlin.psk");
+        here.wait_until_established();
+        let scene = Scene::new(
+            paris(lab, &topology.left, folder),
+            berlin(lab, Router::Guest(&guest), "gre1", folder),
+            Far::Linux(&guest),
+        );
+        check(&scene);
+        let times = scene.times.take();
+        drop(scene);
+        assert_eq!(here.interrupt().code, Some(0));
+        times
+    });
+}
+
+/// Has a scene with a tunnel and one without take place at the same time, and prints their times.
+fn beside_a_bare_wire(
+    name: &str,
+    folder: &'static str,
+    check: Check,
+    with_tunnel: impl FnOnce(Lab) -> Times,
+) {
     let Some(lab) = lab::require() else { return };
-    let topology = Topology::new(lab);
-    let guest = topology.boot_guest();
-    Strongswan::default().start(&guest);
-    let peer = example(&format!("{folder}/berlin.toml"));
-    let mut here = Product::start_with(&topology.left, &peer, "berlin.psk");
-    here.wait_until_established();
-    let scene = Scene {
-        paris: paris(lab, &topology, folder),
-        berlin: berlin(lab, Router::Guest(&guest), "gre1", folder),
-        far: Far::Linux(&guest),
-    };
-    check(&scene);
-    drop(scene);
-    assert_eq!(here.interrupt().code, Some(0));
+    let (tunnel, bare) = thread::scope(|scope| {
+        let bare = scope.spawn(|| over_a_bare_wire(lab, folder, check));
+        let tunnel = with_tunnel(lab);
+        let bare = bare.join();
+        (tunnel, bare.unwrap_or_else(|bad| panic::resume_unwind(bad)))
+    });
+    for ((what, tunnel), (_, bare)) in tunnel.iter().zip(&bare) {
+        let [tunnel, bare] = [tunnel, bare].map(Duration::as_secs_f64);
+        println!("{folder} {name}: {what}: {tunnel:.1} s, over a bare wire {bare:.1} s");
+    }
 }
 
-/// Prints a time beside that between two Linux kernels.
-fn tell(what: &str, took: Duration, between_linux_kernels: &str) {
-    println!(
-        "{what}: {:.1} s (between Linux kernels {between_linux_kernels})",
-        took.as_secs_f64()
+/// Two routers with nothing between them: a wire with the tunnel's name, addresses and MTU.
+fn over_a_bare_wire(lab: Lab, folder: &str, check: Check) -> Times {
+    let [left, right] = ["left", "right"].map(|role| Netns::new(lab, role));
+    let device = product::DEVICE;
+    left.ip(&format!(
+        "link add {device} type veth peer name {device} netns {}",
+        right.name()
+    ));
+    for (netns, number) in [(&left, 1), (&right, 2)] {
+        // Nor does anybody ask on a tunnel whether an address is taken.
+        Router::Namespace(netns).expect(&format!("sysctl -q net.ipv6.conf.{device}.accept_dad=0"));
+        netns.ip_batch(&format!(
+            "link set {device} mtu 1400 up\n\
+             address add 10.255.0.{number}/30 dev {device}\n\
+             address add fd00:255::{number}/64 dev {device} nodad\n"
+        ));
+    }
+    let scene = Scene::new(
+        paris(lab, &left, folder),
+        berlin(lab, Router::Namespace(&right), device, folder),
+        Far::Bare(&right),
     );
-}
-
-/// The far end falls silent, and BFD says so.
-#[track_caller]
-fn fall_silent(scene: &Scene<'_>, frr: &Frr<'_>) {
-    let begin = Instant::now();
-    scene.far.fall_silent();
-    frr.wait_until("bfdd", "bfd peers", |peers| count(peers, BFD_UP) == 0);
-    tell("BFD Down", begin.elapsed(), "0.3 s");
+    check(&scene);
+    scene.times.take()
 }
 
 const BFD_UP: &str = r#""status":"up""#;

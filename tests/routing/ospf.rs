@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use super::with_strongswan;
-use super::{BFD_UP, HOSTS_V4, HOSTS_V6, Scene, between_two_of_ours, count, fall_silent, tell};
+use super::{BFD_UP, HOSTS_V4, HOSTS_V6, Scene, between_two_of_ours, count, with_strongswan};
 use crate::lab::Frr;
 
 const DAEMONS: &[&str] = &["bfdd", "ospfd", "ospf6d"];
@@ -26,12 +25,12 @@ fn carries_ospf(scene: &Scene<'_>) {
     let Scene { paris, berlin, .. } = scene;
     let (frr, _berlins) = scene.start_frr(DAEMONS);
     wait_for_full(&frr);
-    tell("OSPFv2 and OSPFv3 Full", frr.age(), "0.5-2.2 s");
+    scene.took("OSPFv2 and OSPFv3 Full", frr.age());
     frr.wait_until("bfdd", "bfd peers", |peers| count(peers, BFD_UP) == 2);
-    tell("BFD Up", frr.age(), "0.3-2.1 s; a veth 2.8 s");
+    scene.took("BFD Up", frr.age());
     paris.wait_for_route(ROUTE_V4, true);
     paris.wait_for_route(ROUTE_V6, true);
-    tell("routes in the kernel", frr.age(), "5-10.5 s; a veth 11.8 s");
+    scene.took("routes in the kernel", frr.age());
     scene.hosts_reach_each_other(&[HOSTS_V4, HOSTS_V6]);
 
     for site in [paris, berlin] {
@@ -43,13 +42,13 @@ fn carries_ospf(scene: &Scene<'_>) {
         ]);
     }
 
-    fall_silent(scene, &frr);
+    scene.fall_silent(&frr);
     paris.wait_for_route(ROUTE_V4, false);
     paris.wait_for_route(ROUTE_V6, false);
     let begin = Instant::now();
     scene.far.speak_again();
     wait_for_full(&frr);
-    tell("all Full again", begin.elapsed(), "2.8 s");
+    scene.took("all Full again", begin.elapsed());
     paris.wait_for_route(ROUTE_V4, true);
     paris.wait_for_route(ROUTE_V6, true);
     scene.hosts_reach_each_other(&[HOSTS_V4, HOSTS_V6]);
