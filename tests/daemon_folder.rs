@@ -41,6 +41,9 @@ fn good_files_are_served_and_others_are_reported() {
         ..Peer::default()
     };
     folder.write("same-subnet.toml", &subnet);
+    let spoke = "name = \"hub\"\n[peer]\naddress = \"any\"\n[tunnel]\naddress = [\"10.254.%n.0/31\"]\n\
+                 routes = [\"10.20.0.0/16\"]\n[[spoke]]\nremote-id = \"spoke.example\"\npsk-file = \"lab.psk\"\n";
+    fs::write(folder.path().join("spokes-prefix.toml"), spoke).unwrap();
 
     let daemon = daemon(&topology, &folder);
     folder.wait_for_states(&topology.left, &[("berlin", "established")]);
@@ -50,6 +53,7 @@ fn good_files_are_served_and_others_are_reported() {
         "broken.toml",
         "same-device.toml: sgre0 is the device of",
         "same-peer.toml: 192.0.2.2 is the peer's address of",
+        "spokes-prefix.toml: 10.20.0.0/16 is the prefix of",
         "same-subnet.toml: 10.255.0.0/30 is the subnet or a route of",
     ] {
         assert!(said.contains(part), "{part} in {said}");

@@ -74,6 +74,46 @@ fn nothing_leaves_after_the_peer_deleted_the_sa() {
     assert_eq!(capture.stop().in_clear(), None);
 }
 
+/// The third that may say "dead", beside keepalives and probes: a peer that answers IKE no more. (The other
+/// two: `tests/keepalive.rs`, `tests/probes.rs`.)
+#[test]
+fn carrier_and_routes_go_with_an_sa_whose_peer_is_gone() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    topology.add_default_routes();
+    let right = topology.add_right();
+    let there = Product::start(&right, &Peer::right().responder());
+    let asks = Peer {
+        more: "[peer.ike]\ndpd = \"1s\"\nretransmit = { first = \"300ms\", factor = 1.5, tries = 4 }",
+        ..Peer::default()
+    };
+    let mut here = Product::start(&topology.left, &asks);
+    here.wait_until_established();
+    let wait_for = |usable: bool| {
+        lab::eventually(
+            &format!("usable: {usable}"),
+            Duration::from_secs(60),
+            || {
+                let link = topology.left.ip(&format!("link show {}", product::DEVICE));
+                let routes = topology.left.ip(&format!("route show {}", product::ROUTE));
+                let guarded = routes.contains("unreachable");
+                let agree = link.contains("NO-CARRIER") != usable
+                    && routes.contains(product::DEVICE) == usable;
+                (guarded && agree).then_some(())
+            },
+        );
+    };
+    wait_for(true);
+    let capture = topology.capture();
+    there.pause();
+    wait_for(false);
+    send_in_vain(&topology.left);
+    there.resume();
+    wait_for(true);
+    traffic::ping(&topology.left, "10.255.0.2", "-c 1 -W 10").expect("after its return");
+    assert_eq!(capture.stop().in_clear(), None);
+}
+
 #[test]
 fn nothing_leaves_after_a_crash() {
     let Some(lab) = lab::require() else { return };

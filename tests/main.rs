@@ -37,6 +37,7 @@ mod mtu_edge;
 mod names;
 mod nat;
 mod operations;
+mod policy_tables;
 mod probes;
 mod rekeying;
 mod routing;

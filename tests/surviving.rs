@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::lab::{self, Peer, Product, Topology, product, traffic};
+use crate::lab::{self, Peer, Product, Topology, product, topology, traffic};
 
 const FAR_END: &str = "10.255.0.2";
 
@@ -72,4 +72,51 @@ fn what_a_killed_daemon_left_is_removed_by_down() {
     );
     assert_eq!(topology.left.ip("route show table all"), before);
     assert_eq!(here.command("down", &[]).code, Some(4));
+}
+
+/// What the host had for the very prefix, in main and in a policy table with its rule, is there after an
+/// exit, after a crash, and in between.
+#[test]
+fn routes_that_the_host_had_for_the_prefix_outlive_exit_and_crash() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    topology.add_default_routes();
+    let right = topology.add_right();
+    let there = Product::start(&right, &Peer::right().responder());
+    let left = &topology.left;
+    let prefix = product::ROUTE;
+    let (better, worse) = (
+        format!("blackhole {prefix} metric 50"),
+        format!("{prefix} via {} metric 4294967294", topology::ROUTER),
+    );
+    for route in [&better, &worse, &format!("{worse} table 100")] {
+        left.ip(&format!("route add {route}"));
+    }
+    left.ip("rule add from 10.9.9.9 table 100");
+    let everything = || [left.ip("route show table all"), left.ip("rule show")];
+    let before = everything();
+    let mut here = Product::start(left, &Peer::default());
+    here.wait_until_established();
+    let meanwhile = || {
+        let routes = left.ip(&format!("route show {prefix}"));
+        assert!(routes.contains("metric 50"), "{routes}");
+        assert!(routes.contains("metric 4294967294"), "{routes}");
+        assert!(routes.contains("unreachable"), "{routes}");
+        let policy = left.ip("route show table 100");
+        assert!(policy.contains(prefix), "{policy}");
+    };
+    meanwhile();
+    here.crash();
+    meanwhile();
+    here.restart();
+    here.wait_until_established();
+    assert_eq!(here.interrupt().code, Some(0));
+    assert_eq!(everything(), before);
+
+    let mut here = Product::start(left, &Peer::default());
+    here.wait_until_established();
+    here.crash();
+    here.command("down", &[]).expect("down");
+    assert_eq!(everything(), before);
+    drop(there);
 }

@@ -97,12 +97,7 @@ fn flows_share_two_paths_and_leave_the_one_that_falls_silent() {
             assert_eq!(routed(from.netns, prefix), (vec!["north"], true));
         }
         assert!(from.netns.ip("link show south").contains("NO-CARRIER"));
-        from.folder.wait_for_states(
-            from.netns,
-            &established(from)
-                .each_ref()
-                .map(|(name, state)| (name.as_str(), *state)),
-        );
+        assert_established(from);
     }
     let shown = here.folder.run(&hosts.paris, "status", &[]).stdout;
     assert!(shown.contains("the peer does not answer probes"), "{shown}");
@@ -169,6 +164,39 @@ fn a_crash_opens_neither_path_and_down_takes_back_what_it_left() {
     there.end();
 }
 
+/// The same for a peer that answers GRE keepalives, as any router may.
+#[test]
+fn keepalives_move_flows_to_the_other_path() {
+    let Some(lab) = lab::require() else { return };
+    let hosts = TwoPaths::new(lab);
+    let asking = |city| {
+        let instead = "keepalive = { every = \"1s\", tries = 2 } #";
+        files(city).map(|(name, text)| (name, text.replace("liveness =", instead)))
+    };
+    let there = start(&hosts.berlin, "paris", &asking("paris"));
+    let here = start(&hosts.paris, "berlin", &asking("berlin"));
+    let ends = [(&here, &there, BERLIN), (&there, &here, PARIS)];
+    for (from, _, networks) in ends {
+        wait_for_both(from, networks);
+    }
+    hosts.cut(&["north"]);
+    for (from, to, networks) in ends {
+        for (prefix, addresses) in networks {
+            spread(from.netns, to.netns, addresses);
+            from.wait_for_paths(prefix, &[("north", "down"), ("south", "carries")]);
+            assert_eq!(routed(from.netns, prefix), (vec!["south"], true));
+        }
+        assert_established(from);
+    }
+    hosts.cut(&[]);
+    for (from, to, networks) in ends {
+        wait_for_both(from, networks);
+        assert_shared(from, to, networks);
+    }
+    here.end();
+    there.end();
+}
+
 /// A larger metric is a backup: it waits while the better path carries.
 #[test]
 fn a_backup_carries_while_the_better_path_is_silent() {
@@ -222,11 +250,13 @@ fn a_deleted_device_takes_no_path_but_its_own() {
     there.end();
 }
 
-/// The two peers of a host, both with SAs.
-fn established(host: &Host<'_>) -> [(String, &'static str); 2] {
+/// Both peers of a host still have SAs: it was not IKE that noticed.
+#[track_caller]
+fn assert_established(host: &Host<'_>) {
     let status = host.status().unwrap();
-    let name = |place: usize| status["peers"][place]["name"].as_str().unwrap().to_owned();
-    [0, 1].map(|place| (name(place), "established"))
+    for peer in status["peers"].as_array().unwrap() {
+        assert_eq!(peer["state"], "established", "{status}");
+    }
 }
 
 /// Pings that must get no answer.

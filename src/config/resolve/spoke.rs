@@ -196,11 +196,15 @@ fn clash(earlier: &Peer, later: &Peer, spoke: &SpokeKeys) -> Option<Diagnostic> 
     let mut wanted = tunnel::prefixes(ours);
     let shared = wanted.find(|wanted| taken.clone().any(|taken| taken == *wanted));
     shared.and_then(|(_, prefix)| {
-        let own = given_at(&spoke.address);
+        let own = match ours.routes.contains(&prefix) {
+            true => spoke.routes.as_ref().map(Spanned::span),
+            false => given_at(&spoke.address),
+        };
         report(
             format!("{prefix} leads to another [[spoke]] too"),
             at(own),
-            "give each spoke a network of its own: address = [\"10.255.1.0/31\"], or with %n in the template",
+            "give each spoke networks of its own, which no other shares: address = [\"10.255.1.0/31\"] and \
+             routes = […] under [[spoke]], or with %n in the template",
         )
     })
 }
