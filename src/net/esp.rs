@@ -12,6 +12,7 @@
 
 mod batch;
 mod kind;
+mod refusal;
 mod run;
 
 use std::io;
@@ -25,6 +26,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, getsockopt, recv, sockopt};
 
 use self::kind::{Kind, bind_via, enlarge_buffers};
+use self::refusal::{Reaction, is_network_error};
 use super::outer::{Encapsulation, NAT_KEEPALIVE, Path, Via};
 use super::sys::{self, Family, Refused};
 
@@ -287,24 +289,29 @@ impl Wire {
         message: &[Outgoing<'_>],
         outcome: &mut SendOutcome,
     ) -> io::Result<()> {
-        let cut = message.len() > 1;
-        match errno {
-            // The device at the end of this route can't sum, or IPsec of the kernel's is in between.
-            Errno::EIO if cut => {
-                self.segmentation.store(false, Ordering::Relaxed);
-                outcome.segmentation_lost = true;
+        match Reaction::to(errno, message.len()) {
+            Reaction::CutNoMore => {
+                self.cut_no_more(outcome);
                 self.send_runs(message, singly, outcome)
             }
-            // News of the path's MTU, which kernels before 6.14 call EINVAL like other things, or of
-            // what an earlier packet met. Each packet by itself gets its own verdict.
-            errno if cut && (errno == Errno::EINVAL || is_network_error(errno)) => {
-                self.send_runs(message, singly, outcome)
+            Reaction::Singly => self.send_runs(message, singly, outcome),
+            Reaction::Doubt => {
+                let before = outcome.sent;
+                self.send_runs(message, singly, outcome)?;
+                if outcome.sent == before + message.len() {
+                    self.cut_no_more(outcome);
+                }
+                Ok(())
             }
-            errno => {
+            Reaction::Final => {
                 *outcome.refusal(errno).ok_or(errno)? += message.len();
                 Ok(())
             }
         }
+    }
+
+    fn cut_no_more(&self, outcome: &mut SendOutcome) {
+        outcome.segmentation_lost |= self.segmentation.swap(false, Ordering::Relaxed);
     }
 }
 
@@ -347,29 +354,9 @@ pub struct SendOutcome {
     pub blocked: usize,
     /// The socket's buffer is full, or memory is short.
     pub no_room: usize,
-    /// The kernel cannot cut messages on this wire, as it has just said: from here on packets go
-    /// singly.
+    /// The kernel cannot cut messages on this wire, as it has just said for the first time: from here
+    /// on packets go singly.
     pub segmentation_lost: bool,
-}
-
-impl SendOutcome {
-    /// The field for a packet that the kernel refused while the socket stays good.
-    fn refusal(&mut self, errno: Errno) -> Option<&mut usize> {
-        match errno {
-            Errno::EMSGSIZE => Some(&mut self.too_big),
-            // EACCES is a "prohibit" route; EINVAL a "blackhole", or our address has gone.
-            Errno::ENETUNREACH
-            | Errno::EHOSTUNREACH
-            | Errno::ENETDOWN
-            | Errno::EACCES
-            | Errno::EINVAL => Some(&mut self.unreachable),
-            // What an earlier packet met; the kernel tells it to the next one instead of sending it.
-            errno if is_network_error(errno) => Some(&mut self.unreachable),
-            Errno::EPERM => Some(&mut self.blocked),
-            Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Some(&mut self.no_room),
-            _ => None,
-        }
-    }
 }
 
 /// Why a wire can't be laid.
@@ -417,23 +404,6 @@ impl WireError {
             source: errno.into(),
         }
     }
-}
-
-/// What the kernel makes of ICMP errors (`icmp_err_convert` and its callers). It leaves them on the
-/// connected socket, and the next reception reports and clears them.
-fn is_network_error(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::ENETUNREACH
-            | Errno::EHOSTUNREACH
-            | Errno::EHOSTDOWN
-            | Errno::ENONET
-            | Errno::ECONNREFUSED
-            | Errno::ENOPROTOOPT
-            | Errno::EOPNOTSUPP
-            | Errno::EMSGSIZE
-            | Errno::EPROTO
-    )
 }
 
 #[cfg(test)]

@@ -53,6 +53,16 @@ sockopt_impl!(
     libc::tpacket_stats
 );
 
+#[cfg(test)]
+sockopt_impl!(
+    /// `SO_NO_CHECK`: datagrams without a checksum, which the kernel does not cut.
+    NoChecksum,
+    SetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NO_CHECK,
+    libc::c_int
+);
+
 sockopt_impl!(
     /// `IPV6_MTU_DISCOVER`, one of the `IPV6_PMTUDISC_…` values.
     Ipv6MtuDiscover,
@@ -148,9 +158,14 @@ impl From<Family> for AddressFamily {
     }
 }
 
-/// A raw socket for one IP protocol (`nix` lists no protocol 50); closed on `exec`.
-pub(super) fn raw_socket(family: Family, protocol: libc::c_int) -> Result<OwnedFd, Errno> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+/// A socket for one IP protocol, where `nix` does not list it: `SOCK_RAW` with 50, for example; closed
+/// on `exec`.
+pub(super) fn socket(
+    family: Family,
+    kind: libc::c_int,
+    protocol: libc::c_int,
+) -> Result<OwnedFd, Errno> {
+    let kind = kind | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers are passed.
     let fd = unsafe { libc::socket(AddressFamily::from(family) as libc::c_int, kind, protocol) };
     let fd = Errno::result(fd)?;

@@ -73,7 +73,7 @@ fn a_passenger_in_clear_is_seen_and_esp_is_only_counted() {
         let socket = UdpSocket::bind("192.0.2.1:0").unwrap();
         socket.set_broadcast(true).unwrap();
         socket.send_to(b"in clear", "192.0.2.255:9").unwrap();
-        let esp = sys::raw_socket(sys::Family::V4, ESP.into()).unwrap();
+        let esp = sys::socket(sys::Family::V4, libc::SOCK_RAW, ESP.into()).unwrap();
         nix::sys::socket::setsockopt(&esp, nix::sys::socket::sockopt::Broadcast, &true).unwrap();
         let to = nix::sys::socket::SockaddrIn::new(192, 0, 2, 255, 0);
         for _ in 0..1000 {

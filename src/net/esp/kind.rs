@@ -58,7 +58,7 @@ impl Kind {
 
     pub(super) fn open(self) -> Result<OwnedFd, WireError> {
         match self.encapsulation {
-            Encapsulation::None => sys::raw_socket(self.family, libc::IPPROTO_ESP),
+            Encapsulation::None => sys::socket(self.family, libc::SOCK_RAW, libc::IPPROTO_ESP),
             Encapsulation::Udp { .. } => self.open_udp(),
         }
         .map_err(|errno| match errno {

@@ -1,0 +1,127 @@
+//! What follows when the kernel refuses a message: `sendmsg(2)`, udp(7) on `UDP_SEGMENT`.
+
+use nix::errno::Errno;
+
+use super::SendOutcome;
+
+/// What is done about a refused message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// The kernel cuts nothing on this wire: its packets go singly for good, those of this message
+    /// first.
+    CutNoMore,
+    /// What is wrong is wrong with one of the packets, or with the way: each gets its own verdict.
+    Singly,
+    /// The message may be a mistake of ours: its packets go singly, and so do all others for good if
+    /// nothing is wrong with any of these.
+    Doubt,
+    /// That is the verdict on all its packets: [`SendOutcome::refusal`], or the end of the socket.
+    Final,
+}
+
+impl Reaction {
+    /// To what the kernel says of a message of so many packets.
+    pub(super) fn to(errno: Errno, packets: usize) -> Self {
+        match errno {
+            _ if packets <= 1 => Self::Final,
+            // The device at the end of this route can't sum, or IPsec of the kernel's is in between.
+            Errno::EIO => Self::CutNoMore,
+            // More segments or octets than the kernel takes, or no checksum asked for; but kernels
+            // before 6.14 say it of a segment beyond the path's MTU too, and so does a "blackhole".
+            Errno::EINVAL => Self::Doubt,
+            // News of the path's MTU, or of what an earlier packet met.
+            errno if is_network_error(errno) => Self::Singly,
+            _ => Self::Final,
+        }
+    }
+}
+
+impl SendOutcome {
+    /// The field for a packet that the kernel refused while the socket stays good.
+    pub(super) fn refusal(&mut self, errno: Errno) -> Option<&mut usize> {
+        match errno {
+            Errno::EMSGSIZE => Some(&mut self.too_big),
+            // EACCES is a "prohibit" route; EINVAL a "blackhole", or our address has gone.
+            Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+            | Errno::ENETDOWN
+            | Errno::EACCES
+            | Errno::EINVAL => Some(&mut self.unreachable),
+            // What an earlier packet met; the kernel tells it to the next one instead of sending it.
+            errno if is_network_error(errno) => Some(&mut self.unreachable),
+            Errno::EPERM => Some(&mut self.blocked),
+            Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Some(&mut self.no_room),
+            _ => None,
+        }
+    }
+}
+
+/// What the kernel makes of ICMP errors (`icmp_err_convert` and its callers). It leaves them on the
+/// connected socket, and the next reception reports and clears them.
+pub(super) fn is_network_error(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::ENONET
+            | Errno::ECONNREFUSED
+            | Errno::ENOPROTOOPT
+            | Errno::EOPNOTSUPP
+            | Errno::EMSGSIZE
+            | Errno::EPROTO
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_from_each_refusal() {
+        for (errno, of_several) in [
+            (Errno::EIO, Reaction::CutNoMore),
+            (Errno::EMSGSIZE, Reaction::Singly),
+            (Errno::EINVAL, Reaction::Doubt),
+            (Errno::ECONNREFUSED, Reaction::Singly),
+            (Errno::EHOSTUNREACH, Reaction::Singly),
+            (Errno::ENETDOWN, Reaction::Final),
+            (Errno::EPERM, Reaction::Final),
+            (Errno::EAGAIN, Reaction::Final),
+            (Errno::ENOBUFS, Reaction::Final),
+            (Errno::EBADF, Reaction::Final),
+        ] {
+            assert_eq!(Reaction::to(errno, 1), Reaction::Final, "{errno}");
+            for packets in [2, 64] {
+                assert_eq!(Reaction::to(errno, packets), of_several, "{errno}");
+            }
+        }
+    }
+
+    /// Each packet is counted under one name.
+    #[test]
+    fn what_each_refusal_is_counted_as() {
+        type Count = fn(&SendOutcome) -> usize;
+        let too_big: Count = |outcome| outcome.too_big;
+        let unreachable: Count = |outcome| outcome.unreachable;
+        let blocked: Count = |outcome| outcome.blocked;
+        let no_room: Count = |outcome| outcome.no_room;
+        for (errno, count) in [
+            (Errno::EMSGSIZE, too_big),
+            (Errno::ENETUNREACH, unreachable),
+            (Errno::EACCES, unreachable),
+            (Errno::EINVAL, unreachable),
+            (Errno::ECONNREFUSED, unreachable),
+            (Errno::EPERM, blocked),
+            (Errno::EAGAIN, no_room),
+            (Errno::ENOBUFS, no_room),
+        ] {
+            let mut outcome = SendOutcome::default();
+            *outcome.refusal(errno).expect("the socket stays good") += 1;
+            assert_eq!(count(&outcome), 1, "{errno}");
+        }
+        for errno in [Errno::EIO, Errno::EBADF] {
+            assert_eq!(SendOutcome::default().refusal(errno), None, "{errno}");
+        }
+    }
+}
