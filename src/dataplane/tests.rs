@@ -19,6 +19,7 @@ use super::{Note, SaId, Stray, TunnelConfig, TunnelId, inbound, outbound};
 use crate::metrics::{Drop, LinkDrop, Tally};
 use crate::net::outer::Path;
 
+mod bad_gre;
 mod fit;
 mod hostile;
 mod own;

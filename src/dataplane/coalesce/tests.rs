@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use secure_gre_gre::checksum::update;
+use secure_gre_gre::checksum::{checksum, update};
 
 use super::super::flow::{self, CWR, ECE, FIN, Flow as Model, PSH, TIMESTAMPS, URG, payload};
 use super::super::segment::Source;
@@ -319,47 +319,131 @@ fn an_ethernet_header_stands_once_before_them() {
     }
 }
 
+/// What a packet of a flow may be beside one that is joined.
+#[derive(Debug, Clone, Copy)]
+enum Guise {
+    Plain,
+    /// Any part of a datagram: whether it is the first, and whether more follow.
+    Fragment(u16, bool),
+    /// Behind an IPv6 extension header of this kind, or IPv4 options.
+    Extended(u8),
+}
+
+fn guises() -> impl Strategy<Value = Guise> {
+    let extension = prop::sample::select(vec![HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS]);
+    prop_oneof![
+        8 => Just(Guise::Plain),
+        1 => (prop_oneof![Just(0), 1..8191_u16], any::<bool>())
+            .prop_map(|(offset, more)| Guise::Fragment(offset, more)),
+        1 => extension.prop_map(Guise::Extended),
+    ]
+}
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const DESTINATION_OPTIONS: u8 = 60;
+
+impl Guise {
+    fn put_on(self, packet: &mut Vec<u8>) {
+        let is_v4 = packet[0] >> 4 == 4;
+        match self {
+            Self::Plain => {}
+            Self::Fragment(offset, more) if is_v4 => {
+                let field = offset | u16::from(more) << 13;
+                packet[6..8].copy_from_slice(&field.to_be_bytes());
+                finish_header(packet);
+            }
+            Self::Fragment(offset, more) => {
+                let [o0, o1] = (offset << 3 | u16::from(more)).to_be_bytes();
+                put_behind_ipv6(packet, 44, [0, o0, o1, 0, 0, 0, 9]);
+            }
+            Self::Extended(_) if is_v4 => {
+                let header = usize::from(packet[0] & 0x0f) * 4;
+                if header < 60 {
+                    packet.splice(header..header, [1; 4]);
+                    packet[0] += 1;
+                    finish_header(packet);
+                }
+            }
+            Self::Extended(kind) => put_behind_ipv6(packet, kind, [0, 1, 4, 0, 0, 0, 0]),
+        }
+    }
+}
+
+/// Makes length and checksum of an IPv4 header right again.
+fn finish_header(packet: &mut [u8]) {
+    let header = usize::from(packet[0] & 0x0f) * 4;
+    let [.., l0, l1] = packet.len().to_be_bytes();
+    packet[2..4].copy_from_slice(&[l0, l1]);
+    packet[10..12].fill(0);
+    let sum = checksum(&[&packet[..header]]).to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+}
+
+/// Puts an extension header of 8 octets behind that of IPv6.
+fn put_behind_ipv6(packet: &mut Vec<u8>, kind: u8, rest: [u8; 7]) {
+    let inner = std::mem::replace(&mut packet[6], kind);
+    packet.splice(40..40, [&[inner][..], &rest].concat());
+    let [.., l0, l1] = (packet.len() - 40).to_be_bytes();
+    packet[4..6].copy_from_slice(&[l0, l1]);
+}
+
+/// How one flow goes on: which, how much, in pieces of which size, with which flags of TCP and which
+/// TOS octet, and in what guise.
+type Burst = (usize, usize, usize, u8, Option<u8>, Guise);
+
+fn bursts() -> impl Strategy<Value = Vec<Burst>> {
+    let tos = prop::option::weighted(0.3, any::<u8>());
+    let flags = prop_oneof![
+        3 => Just(flow::ACK),
+        2 => Just(flow::ACK | PSH),
+        2 => any::<u8>(),
+    ];
+    let burst = (
+        0..10_usize,
+        1..4000_usize,
+        1..1400_usize,
+        flags,
+        tos,
+        guises(),
+    );
+    prop::collection::vec(burst, 1..12)
+}
+
 /// A batch of packets of a few flows, most of them in order, some with one octet changed.
 fn batches() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let burst = (0..10_usize, 1..4000_usize, 1..1400_usize, any::<u8>());
     let damage = (
         any::<prop::sample::Index>(),
         any::<prop::sample::Index>(),
         1..=255_u8,
     );
-    (
-        prop::collection::vec(burst, 1..12),
-        prop::collection::vec(damage, 0..3),
-    )
-        .prop_map(|(bursts, damages)| {
-            let mut flows = models().to_vec();
-            for (port, mut flow) in models().into_iter().enumerate() {
-                flow.source_port = u16::try_from(port).unwrap();
-                flow.ip_options = vec![1; 4 * (port % 2)];
-                flows.push(flow);
-            }
-            let mut packets = Vec::new();
-            for (flow, len, size, flags) in bursts {
-                let flow = &mut flows[flow];
-                // Mostly plain data.
-                flow.flags = if flags < 64 {
-                    flags
-                } else {
-                    flow::ACK | flags & PSH
-                };
-                let size = size.max(len / 40);
-                let pieces = flow.pieces(&payload(len), size);
-                flow.advance(pieces.len(), len);
-                packets.extend(pieces);
-            }
-            for (packet, octet, change) in damages {
-                let index = packet.index(packets.len());
-                let packet = &mut packets[index];
-                let octet = octet.index(packet.len());
-                packet[octet] ^= change;
-            }
-            packets
-        })
+    (bursts(), prop::collection::vec(damage, 0..3)).prop_map(|(bursts, damages)| {
+        let mut flows = models().to_vec();
+        for (port, mut flow) in models().into_iter().enumerate() {
+            flow.source_port = u16::try_from(port).unwrap();
+            flow.ip_options = vec![1; 4 * (port % 2)];
+            flows.push(flow);
+        }
+        let mut packets = Vec::new();
+        for (flow, len, size, flags, tos, guise) in bursts {
+            let flow = &mut flows[flow];
+            flow.flags = flags;
+            let usual = flow.tos;
+            flow.tos = tos.unwrap_or(usual);
+            let mut pieces = flow.pieces(&payload(len), size.max(len / 40));
+            flow.tos = usual;
+            flow.advance(pieces.len(), len);
+            pieces.iter_mut().for_each(|piece| guise.put_on(piece));
+            packets.extend(pieces);
+        }
+        for (packet, octet, change) in damages {
+            let index = packet.index(packets.len());
+            let packet = &mut packets[index];
+            let octet = octet.index(packet.len());
+            packet[octet] ^= change;
+        }
+        packets
+    })
 }
 
 /// RFC 6864 §4.1: with DF, the identification says nothing to anybody.
