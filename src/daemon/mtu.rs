@@ -1,5 +1,7 @@
-//! What fits: the arithmetic of DESIGN §5 for a peer's file, the cipher that was agreed on, the wire
+//! What fits: the path's MTU as the host knows it, and the arithmetic of DESIGN §5 for a peer's file, the cipher that was agreed on, the wire
 //! that its packets take, and the path's MTU.
+
+use std::time::{Duration, Instant};
 
 use secure_gre_esp as esp;
 use secure_gre_gre::mtu::Envelope;
@@ -17,6 +19,64 @@ pub(crate) const LINK_MTU: u16 = 1500;
 /// (RFC 791). Nobody's news of the path, which nothing authenticates, gets below it (D50).
 const LEAST_IPV6_MTU: u16 = 1280;
 const LEAST_IPV4_MTU: u16 = 576;
+
+/// How long news of a path hold: then it may take more again (RFC 1191 §6.3).
+const NEWS_HOLD: Duration = Duration::from_secs(600);
+
+/// What the path to a peer takes as far as the host knows: what its link does, or less, as the network
+/// had it. Not here: what probes have found out.
+#[derive(Debug, Default)]
+pub(crate) struct PathMtu {
+    /// `None`: there is no way yet.
+    link: Option<u16>,
+    news: Option<News>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct News {
+    mtu: u16,
+    old_at: Instant,
+}
+
+impl PathMtu {
+    /// Whether `mtu` is not what the link took so far.
+    pub(crate) fn is_of_another_link(&self, mtu: u32) -> bool {
+        self.link != Some(bounded(mtu))
+    }
+
+    /// The way is by a link that takes so much. What was learned of another one is void.
+    pub(crate) fn take_link(&mut self, mtu: u32) {
+        self.link = Some(bounded(mtu));
+        self.news = None;
+    }
+
+    /// The network says that the path takes so much.
+    pub(crate) fn take_news(&mut self, mtu: u16, now: Instant) {
+        let old_at = now + NEWS_HOLD;
+        self.news = Some(News { mtu, old_at });
+    }
+
+    /// Forgets news that are old. Whether there were any.
+    pub(crate) fn forget_old(&mut self, now: Instant) -> bool {
+        self.news.take_if(|news| news.old_at <= now).is_some()
+    }
+
+    /// When there is something to forget.
+    pub(crate) fn old_at(&self) -> Option<Instant> {
+        self.news.map(|news| news.old_at)
+    }
+
+    /// The largest outer packet that the path is taken to carry, in octets.
+    pub(crate) fn octets(&self) -> u16 {
+        let link = self.link.unwrap_or(LINK_MTU);
+        self.news.map_or(link, |news| news.mtu.min(link))
+    }
+}
+
+/// A loopback takes more than a packet can have.
+fn bounded(mtu: u32) -> u16 {
+    u16::try_from(mtu).unwrap_or(u16::MAX)
+}
 
 /// The MTU of a tunnel's device for a path of `path_mtu` octets: the file's, or 1400; less if the path
 /// leaves less (DESIGN §5). A file that names one and clears DF wants it whatever the path leaves: outer
@@ -90,6 +150,61 @@ mod tests {
     use secure_gre_ike::algorithm::{Aead, Cbc, Integrity};
 
     use super::*;
+
+    /// D50, RFC 1191 §6.3
+    #[test]
+    fn news_of_a_path_are_bounded_by_its_link_and_get_old() {
+        let now = Instant::now();
+        let mut path = PathMtu::default();
+        assert_eq!((path.octets(), path.old_at()), (LINK_MTU, None));
+        path.take_link(1500);
+        path.take_news(1300, now);
+        assert_eq!(path.octets(), 1300);
+        let almost = now + NEWS_HOLD - Duration::from_nanos(1);
+        assert!(!path.forget_old(almost));
+        assert_eq!(path.octets(), 1300);
+        // The same again holds for as long again.
+        path.take_news(1300, almost);
+        assert!(!path.forget_old(now + NEWS_HOLD));
+        assert!(path.forget_old(almost + NEWS_HOLD));
+        assert_eq!((path.octets(), path.old_at()), (1500, None));
+        assert!(!path.forget_old(almost + NEWS_HOLD), "once");
+
+        path.take_news(9000, now);
+        assert_eq!(path.octets(), 1500, "the link takes no more");
+        path.take_news(1300, now);
+        assert!(!path.is_of_another_link(1500) && path.is_of_another_link(1400));
+        path.take_link(1400);
+        assert_eq!((path.octets(), path.old_at()), (1400, None), "another way");
+        path.take_link(65_536);
+        assert_eq!(path.octets(), u16::MAX);
+    }
+
+    /// D50, D56, RFC 8200 §5: whatever anybody says of the path, IPv6 passengers keep 1280 octets, and
+    /// others what every host takes.
+    #[test]
+    fn no_news_take_a_device_below_its_floor() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("peer.toml");
+        for (addresses, floor) in [
+            ("\"10.255.0.1/30\"", LEAST_IPV4_MTU),
+            ("\"10.255.0.1/30\", \"fd00::1/64\"", LEAST_IPV6_MTU),
+        ] {
+            let text = format!(
+                "[peer]\naddress = \"192.0.2.2\"\npsk = \"0123456789abcdef0123456789abcdef\"\n\
+                 [tunnel]\naddress = [{addresses}]"
+            );
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let peer = config::load(&file).unwrap().peers.remove(0);
+            let gcm = Some(Cipher::Aead(Aead::Aes256Gcm16));
+            for path in 0..=LINK_MTU {
+                let overhead = Overhead::of(false, true);
+                let mtu = device_mtu(&peer, &peer.tunnels[0], gcm, overhead, path);
+                assert!((floor..=1400).contains(&mtu), "{mtu} for {path}");
+            }
+        }
+    }
 
     /// DESIGN §5: with AES-CBC and SHA2-512 over IPv6, 1400 does not fit into 1500; what was not
     /// agreed on takes nothing away.

@@ -33,7 +33,7 @@ use super::hooks::Hooks;
 use super::host::{Device, Host, HostError};
 use super::journal::Records;
 use super::locate::LocateError;
-use super::mtu::LINK_MTU;
+use super::mtu::PathMtu;
 use crate::config::{self, PeerAddress};
 use crate::dataplane::outbound::Own;
 use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, TunnelId};
@@ -90,8 +90,8 @@ pub(super) struct Peer {
     link: Option<Outer>,
     /// What the links before it have counted.
     past: LinkCounters,
-    /// Of the way to the peer, in octets, as far as it is known.
-    path_mtu: u16,
+    /// Of the way to the peer, as far as the host knows.
+    path_mtu: PathMtu,
     /// Addresses of the peer at which it was called in vain, since it was last reached.
     tried: Vec<IpAddr>,
     /// Pairs that carry packets, newest last.
@@ -122,8 +122,6 @@ pub(super) struct Peer {
     refusals_from: Option<Instant>,
     farewell_at: Option<Instant>,
     repair_at: Instant,
-    /// What the link of the way takes, in octets; the path may take less.
-    link_mtu: Option<u16>,
     /// Why there is no way to the peer, which was said.
     stranded: Option<String>,
     /// While pairs stand.
@@ -229,7 +227,7 @@ impl Peer {
             channels,
             link: None,
             past: LinkCounters::default(),
-            path_mtu: LINK_MTU,
+            path_mtu: PathMtu::default(),
             tried: Vec::new(),
             outbound: Vec::new(),
             cipher: None,
@@ -247,7 +245,6 @@ impl Peer {
             refusals_from: None,
             farewell_at: None,
             repair_at: Instant::now() + REPAIR_EVERY,
-            link_mtu: None,
             stranded: None,
             probing: None,
             echo,
@@ -430,11 +427,8 @@ impl Peer {
             // Of a way into the tunnel, it would be the tunnel's own.
             Note::PathMtu(_) if self.stranded.is_some() => Reaction::None,
             Note::PathMtu(mtu) => {
-                self.path_mtu = mtu;
-                self.probe_anew(now);
-                if let Err(problem) = self.follow_path_mtu().await {
-                    error!("{}: {problem}", self.name());
-                }
+                self.path_mtu.take_news(mtu, now);
+                self.probe_anew(now).await;
                 Reaction::None
             }
             Note::Exhausted { sa } => self.used_up(ChildId(sa.0), true),
@@ -545,6 +539,7 @@ impl Peer {
             .flatten()
             .chain(self.tunnels.iter().filter_map(Tunnel::next_alarm))
             .chain(self.next_probe())
+            .chain(self.path_mtu.old_at())
             .chain(self.retiring.values().copied())
             .min()
     }

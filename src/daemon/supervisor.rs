@@ -346,6 +346,7 @@ impl Supervisor {
             served.repair_due(now).await;
             served.remake_due(now).await;
             served.ask_due(now).await;
+            served.forget_old_news(now).await;
             served.probe_due(now).await;
             if served.heard_since(now) {
                 heard.push(*id);

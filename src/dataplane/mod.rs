@@ -223,10 +223,14 @@ impl Link {
         self.tell_outbound(|| outbound::Command::Remove(id));
     }
 
-    /// The largest passenger of a tunnel, in octets. Larger ones are dropped, their senders told. An
-    /// increase must reach the device later than this, a decrease may come before or after.
-    pub fn set_mtu(&self, tunnel: TunnelId, mtu: u16) {
+    /// The largest passenger of a tunnel, in octets, and the largest that the path takes in one piece.
+    /// Those larger than `mtu` are dropped, their senders told; those between the two travel in outer
+    /// packets that may be fragmented (RFC 7676 §3). An increase must reach the device later than this,
+    /// a decrease may come before or after.
+    pub fn set_mtu(&self, tunnel: TunnelId, mtu: u16, whole: u16) {
         self.tell_outbound(|| outbound::Command::SetMtu { tunnel, mtu });
+        self.tell_outbound(|| outbound::Command::SetWhole { tunnel, whole });
+        let mtu = mtu.min(whole);
         self.inbound.send(inbound::Command::SetMtu { tunnel, mtu });
     }
 

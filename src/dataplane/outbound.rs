@@ -37,6 +37,13 @@ pub enum Command {
         /// In octets.
         mtu: u16,
     },
+    /// The largest passenger whose outer packet the path takes in one piece.
+    SetWhole {
+        /// Of this tunnel.
+        tunnel: TunnelId,
+        /// In octets.
+        whole: u16,
+    },
     /// A packet of our own is to be sent.
     Send {
         /// Through this tunnel.
@@ -119,6 +126,8 @@ struct Tunnel {
     ttl: gre::ttl::Policy,
     df: gre::df::Policy,
     mtu: u16,
+    /// What is larger than this, and no larger than `mtu`, may be cut outside (RFC 7676 §3).
+    whole: u16,
     mss_clamp: bool,
     answers: Answers,
     tally: Tally,
@@ -154,6 +163,11 @@ impl<N: FnMut(Note)> Outbound<N> {
             Command::SetMtu { tunnel, mtu } => {
                 if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
                     tunnel.mtu = mtu;
+                }
+            }
+            Command::SetWhole { tunnel, whole } => {
+                if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
+                    tunnel.whole = whole;
                 }
             }
             Command::Send { tunnel, own } => self.own.push((tunnel, own)),
@@ -250,6 +264,7 @@ impl Tunnel {
             ttl: config.ttl,
             df: config.df,
             mtu: config.mtu,
+            whole: config.mtu,
             mss_clamp: config.mss_clamp,
             answers: Answers::new(config),
             tally: Tally::default(),
@@ -290,11 +305,12 @@ impl Tunnel {
         }
         let packet = self.kind.ip_packet(passenger);
         if self.mss_clamp {
-            gre::mss::clamp(packet, self.mtu);
+            gre::mss::clamp(packet, self.mtu.min(self.whole));
         }
         frame.tos = gre::tos::outer_tos(self.tos, packet);
         frame.ttl = Some(self.ttl.outer(packet));
-        frame.may_fragment = self.df.may_fragment(packet);
+        let is_whole = packet.len() <= self.whole.into();
+        frame.may_fragment = !is_whole || self.df.may_fragment(packet);
         frame.range = self.encapsulator.encapsulate(buffer, range)?;
         Ok(())
     }

@@ -91,31 +91,41 @@ impl Peer {
     pub(in crate::daemon) fn known_path_mtu(&self) -> u16 {
         let search = self.probing.as_ref().and_then(|it| it.search.as_ref());
         let found = search.filter(|search| search.is_limited());
-        found.map_or(self.path_mtu, |search| {
-            self.probe_of(search.passes()).min(self.path_mtu)
-        })
+        let known = self.path_mtu.octets();
+        found.map_or(known, |search| self.probe_of(search.passes()).min(known))
     }
 
-    /// What the host knows of the path has changed.
-    pub(super) fn probe_anew(&mut self, now: Instant) {
+    /// What the host knows of the path has changed: the devices follow, and so does the search.
+    pub(super) async fn probe_anew(&mut self, now: Instant) {
         let largest = self.largest_outer();
         let probing = self.probing.as_mut();
         if let Some(search) = probing.and_then(|probing| probing.search.as_mut()) {
             search.retarget(largest, now);
+        }
+        if let Err(problem) = self.follow_path_mtu().await {
+            error!("{}: {problem}", self.name());
+        }
+    }
+
+    /// Forgets news of the path that are old: it may take more again.
+    pub(in crate::daemon) async fn forget_old_news(&mut self, now: Instant) {
+        if self.path_mtu.forget_old(now) {
+            self.probe_anew(now).await;
         }
     }
 
     /// The largest outer packet that a passenger becomes, if the path takes what the host says.
     fn largest_outer(&self) -> u16 {
         let Some(overhead) = self.overhead() else {
-            return self.path_mtu;
+            return self.path_mtu.octets();
         };
+        let known = self.path_mtu.octets();
         let sizes = self.tunnels.iter().map(|tunnel| {
-            let mtu = tunnel.fitting_mtu(&self.config, self.cipher, overhead, self.path_mtu);
+            let mtu = tunnel.fitting_mtu(&self.config, self.cipher, overhead, known);
             envelope(&self.config, tunnel.config(), self.cipher, overhead).outer_len(mtu.into())
         });
         let largest = sizes.max().and_then(|size| u16::try_from(size).ok());
-        largest.unwrap_or(self.path_mtu).min(self.path_mtu)
+        largest.map_or(known, |largest| largest.min(known))
     }
 
     /// What surrounds a passenger of the tunnel.
@@ -155,7 +165,8 @@ impl Peer {
         let Some((overhead, tunnel)) = self.overhead().zip(self.tunnels.get(to.0)) else {
             return 0;
         };
-        let largest = tunnel.fitting_mtu(&self.config, self.cipher, overhead, self.path_mtu);
+        let largest =
+            tunnel.fitting_mtu(&self.config, self.cipher, overhead, self.path_mtu.octets());
         let envelope = envelope(&self.config, tunnel.config(), self.cipher, overhead);
         envelope.passenger_mtu(outer).min(largest)
     }
@@ -290,7 +301,7 @@ impl Peer {
         if found == before {
             return;
         }
-        if found < before && before == self.path_mtu {
+        if found < before && before == self.path_mtu.octets() {
             warn!(
                 "{}: something on the way to the peer drops packets of {} octets without a word; looking \
                  for what it takes",

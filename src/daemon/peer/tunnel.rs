@@ -17,7 +17,7 @@ use crate::config;
 use crate::control::protocol::status::Keepalive;
 use crate::daemon::hooks::{Hooks, Variable};
 use crate::daemon::host::{Device, Host, HostError};
-use crate::daemon::mtu::{LINK_MTU, device_mtu};
+use crate::daemon::mtu::{LINK_MTU, device_mtu, envelope};
 use crate::dataplane::{self, TunnelConfig, TunnelId};
 use crate::net::esp::Overhead;
 use crate::net::outer::Path as OuterPath;
@@ -162,6 +162,18 @@ impl Tunnel {
         path_mtu: u16,
     ) -> u16 {
         device_mtu(peer, &self.config, cipher, overhead, path_mtu)
+    }
+
+    /// The largest of its passengers that such a path takes in one piece: less than the device's MTU
+    /// where that has a floor.
+    pub(super) fn whole_mtu(
+        &self,
+        peer: &config::Peer,
+        cipher: Option<Cipher>,
+        overhead: Overhead,
+        path_mtu: u16,
+    ) -> u16 {
+        envelope(peer, &self.config, cipher, overhead).passenger_mtu(path_mtu)
     }
 
     /// The path takes `path_mtu` octets, so that the device takes `mtu`.

@@ -18,7 +18,7 @@ use super::{
     Reaction, Tunnel,
 };
 use crate::daemon::host::HostError;
-use crate::daemon::mtu::LINK_MTU;
+use crate::daemon::mtu::PathMtu;
 use crate::daemon::{locate, obstacles};
 use crate::dataplane::Link;
 use crate::net::esp::{Wire, WireError};
@@ -58,8 +58,7 @@ impl Peer {
     async fn reach(&mut self, remote: IpAddr) -> Result<Reached, ReachError> {
         let (via, way) = self.find_way(remote).await?;
         let local = way.source;
-        self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
-        self.link_mtu = Some(self.path_mtu);
+        self.path_mtu.take_link(way.mtu);
         if self.addresses() == Some((local, remote)) && self.via() == via {
             self.follow_path_mtu().await?;
         } else if self.outbound.is_empty() {
@@ -189,8 +188,7 @@ impl Peer {
             let source = self.config.local.or(called);
             let (found, way) = self.find_way_from(source, path.remote.ip()).await?;
             via = found;
-            self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
-            self.link_mtu = Some(self.path_mtu);
+            self.path_mtu.take_link(way.mtu);
         }
         let like = |outer: &Outer| outer.wire.is_like(path, via, encapsulation);
         if self.link.as_ref().is_none_or(like) {
@@ -213,8 +211,7 @@ impl Peer {
     ) -> Result<(), ReachError> {
         let (local, remote) = (path.local.ip(), path.remote.ip());
         let (via, way) = self.find_way_from(Some(local), remote).await?;
-        self.path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
-        self.link_mtu = Some(self.path_mtu);
+        self.path_mtu.take_link(way.mtu);
         self.start_link(path, via, encapsulation).await?;
         self.look_for_obstacles(local, remote, way.link_name);
         Ok(())
@@ -227,7 +224,7 @@ impl Peer {
             return;
         }
         self.unlink();
-        self.path_mtu = LINK_MTU;
+        self.path_mtu = PathMtu::default();
         self.obstacles.clear();
         if let Err(problem) = self.host.unpin_all().await {
             error!("{}: {problem}", self.name());
@@ -316,14 +313,10 @@ impl Peer {
                 way.link_name
             );
         }
-        let path_mtu = u16::try_from(way.mtu).unwrap_or(u16::MAX);
         // What was learned of a way into the tunnel is void.
-        if self.link_mtu.replace(path_mtu) != Some(path_mtu) || back {
-            self.path_mtu = path_mtu;
-            self.probe_anew(now);
-            if let Err(problem) = self.follow_path_mtu().await {
-                error!("{}: {problem}", self.name());
-            }
+        if self.path_mtu.is_of_another_link(way.mtu) || back {
+            self.path_mtu.take_link(way.mtu);
+            self.probe_anew(now).await;
         }
         Reaction::None
     }
@@ -362,7 +355,8 @@ impl Peer {
         let (overhead, path_mtu) = (outer.wire.overhead(), self.known_path_mtu());
         for tunnel in &mut self.tunnels {
             let mtu = tunnel.fitting_mtu(&self.config, self.cipher, overhead, path_mtu);
-            outer.link.set_mtu(tunnel.id(), mtu);
+            let whole = tunnel.whole_mtu(&self.config, self.cipher, overhead, path_mtu);
+            outer.link.set_mtu(tunnel.id(), mtu, whole);
             tunnel.set_mtu(mtu, path_mtu).await?;
         }
         Ok(())

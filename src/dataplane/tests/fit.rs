@@ -94,3 +94,53 @@ fn the_mss_is_clamped_in_both_directions() {
     let packets = sender.send(&[syn(1460)]);
     assert_eq!(mss(&receiver.receive(packets)), 1160);
 }
+
+/// Which of these passengers leave in outer packets that may be fragmented.
+fn may_be_cut(df: gre::df::Policy, passengers: &[Vec<u8>]) -> Vec<bool> {
+    let (mut sender, _) = pair(&TunnelConfig {
+        df,
+        mtu: 1280,
+        ..CONFIG
+    });
+    sender.path.obey(outbound::Command::SetWhole {
+        tunnel: ONLY,
+        whole: 1242,
+    });
+    sender.send(passengers);
+    let packets = sender.batch.packets();
+    packets.map(|out| out.may_fragment).collect()
+}
+
+/// D56, RFC 7676 §3: IPv6 passengers of 1280 octets are carried whatever the path takes, and so is
+/// what else the device lets pass: in outer packets that may be cut, whatever DF says.
+#[test]
+fn passengers_that_the_path_takes_no_more_are_carried_in_fragments() {
+    let passengers = [
+        udp6(1242),
+        udp6(1243),
+        udp6(1280),
+        udp4(0, DF, 1242),
+        udp4(0, DF, 1243),
+        udp4(0, 0, 1280),
+    ];
+    let expected = [false, true, true, false, true, true];
+    assert_eq!(may_be_cut(gre::df::Policy::Set, &passengers), expected);
+    assert_eq!(may_be_cut(gre::df::Policy::Copy, &passengers), expected);
+    assert_eq!(may_be_cut(gre::df::Policy::Clear, &passengers), [true; 6]);
+}
+
+/// No connection's segments need to be cut: its MSS is that of the path.
+#[test]
+fn the_mss_is_what_the_path_takes_in_one_piece() {
+    let (mut sender, mut receiver) = pair(&TunnelConfig {
+        mtu: 1280,
+        ..CONFIG
+    });
+    sender.path.obey(outbound::Command::SetWhole {
+        tunnel: ONLY,
+        whole: 1242,
+    });
+    let packets = sender.send(&[syn(1460)]);
+    let arrived = receiver.receive(packets);
+    assert_eq!(arrived[0][42..44], 1202_u16.to_be_bytes());
+}
