@@ -36,8 +36,14 @@ fn carrier_and_routes_follow_the_probes() {
         let liveness = &here.status()["tunnels"][0]["liveness"];
         (liveness["round-trip-micros"].as_u64()? > 0).then_some(())
     });
+    let liveness = &here.status()["tunnels"][0]["liveness"];
+    for figure in ["loss-permille", "round-trip-micros", "jitter-micros"] {
+        assert!(liveness[figure].is_u64(), "{figure} of {liveness}");
+    }
     let shown = here.command("status", &[]).expect("status");
-    assert!(shown.contains("the peer answers probes: loss "), "{shown}");
+    for part in ["the peer answers probes: loss ", "round trip ", "jitter "] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
 
     there.pause();
     wait_for("dead", false);

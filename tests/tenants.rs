@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::examples::example;
+use crate::lab::process::Process;
 use crate::lab::require::Lab;
-use crate::lab::topology::{LEFT, RIGHT};
-use crate::lab::{self, Netns, Product, Topology, traffic};
+use crate::lab::topology::{LEFT, RIGHT, THIRD};
+use crate::lab::{self, Folder, Netns, Peer, Product, Topology, traffic};
 
 /// In the prefix that both tenants route to Berlin.
 const BOTH_HAVE: &str = "10.20.0.1";
@@ -97,6 +98,54 @@ fn tenants_with_the_same_prefixes_reach_their_own_and_nobody_elses() {
     assert!(shown.contains(berlin.blue.name()), "{shown}");
     assert_eq!(here.interrupt().code, Some(0));
     assert_eq!(there.interrupt().code, Some(0));
+}
+
+/// RFC 2890 §2.1: a key is its peer's own. The same one at two peers leads each to its own tunnel, and
+/// not to the other's.
+#[test]
+fn two_peers_with_the_same_key_have_their_own_tunnels() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let (right, third) = (topology.add_right(), topology.add_third());
+    let folder = Folder::new();
+    let here = |address, device, inner| Peer {
+        address,
+        device,
+        inner,
+        routes: &[],
+        tunnel: "key = 1001",
+        ..Peer::default()
+    };
+    let berlin = here(RIGHT, "berlin", ["10.255.0.1/30", "fd00:255::1/64"]);
+    let rome = here(THIRD, "rome", ["10.255.1.1/30", "fd00:256::1/64"]);
+    folder.write("berlin.toml", &berlin);
+    folder.write("rome.toml", &rome);
+    let there = |inner| Peer {
+        inner,
+        tunnel: "key = 1001",
+        ..Peer::right().responder()
+    };
+    let at_right = there(["10.255.0.2/30", "fd00:255::2/64"]);
+    let at_third = there(["10.255.1.2/30", "fd00:256::2/64"]);
+    let [at_right, at_third] =
+        [(&right, &at_right), (&third, &at_third)].map(|(netns, peer)| Product::start(netns, peer));
+    let mut command = folder.command(&topology.left, "daemon");
+    command.arg(folder.path());
+    let _daemon = Process::spawn(command);
+    let states = [("berlin", "established"), ("rome", "established")];
+    folder.wait_for_states(&topology.left, &states);
+
+    for (destination, own, other) in [
+        ("10.255.0.2", &at_right, &at_third),
+        ("10.255.1.2", &at_third, &at_right),
+    ] {
+        let before = [own, other].map(|end| delivered(end, 0));
+        traffic::ping(&topology.left, destination, "-c 5").expect(destination);
+        let after = [own, other].map(|end| delivered(end, 0));
+        assert!(after[0] >= before[0] + 5, "{before:?} {after:?}");
+        // The kernel's own few packets for a new device may still come.
+        assert!(after[1] < before[1] + 5, "{before:?} {after:?}");
+    }
 }
 
 /// Fail closed also there; and what a tenant had before is what it has afterwards.

@@ -84,6 +84,28 @@ impl Packets {
         self.0.iter().filter(|packet| packet.fragment).count()
     }
 
+    /// How many of those come from this address.
+    pub(crate) fn count_fragments_from(&self, source: &str) -> usize {
+        let source: IpAddr = source.parse().unwrap();
+        let from = self.0.iter().filter(|packet| packet.source == source);
+        from.filter(|packet| packet.fragment).count()
+    }
+
+    /// TTL or hop limit, TOS octet or traffic class, and whether it may not be fragmented, of the first
+    /// ESP packet of `length` octets from this address.
+    pub(crate) fn marks(&self, source: &str, length: usize) -> Option<(u8, u8, bool)> {
+        let source: IpAddr = source.parse().unwrap();
+        let mut packets = self.0.iter();
+        let packet = packets.find(|packet| {
+            (packet.source, packet.protocol, packet.length) == (source, ESP, length)
+        })?;
+        let bytes = &packet.bytes;
+        Some(match source {
+            IpAddr::V4(_) => (bytes[8], bytes[1], bytes[6] & 0x40 != 0),
+            IpAddr::V6(_) => (bytes[7], bytes[0] << 4 | bytes[1] >> 4, true),
+        })
+    }
+
     /// The longest IP packet with this protocol number, in octets.
     pub(crate) fn longest(&self, protocol: u8) -> usize {
         let lengths = self.0.iter().filter(|packet| packet.protocol == protocol);

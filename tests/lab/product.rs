@@ -294,6 +294,14 @@ impl<'n> Product<'n> {
         self.folder.run(self.netns, verb, arguments)
     }
 
+    /// The names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.up.pid())).unwrap();
+        let names =
+            tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
+    }
+
     /// Kills it and waits for its end; its files stay.
     #[track_caller]
     pub(crate) fn crash(&mut self) {

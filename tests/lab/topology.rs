@@ -13,9 +13,12 @@ use super::require::Lab;
 pub(crate) const LEFT: &str = "192.0.2.1";
 /// Outer address of its peer.
 pub(crate) const RIGHT: &str = "192.0.2.2";
+/// Of another peer.
+pub(crate) const THIRD: &str = "192.0.2.3";
 /// The same over IPv6.
 const LEFT_V6: &str = "2001:db8::1";
 const RIGHT_V6: &str = "2001:db8::2";
+const THIRD_V6: &str = "2001:db8::3";
 /// Addresses behind a NAT: of the product, and of the guest.
 pub(crate) const INSIDE_LEFT: &str = "10.77.0.1";
 pub(crate) const INSIDE_RIGHT: &str = "10.88.0.1";
@@ -137,6 +140,13 @@ impl Topology {
         let right = Netns::new(self.lab, "right");
         self.plug(&right, "right0", [RIGHT, RIGHT_V6]);
         right
+    }
+
+    /// Connects a third namespace, with another peer's address.
+    pub(crate) fn add_third(&self) -> Netns {
+        let third = Netns::new(self.lab, "third");
+        self.plug(&third, "third0", [THIRD, THIRD_V6]);
+        third
     }
 
     /// Boots a guest with the peer's addresses.

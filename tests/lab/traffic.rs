@@ -10,6 +10,7 @@ use nix::sys::socket::{
 };
 use serde_json::Value;
 
+use super::eventually;
 use super::guest::Guest;
 use super::netns::Netns;
 use super::process::{Output, Process};
@@ -133,16 +134,41 @@ pub(crate) fn guest_serves_bulk(guest: &Guest) {
 /// with. Returns the octets received.
 #[track_caller]
 pub(crate) fn bulk_transfer(netns: &Netns, server: &str, direction: Bulk) -> u64 {
+    let report = bulk_report(netns, server, direction, "--time 2 --bitrate 200M");
+    report["end"]["sum_received"]["bytes"].as_u64().unwrap()
+}
+
+/// The longest time, but for a quarter of a second, in which a transfer of five seconds, as fast as it
+/// goes, did not move at the client.
+#[track_caller]
+pub(crate) fn longest_stall(netns: &Netns, server: &str, direction: Bulk) -> Duration {
+    let report = bulk_report(netns, server, direction, "--time 5 --interval 0.25");
+    let intervals = report["intervals"].as_array().unwrap().iter();
+    let moved = intervals.map(|interval| interval["sum"]["bytes"].as_u64().unwrap() > 0);
+    let moved = moved.collect::<Vec<_>>();
+    let stalls = moved.split(|moved| *moved).map(<[bool]>::len);
+    let longest = stalls.max().unwrap_or(0);
+    Duration::from_millis(250) * u32::try_from(longest).unwrap()
+}
+
+#[track_caller]
+fn bulk_report(netns: &Netns, server: &str, direction: Bulk, options: &str) -> Value {
     let reverse = match direction {
         Bulk::Upload => "",
         Bulk::Download => "--reverse",
     };
-    let line = format!(
-        "iperf3 --json --time 2 --bitrate 200M --connect-timeout 5000 {reverse} --client {server}"
-    );
-    let json = netns.run(&line, Duration::from_secs(40)).expect("iperf3");
-    let report: Value = serde_json::from_str(&json).unwrap();
-    report["end"]["sum_received"]["bytes"].as_u64().unwrap()
+    let line =
+        format!("iperf3 --json {options} --connect-timeout 5000 {reverse} --client {server}");
+    // The server takes a moment from one client to the next.
+    eventually("a server that is not busy", Duration::from_secs(10), || {
+        let json = netns.run(&line, Duration::from_secs(40)).expect("iperf3");
+        let report: Value = serde_json::from_str(&json).unwrap();
+        match report["error"].as_str() {
+            None => Some(report),
+            Some(error) if error.contains("busy") => None,
+            Some(error) => panic!("{line}: {error}"),
+        }
+    })
 }
 
 /// A whole IPv4 packet: a header without options around `payload`.

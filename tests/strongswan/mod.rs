@@ -11,6 +11,7 @@ mod fragments;
 mod gre_options;
 mod initiator;
 mod life;
+mod offload;
 mod post_quantum;
 mod responder;
 
