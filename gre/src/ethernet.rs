@@ -101,7 +101,7 @@ pub(crate) fn flow_id(frame: &[u8]) -> u8 {
     fold(ports, fold(addresses, 0) ^ protocol)
 }
 
-/// Pearson's idea with a multiplication for its table: every octet moves every bit.
+/// FNV-1a of 32 bits, folded into 8.
 fn fold(octets: &[u8], seed: u8) -> u8 {
     let mix = |hash: u32, octet: &u8| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193);
     let hash = octets.iter().fold(u32::from(seed) ^ 0x811c_9dc5, mix);

@@ -86,7 +86,7 @@ impl Limit {
         given_up
     }
 
-    /// Takes a passenger, an IP packet. How many packets had to be given up for it.
+    /// Takes a passenger. How many packets had to be given up for it.
     fn push(&mut self, passenger: &[u8]) -> usize {
         let mut buffer = self.vacant.pop().unwrap_or_default();
         buffer.clear();

@@ -14,9 +14,7 @@ use crate::crypto::kem::{Encapsulated, KemKey};
 use crate::error::{Failure, PeerFault};
 use crate::event::Path;
 use crate::secret::Secret;
-use crate::wire::{
-    Datagram, ExchangeType, Inner, KeyExchange, Notify, NotifyType, Payload, WireError,
-};
+use crate::wire::{Datagram, ExchangeType, Inner, Notify, NotifyType, Payload, WireError};
 
 const EXCHANGE: ExchangeType = ExchangeType::IKE_INTERMEDIATE;
 /// It follows IKE_SA_INIT's 0, and is the only one of its kind (RFC 9242 §3.2).
@@ -81,7 +79,7 @@ impl IntermediateSent {
     pub(crate) fn start(core: Core, ctx: &mut Context<'_>, agreed: Agreed, kem: Kem) -> Step {
         let mut protection = agreed.protection(true);
         let key = kem.generate(ctx.rng);
-        let payloads = vec![ke_payload(kem, key.public())];
+        let payloads = vec![Payload::key_exchange(kem.transform_id(), key.public())];
         let inner = Inner::of(&payloads);
         let request =
             Request::send_sealed(&core, ctx, &mut protection, EXCHANGE, MESSAGE_ID, payloads);
@@ -220,7 +218,7 @@ impl InitReceived {
                 return responder.reject(core, ctx, notify, in_intermediate(fault));
             }
         };
-        let payloads = vec![ke_payload(kem, &ciphertext)];
+        let payloads = vec![Payload::key_exchange(kem.transform_id(), &ciphertext)];
         let inner = Inner::of(&payloads);
         let header = core.header(EXCHANGE, MESSAGE_ID, true);
         let reply = self.protection.seal(&core, ctx, &header, payloads);
@@ -255,13 +253,6 @@ fn encapsulate(
             encapsulated.map_err(|_| PeerFault::PublicValue)
         })
         .map_err(|fault| (Notify::status(NotifyType::INVALID_SYNTAX), fault))
-}
-
-fn ke_payload(kem: Kem, public: &[u8]) -> Payload {
-    Payload::KeyExchange(KeyExchange {
-        group: kem.transform_id(),
-        data: public.to_vec(),
-    })
 }
 
 /// A message of ours as AUTH covers it. There is one: what was sealed has SK or SKF.

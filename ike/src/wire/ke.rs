@@ -2,6 +2,7 @@
 //! the key exchange's business.
 
 use super::error::WireError;
+use super::payload::Payload;
 use super::reader::Reader;
 use super::writer::Writer;
 use crate::limits;
@@ -29,5 +30,15 @@ impl KeyExchange {
         writer.u16(self.group);
         writer.reserved::<2>();
         writer.octets(&self.data);
+    }
+}
+
+impl Payload {
+    /// KE with this public value, of the method with this number.
+    pub fn key_exchange(method: u16, public: &[u8]) -> Self {
+        Self::KeyExchange(KeyExchange {
+            group: method,
+            data: public.to_vec(),
+        })
     }
 }

@@ -22,10 +22,7 @@ use crate::sa::outgoing::Outgoing;
 use crate::sa::payloads::Payloads;
 use crate::sa::{Context, Core, News, State, Step};
 use crate::select;
-use crate::wire::{
-    self, Datagram, ExchangeType, Header, IkeSpi, KeyExchange as KePayload, Notify, NotifyType,
-    Payload,
-};
+use crate::wire::{self, Datagram, ExchangeType, Header, IkeSpi, Notify, NotifyType, Payload};
 
 /// We are the initiator and wait for the response.
 pub(crate) struct InitSent {
@@ -310,10 +307,7 @@ fn request(core: &Core, nonce: &[u8], kex: &dyn KeyExchange, cookie: Option<&[u8
     );
     payloads.extend([
         Payload::SecurityAssociation(proposal::ike_offer(&core.peer.ike_proposals)),
-        Payload::KeyExchange(KePayload {
-            group: kex.group().transform_id(),
-            data: kex.public().to_vec(),
-        }),
+        Payload::key_exchange(kex.group().transform_id(), kex.public()),
         Payload::Nonce(nonce.to_vec()),
     ]);
     payloads.extend(nat_payloads(core, core.path));

@@ -15,6 +15,7 @@ use crate::config::UdpEncapsulation;
 use crate::error::{Failure, PeerFault};
 use crate::event::Path;
 use crate::keys::IkeKeys;
+use crate::limits;
 use crate::nat::{self, Nat};
 use crate::proposal::IkeSuite;
 use crate::secret::Secret;
@@ -133,7 +134,7 @@ pub(crate) fn refuse_nat(core: &Core, Nat { ours, theirs, .. }: Nat) -> Result<(
 /// D11, RFC 7296 §2.10: 16 to 256 octets, and at least half the key size of the PRF.
 pub(crate) fn check_nonce(nonce: &[u8], suite: IkeSuite) -> Result<(), PeerFault> {
     let least = suite.prf.nonce_octets_min();
-    if (least..=256).contains(&nonce.len()) {
+    if (least..=*limits::NONCE_OCTETS_RANGE.end()).contains(&nonce.len()) {
         Ok(())
     } else {
         Err(PeerFault::Nonce(nonce.len()))

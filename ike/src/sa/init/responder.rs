@@ -121,7 +121,7 @@ impl InitReceived {
             .check_public(&request.ke.data)
             .map_err(|_| Refusal::fault(PeerFault::PublicValue))?;
         let key_exchange = suite.group.generate(ctx.rng);
-        let public = key_exchange.public().to_vec();
+        let our_ke = Payload::key_exchange(request.ke.group, key_exchange.public());
         let shared = key_exchange
             .agree(&request.ke.data)
             .map_err(|_| Refusal::fault(PeerFault::PublicValue))?;
@@ -129,10 +129,7 @@ impl InitReceived {
         core.responder_spi = our_spi;
         let mut reply = vec![
             Payload::SecurityAssociation(vec![chosen]),
-            Payload::KeyExchange(KePayload {
-                group: suite.group.transform_id(),
-                data: public,
-            }),
+            our_ke,
             Payload::Nonce(nonce.clone()),
         ];
         if payloads

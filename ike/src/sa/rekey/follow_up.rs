@@ -20,7 +20,7 @@ use crate::sa::payloads::Payloads;
 use crate::sa::reply::Reply;
 use crate::sa::{Context, Core};
 use crate::secret::Secret;
-use crate::wire::{ExchangeType, KeyExchange, Notify, NotifyType, Payload};
+use crate::wire::{ExchangeType, Notify, NotifyType, Payload};
 
 pub(super) const EXCHANGE: ExchangeType = ExchangeType::IKE_FOLLOWUP_KE;
 
@@ -38,7 +38,10 @@ impl Half {
         let link = link.filter(|link| !link.data.is_empty());
         let link = link.ok_or(PeerFault::Missing("N(ADDITIONAL_KEY_EXCHANGE)"))?;
         let key = kem.generate(ctx.rng);
-        let payloads = vec![ke_payload(kem, key.public()), link_payload(&link.data)];
+        let payloads = vec![
+            Payload::key_exchange(kem.transform_id(), key.public()),
+            link_payload(&link.data),
+        ];
         Ok((Self(key), payloads))
     }
 
@@ -120,14 +123,7 @@ impl Live {
 
     /// Whether our exchange for an heir, which has this lower nonce, goes on. If so, the peer's does not.
     pub(super) fn outlives_awaited_heir(&mut self, ctx: &mut Context<'_>, ours: &[u8]) -> bool {
-        let Some(theirs) = self.awaited.as_ref().and_then(Awaited::rival_of_heir) else {
-            return true;
-        };
-        let goes_on = ours >= theirs;
-        if goes_on {
-            self.forget_awaited(ctx);
-        }
-        goes_on
+        self.outlives(ctx, ours, Awaited::rival_of_heir)
     }
 
     /// The same of our exchange to replace this pair.
@@ -137,8 +133,17 @@ impl Live {
         replaces: Option<ChildId>,
         ours: &[u8],
     ) -> bool {
-        let awaited = self.awaited.as_ref();
-        let Some(theirs) = awaited.and_then(|awaited| awaited.rival_of_pair(replaces)) else {
+        self.outlives(ctx, ours, |awaited| awaited.rival_of_pair(replaces))
+    }
+
+    /// `rival`: the lower nonce of what we await, where that is for the same purpose.
+    fn outlives(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ours: &[u8],
+        rival: impl FnOnce(&Awaited) -> Option<&[u8]>,
+    ) -> bool {
+        let Some(theirs) = self.awaited.as_ref().and_then(rival) else {
             return true;
         };
         let goes_on = ours >= theirs;
@@ -179,7 +184,7 @@ impl Live {
         });
         match (encapsulated, what) {
             (Ok(Encapsulated { ciphertext, secret }), what) => Reply {
-                payloads: vec![ke_payload(kem, &ciphertext)],
+                payloads: vec![Payload::key_exchange(kem.transform_id(), &ciphertext)],
                 effect: match what {
                     Prospect::Heir(agreed) => self.make_heir(core, ctx, &agreed, &secret),
                     Prospect::Pair(pair) => self.make_pair(core, ctx, &pair, Some(&secret)),
@@ -193,13 +198,6 @@ impl Live {
             }
         }
     }
-}
-
-fn ke_payload(kem: Kem, public: &[u8]) -> Payload {
-    Payload::KeyExchange(KeyExchange {
-        group: kem.transform_id(),
-        data: public.to_vec(),
-    })
 }
 
 fn link_payload(link: &[u8]) -> Payload {

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use super::follow_up::{self, Half, Prospect};
-use super::{
-    EXCHANGE, Refusal, ask_for, key_exchange_payload, lower, temporary_failure, wanted_group,
-};
+use super::{EXCHANGE, Refusal, ask_for, lower, temporary_failure, wanted_group};
 use crate::algorithm::{Group, Kem};
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Failure, Negotiation, PeerFault};
@@ -92,7 +90,7 @@ impl HeirRequest {
         vec![
             Payload::SecurityAssociation(offer),
             Payload::Nonce(self.nonce.clone()),
-            key_exchange_payload(ke.group(), ke.public()),
+            Payload::key_exchange(ke.group().transform_id(), ke.public()),
         ]
     }
 
@@ -418,7 +416,7 @@ impl Live {
         }
         check_nonce(peers_nonce, suite).map_err(fault)?;
         let key_exchange = suite.group.generate(ctx.rng);
-        let our_ke = key_exchange_payload(suite.group, key_exchange.public());
+        let our_ke = Payload::key_exchange(ke.group, key_exchange.public());
         let g_ir = key_exchange
             .agree(&ke.data)
             .map_err(|_| fault(PeerFault::PublicValue))?;

@@ -20,7 +20,7 @@ use crate::algorithm::Group;
 use crate::error::PeerFault;
 use crate::event::{ChildId, EspSpi};
 use crate::limits;
-use crate::wire::{ExchangeType, KeyExchange, Notify, NotifyType, Payload, Proposal, ProtocolId};
+use crate::wire::{ExchangeType, Notify, NotifyType, Proposal, ProtocolId};
 
 pub(super) use self::follow_up::Awaited;
 pub(super) use self::heir::{Heir, HeirFollowUp, HeirRequest, Rival};
@@ -141,13 +141,6 @@ const fn temporary_failure() -> Refusal {
 fn ask_for(group: Group) -> Refusal {
     let number = group.transform_id().to_be_bytes().to_vec();
     Refusal::quiet(Notify::with_data(NotifyType::INVALID_KE_PAYLOAD, number))
-}
-
-fn key_exchange_payload(group: Group, public: &[u8]) -> Payload {
-    Payload::KeyExchange(KeyExchange {
-        group: group.transform_id(),
-        data: public.to_vec(),
-    })
 }
 
 /// The group that an INVALID_KE_PAYLOAD asks for, if we offered it and have not tried it (D8).

@@ -5,10 +5,7 @@ mod additional;
 
 pub(crate) use self::additional::PairFollowUp;
 use super::follow_up;
-use super::{
-    EXCHANGE, Refusal, ask_for, checked_nonce, key_exchange_payload, lower, temporary_failure,
-    wanted_group,
-};
+use super::{EXCHANGE, Refusal, ask_for, checked_nonce, lower, temporary_failure, wanted_group};
 use crate::algorithm::Group;
 use crate::crypto::kex::KeyExchange;
 use crate::error::{Failure, PeerFault};
@@ -109,7 +106,7 @@ impl PairRequest {
     fn payloads(&self, core: &Core, replaced: Option<EspSpi>) -> Vec<Payload> {
         let offer = proposal::esp_offer_with_groups(&self.proposals, self.inbound);
         let ke = self.key_exchange.as_deref();
-        let ke = ke.map(|ke| key_exchange_payload(ke.group(), ke.public()));
+        let ke = ke.map(|ke| Payload::key_exchange(ke.group().transform_id(), ke.public()));
         let rekeyed = replaced.map(|spi| {
             Payload::Notify(Notify {
                 protocol: ProtocolId::ESP,
@@ -457,7 +454,7 @@ fn key_exchange(
     let peers = peers.filter(|ke| ke.group == group.transform_id());
     let peers = peers.ok_or_else(|| ask_for(group))?;
     let ours = group.generate(ctx.rng);
-    let payload = key_exchange_payload(group, ours.public());
+    let payload = Payload::key_exchange(peers.group, ours.public());
     let secret = ours.agree(&peers.data);
     let secret = secret.map_err(|_| Refusal::fault(EXCHANGE, PeerFault::PublicValue))?;
     Ok(Some((payload, secret)))
