@@ -114,7 +114,7 @@ impl Taken {
 }
 
 /// By what a responder has to tell whether a request is authentic.
-pub(super) enum Verdict {
+pub(super) enum Evidence {
     /// By AUTH, with or without a PPK in the keys.
     Auth,
     /// By NO_PPK_AUTH in place of it.
@@ -138,7 +138,7 @@ impl<'a> Claim<'a> {
 
     /// As the responder: takes the PPK that the peer names, if it is ours; else goes on without, if both
     /// ends allow that (RFC 8784 §3, table 1).
-    pub(super) fn settle(&self, core: &Core, agreed: &mut Agreed) -> Result<Verdict, Failure> {
+    pub(super) fn settle(&self, core: &Core, agreed: &mut Agreed) -> Result<Evidence, Failure> {
         let ours = core.peer.ppk.as_ref();
         let id = ours.map(|ours| ours.id.clone());
         let required = ours.is_some_and(|ours| ours.required);
@@ -146,16 +146,16 @@ impl<'a> Claim<'a> {
         let Some(named) = named else {
             return match id.filter(|_| required) {
                 Some(id) => Err(Failure::PpkUnused { id }),
-                None => Ok(Verdict::Auth),
+                None => Ok(Evidence::Auth),
             };
         };
         let is_named = |ours: &&Ppk| named.split_first() == Some((&FIXED, ours.id.as_bytes()));
         match (ours.filter(is_named), self.no_ppk_auth) {
             (Some(ours), _) => {
                 agreed.mix(&ours.secret);
-                Ok(Verdict::Auth)
+                Ok(Evidence::Auth)
             }
-            (None, Some(_)) if !required => Ok(Verdict::NoPpkAuth),
+            (None, Some(_)) if !required => Ok(Evidence::NoPpkAuth),
             (None, _) => Err(Failure::PpkUnknown {
                 received: shown(named),
                 ours: id,

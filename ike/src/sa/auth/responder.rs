@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ppk::{self, Claim, Verdict};
+use super::ppk::{self, Claim, Evidence};
 use super::proof::{Proof, authentication};
 use super::{EXCHANGE, check_identity, details, in_auth};
 use crate::error::{Drop, Failure, PeerFault};
@@ -152,7 +152,7 @@ impl Responder {
         let (agreed, psk) = (&mut self.agreed, &core.peer.psk);
         let plain = claim.no_ppk_auth.map(|auth| proof.by(auth));
         let plain_holds = plain.is_some_and(|proof| proof.holds(agreed, psk, true));
-        let verdict = claim.settle(core, agreed);
+        let evidence = claim.settle(core, agreed);
         let auth_holds = proof.holds(agreed, psk, true);
         proof.check_method()?;
         if core.owner.is_none() {
@@ -161,9 +161,9 @@ impl Responder {
             });
         }
         check_identity(core.expected_id(), &proof.id.identity)?;
-        let (holds, without_ppk) = match verdict? {
-            Verdict::Auth => (auth_holds, plain_holds),
-            Verdict::NoPpkAuth => (plain_holds, false),
+        let (holds, without_ppk) = match evidence? {
+            Evidence::Auth => (auth_holds, plain_holds),
+            Evidence::NoPpkAuth => (plain_holds, false),
         };
         match self.agreed.ppk_id(core) {
             _ if holds => Ok(()),
