@@ -214,7 +214,7 @@ impl Lab {
         for number in self.numbers().cycle().take(STEPS) {
             took += self.command(
                 number,
-                Command::Probe {
+                Command::CheckLiveness {
                     peer: PeerId(number),
                 },
             );

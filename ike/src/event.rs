@@ -96,7 +96,7 @@ pub enum Command {
         local: IpAddr,
     },
     /// Ask the peer for a sign of life at once (RFC 7296 §2.4), if an IKE SA is up with it.
-    Probe {
+    CheckLiveness {
         /// Whom.
         peer: PeerId,
     },

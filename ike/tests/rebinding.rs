@@ -113,7 +113,7 @@ fn translate((outside, shift): Mapping, frame: &Frame) -> Verdict {
 }
 
 fn probe(host: &mut Host, now: std::time::Instant) {
-    host.command(now, Command::Probe { peer: PEER });
+    host.command(now, Command::CheckLiveness { peer: PEER });
 }
 
 /// PAINS 11, RFC 7296 §2.23: a fresh request moves IKE and ESP together, be it another port or another

@@ -572,7 +572,7 @@ pub(super) enum Reaction {
     /// The peer uses this pair.
     Confirm(ChildId),
     /// See by IKE whether the peer is there.
-    Probe,
+    CheckLiveness,
     /// Put ESP into UDP in SAs from here on, `renew`: and set them up at once.
     InUdp {
         renew: bool,

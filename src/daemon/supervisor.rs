@@ -423,8 +423,9 @@ impl Supervisor {
                 self.command(Instant::now(), Command::ChildConfirmed { child })
                     .await;
             }
-            Reaction::Probe => {
-                self.command(Instant::now(), Command::Probe { peer }).await;
+            Reaction::CheckLiveness => {
+                self.command(Instant::now(), Command::CheckLiveness { peer })
+                    .await;
             }
             Reaction::InUdp { renew } => {
                 let force = Command::ForceUdp { peer, force: true };

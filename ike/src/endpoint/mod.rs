@@ -220,10 +220,10 @@ impl Endpoint {
                 }
                 Ok(())
             }
-            Command::Probe { peer } => {
+            Command::CheckLiveness { peer } => {
                 self.check_known(peer)?;
                 for (spi, _) in self.established(peer) {
-                    self.with_live(now, spi, |live, core, ctx| live.probe(core, ctx));
+                    self.with_live(now, spi, |live, core, ctx| live.check_liveness(core, ctx));
                 }
                 Ok(())
             }

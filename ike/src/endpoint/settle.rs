@@ -76,7 +76,7 @@ impl Endpoint {
             return;
         }
         for (spi, _) in established {
-            self.with_live(now, spi, |live, core, ctx| live.probe(core, ctx));
+            self.with_live(now, spi, |live, core, ctx| live.check_liveness(core, ctx));
         }
     }
 

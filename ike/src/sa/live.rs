@@ -37,7 +37,7 @@ pub(crate) struct Live {
     pub(super) awaited: Option<Awaited>,
     /// A pair is wanted in place of one that the peer has lost.
     pub(super) wants_pair: bool,
-    wants_probe: bool,
+    wants_check: bool,
     pub(super) mobility: Mobility,
     /// When the peer has last proven that it is there.
     heard: Instant,
@@ -60,7 +60,7 @@ pub(crate) enum Duty {
 /// What a request of ours is for.
 pub(super) enum Task {
     /// An empty INFORMATIONAL: does the peer still have this SA (RFC 7296 §2.4)?
-    Probe,
+    CheckLiveness,
     /// Delete the pairs with these inbound SPIs.
     DeletePairs(Vec<EspSpi>),
     /// Delete the IKE SA.
@@ -100,7 +100,7 @@ impl Live {
             rival: None,
             awaited: None,
             wants_pair: false,
-            wants_probe: false,
+            wants_check: false,
             mobility: Mobility::default(),
             heard: ctx.now,
         }
@@ -231,7 +231,7 @@ impl Live {
         };
         let succession = match task {
             Task::DeleteIke => return self.vanish(&core, ctx),
-            Task::Probe | Task::Forgotten => None,
+            Task::CheckLiveness | Task::Forgotten => None,
             Task::Move(request) => {
                 if let Err(Broken) = self.on_move_answer(&mut core, ctx, *request, &payloads) {
                     return self.close(core, ctx, GoneReason::PeerFault);
@@ -397,9 +397,9 @@ impl Live {
     }
 
     /// Asks whether the peer still has this SA; the answer to a request in flight says it too.
-    pub(crate) fn probe(&mut self, core: &Core, ctx: &mut Context<'_>) {
+    pub(crate) fn check_liveness(&mut self, core: &Core, ctx: &mut Context<'_>) {
         if self.window.task().is_none() {
-            self.wants_probe = true;
+            self.wants_check = true;
             self.send_next(core, ctx);
         }
     }
@@ -449,8 +449,8 @@ impl Live {
             return Some(change);
         }
         let silent = self.check_at(core).is_some_and(|at| at <= ctx.now);
-        let probe = std::mem::take(&mut self.wants_probe) || silent;
-        probe.then(|| (Task::Probe, Vec::new()))
+        let check = std::mem::take(&mut self.wants_check) || silent;
+        check.then(|| (Task::CheckLiveness, Vec::new()))
     }
 
     /// The most urgent change of what there is.
@@ -460,8 +460,8 @@ impl Live {
             let payloads = inform::delete_pairs(to_delete.clone());
             return Some((Task::DeletePairs(to_delete), payloads));
         }
-        if std::mem::take(&mut self.wants_probe) {
-            return Some((Task::Probe, Vec::new()));
+        if std::mem::take(&mut self.wants_check) {
+            return Some((Task::CheckLiveness, Vec::new()));
         }
         if self.window.is_worn() || self.lifetime.rekey_at.is_some_and(|at| at <= ctx.now) {
             return self.ask_for_heir(core, ctx);

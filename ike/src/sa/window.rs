@@ -170,7 +170,7 @@ impl Task {
         match self {
             Self::Pair(_) | Self::Heir(_) => ExchangeType::CREATE_CHILD_SA,
             Self::PairFollowUp(_) | Self::HeirFollowUp(_) => ExchangeType::IKE_FOLLOWUP_KE,
-            Self::Probe
+            Self::CheckLiveness
             | Self::DeletePairs(_)
             | Self::DeleteIke
             | Self::Move(_)

@@ -77,7 +77,7 @@ impl Peer {
         match self.fallback {
             Fallback::None => {
                 self.fallback = Fallback::Asked(now);
-                Reaction::Probe
+                Reaction::CheckLiveness
             }
             Fallback::Asked(at) if heard.is_some_and(|heard| heard > at) => {
                 self.fallback = Fallback::InUdp { stood: false };
