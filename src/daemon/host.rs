@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 pub(super) use self::device::{Device, shared_guard};
 use super::journal::{Entry, Journal, JournalError, Records};
 use crate::config::Tunnel;
-use crate::net::netlink::{Capture, MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
+use crate::net::netlink::{CoveringRoute, MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
 use crate::net::netns::NamespaceError;
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
@@ -68,16 +68,16 @@ pub enum HostError {
     },
     /// Outer packets would go into the tunnel.
     #[error(
-        "recursive routing: {capture}, covers the peer {peer}, so that outer packets would go into the \
+        "recursive routing: {route}, covers the peer {peer}, so that outer packets would go into the \
          tunnel and never leave; remove that route, or the rule that leads to it, and keep the peer's \
          side from announcing {prefix}",
-        prefix = .capture.prefix
+        prefix = .route.prefix
     )]
     Recursive {
         /// The peer's outer address.
         peer: IpAddr,
         /// The route that they take.
-        capture: Capture,
+        route: CoveringRoute,
     },
 }
 
@@ -189,21 +189,25 @@ impl Host {
         devices: &[&Device],
     ) -> Result<(), HostError> {
         let tunnels: Vec<_> = here(devices).map(Device::link).collect();
-        match self.netlink.captured(peer, source, via, &tunnels).await? {
-            Some(capture) => Err(HostError::Recursive { peer, capture }),
+        match self
+            .netlink
+            .covering_route_taken(peer, source, via, &tunnels)
+            .await?
+        {
+            Some(route) => Err(HostError::Recursive { peer, route }),
             None => Ok(()),
         }
     }
 
     /// Routes of others that would lead the outer packets to `peer` into a tunnel, were they not
     /// pinned.
-    pub(super) async fn captures(
+    pub(super) async fn covering_routes(
         &self,
         peer: IpAddr,
         devices: &[&Device],
-    ) -> Result<Vec<Capture>, HostError> {
+    ) -> Result<Vec<CoveringRoute>, HostError> {
         let tunnels: Vec<_> = here(devices).map(Device::link).collect();
-        Ok(self.netlink.captures(peer, &tunnels).await?)
+        Ok(self.netlink.covering_routes(peer, &tunnels).await?)
     }
 
     /// Takes back what is pinned: no outer packets leave until the next way is.

@@ -38,7 +38,7 @@ use crate::config::{self, PeerAddress};
 use crate::dataplane::outbound::Own;
 use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, TunnelId};
 use crate::net::esp::{Wire, WireError};
-use crate::net::netlink::{Capture, Netlink};
+use crate::net::netlink::{CoveringRoute, Netlink};
 use crate::net::outer::{Path as OuterPath, Via};
 
 /// How often it is made sure that nobody has taken from the host what we put there.
@@ -129,7 +129,7 @@ pub(super) struct Peer {
     /// Where a peer that does not know probes is asked.
     echo: Option<EchoTo>,
     /// Routes of others into a tunnel that cover the peer.
-    captures: Vec<Capture>,
+    covering: Vec<CoveringRoute>,
     /// What was said of the host.
     obstacles: Vec<String>,
 }
@@ -248,7 +248,7 @@ impl Peer {
             stranded: None,
             probing: None,
             echo,
-            captures: Vec::new(),
+            covering: Vec::new(),
             obstacles: Vec::new(),
         })
     }

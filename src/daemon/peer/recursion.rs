@@ -10,28 +10,28 @@ use tracing::{error, info, warn};
 
 use super::Peer;
 use crate::daemon::host::HostError;
-use crate::net::netlink::{Capture, RouteInfo};
+use crate::net::netlink::{CoveringRoute, RouteInfo};
 
 impl Peer {
     /// Says which routes of others would lead outer packets into the tunnel, were `way` not pinned,
     /// and which of them are gone.
-    pub(super) async fn name_captures(&mut self, remote: IpAddr, way: &RouteInfo) {
-        let found = match self.host.captures(remote, &self.devices()).await {
+    pub(super) async fn name_covering_routes(&mut self, remote: IpAddr, way: &RouteInfo) {
+        let found = match self.host.covering_routes(remote, &self.devices()).await {
             Ok(found) => found,
             Err(problem) => return error!("{}: {problem}", self.name()),
         };
         let name = self.name();
-        for capture in found.iter().filter(|one| !self.captures.contains(one)) {
+        for route in found.iter().filter(|one| !self.covering.contains(one)) {
             warn!(
                 "{name}: {}; outer packets stay on {}",
-                covers(capture, remote),
+                covers(route, remote),
                 way.link_name
             );
         }
-        for gone in self.captures.iter().filter(|one| !found.contains(one)) {
+        for gone in self.covering.iter().filter(|one| !found.contains(one)) {
             info!("{name}: {gone}, covers the peer {remote} no more");
         }
-        self.captures = found;
+        self.covering = found;
     }
 
     /// There is no way to the peer: said once for each reason.
@@ -41,25 +41,25 @@ impl Peer {
             warn!("{}: {problem}; waiting for a way", self.name());
         }
         self.stranded = Some(problem);
-        self.captures.clear();
+        self.covering.clear();
     }
 
     /// What `status` shows of the routes to the peer.
     pub(in crate::daemon) fn recursion(&self) -> impl Iterator<Item = String> {
         let remote = self.addresses().map(|(_, remote)| remote);
-        let overruled = self.captures.iter().filter_map(move |capture| {
+        let overruled = self.covering.iter().filter_map(move |route| {
             let remote = remote?;
             Some(format!(
                 "{}; outer packets do not take it, as the route to {remote} is pinned; the peer's side \
                  should not announce {}",
-                covers(capture, remote),
-                capture.prefix
+                covers(route, remote),
+                route.prefix
             ))
         });
         self.stranded.iter().cloned().chain(overruled)
     }
 }
 
-fn covers(capture: &Capture, peer: IpAddr) -> String {
-    format!("recursive routing: {capture}, covers the peer {peer}")
+fn covers(route: &CoveringRoute, peer: IpAddr) -> String {
+    format!("recursive routing: {route}, covers the peer {peer}")
 }

@@ -286,7 +286,7 @@ impl Peer {
                 return Reaction::None;
             }
         };
-        self.name_captures(remote, &way).await;
+        self.name_covering_routes(remote, &way).await;
         if way.source != local {
             info!(
                 "{}: our address is {} instead of {local}",

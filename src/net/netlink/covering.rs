@@ -15,7 +15,7 @@ use crate::net::prefix::Prefix;
 /// A route into a tunnel's device that covers its peer. Displayed as "10.0.0.0/8 via sgre0, learned by
 /// ospf".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capture {
+pub struct CoveringRoute {
     /// What the route is for.
     pub prefix: Prefix,
     table: u32,
@@ -24,7 +24,7 @@ pub struct Capture {
     origin: RouteProtocol,
 }
 
-impl fmt::Display for Capture {
+impl fmt::Display for CoveringRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} via {}", self.prefix, self.device)?;
         if self.table != MAIN_TABLE {
@@ -44,42 +44,42 @@ impl fmt::Display for Capture {
 impl Netlink {
     /// The route into one of the devices `tunnels` that packets to `peer` take, from `source` if that
     /// is given and bound to `via`: whosever it is, and of whichever table.
-    pub async fn captured(
+    pub async fn covering_route_taken(
         &self,
         peer: IpAddr,
         source: Option<IpAddr>,
         via: Via,
         tunnels: &[u32],
-    ) -> Result<Option<Capture>, NetlinkError> {
+    ) -> Result<Option<CoveringRoute>, NetlinkError> {
         match self.matched_route(peer, source, via).await {
-            Some(route) => self.capture(&route, peer, tunnels).await,
+            Some(route) => self.covering(&route, peer, tunnels).await,
             None => Ok(None),
         }
     }
 
     /// Others' routes of the main table into the devices `tunnels` that cover `peer`, whether packets
     /// take them or not.
-    pub async fn captures(
+    pub async fn covering_routes(
         &self,
         peer: IpAddr,
         tunnels: &[u32],
-    ) -> Result<Vec<Capture>, NetlinkError> {
-        let mut captures = Vec::new();
+    ) -> Result<Vec<CoveringRoute>, NetlinkError> {
+        let mut covering = Vec::new();
         let routes = self.main_table(peer).await?;
         for route in routes.iter().filter(|route| !is_ours(route)) {
-            captures.extend(self.capture(route, peer, tunnels).await?);
+            covering.extend(self.covering(route, peer, tunnels).await?);
         }
-        captures.dedup();
-        Ok(captures)
+        covering.dedup();
+        Ok(covering)
     }
 
     /// `None`: the route does not cover the peer, or leads elsewhere.
-    async fn capture(
+    async fn covering(
         &self,
         route: &RouteMessage,
         peer: IpAddr,
         tunnels: &[u32],
-    ) -> Result<Option<Capture>, NetlinkError> {
+    ) -> Result<Option<CoveringRoute>, NetlinkError> {
         let (parts, header) = (Parts::of(route), &route.header);
         // A default route has no destination.
         let network = parts.destination.unwrap_or(peer);
@@ -89,7 +89,7 @@ impl Netlink {
         let (Some(prefix), Some(tunnel)) = (prefix, tunnel) else {
             return Ok(None);
         };
-        Ok(Some(Capture {
+        Ok(Some(CoveringRoute {
             prefix: prefix.network(),
             table: parts.table.unwrap_or_else(|| header.table.into()),
             device: self.link_by_index(tunnel).await?.name,

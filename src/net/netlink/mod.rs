@@ -1,12 +1,12 @@
 //! Links, addresses and routes of the host, by rtnetlink.
 //!
 //! The only folder that knows the `rtnetlink` crate: links and addresses here, routes in `route`, those
-//! that several tunnels share in `multipath`, the kernel's way to an address in `way`, what
-//! would lead it into a tunnel in `capture`, what changes on the host in `watch`, pairs of devices in `veth`.
+//! that several tunnels share in `multipath`, the kernel's way to an address in `way`, what would lead
+//! it into a tunnel in `covering`, what changes on the host in `watch`, pairs of devices in `veth`.
 //! Every change can be repeated: adding what is there and removing what is gone both succeed, so that
 //! cleaning up after a crash is the same code as cleaning up.
 
-mod capture;
+mod covering;
 mod multipath;
 mod route;
 #[cfg(test)]
@@ -25,7 +25,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec};
 
-pub use self::capture::Capture;
+pub use self::covering::CoveringRoute;
 pub use self::multipath::NextHop;
 pub use self::route::{Added, MAIN_TABLE, ROUTE_PROTOCOL, Route, RouteInfo, Target};
 pub use self::watch::Watch;

@@ -377,28 +377,31 @@ fn routes_into_the_tunnel_that_cover_the_peer_are_named() {
         ] {
             let (peer, via) = (ip(peer), Via::default());
             let taken = async || {
-                let captured = host.netlink.captured(peer, None, via, &[tunnel]).await;
-                captured.unwrap().map(|capture| capture.to_string())
+                let taken = host
+                    .netlink
+                    .covering_route_taken(peer, None, via, &[tunnel])
+                    .await;
+                taken.unwrap().map(|route| route.to_string())
             };
-            let captures = async || {
-                let captures = host.netlink.captures(peer, &[tunnel]).await.unwrap();
-                captures.iter().map(ToString::to_string).collect::<Vec<_>>()
+            let covering = async || {
+                let routes = host.netlink.covering_routes(peer, &[tunnel]).await.unwrap();
+                routes.iter().map(ToString::to_string).collect::<Vec<_>>()
             };
             let way = host.netlink.route_to(peer, None, via).await.unwrap();
-            assert_eq!((taken().await, captures().await), (None, vec![]));
+            assert_eq!((taken().await, covering().await), (None, vec![]));
 
             let learned = Route::through(prefix(prefix_of_peer), tunnel, 20);
             add_foreign(&host.netlink, &learned).await;
             let named = || format!("{prefix_of_peer} via sgre0, set by hand");
-            let both = (taken().await, captures().await);
+            let both = (taken().await, covering().await);
             assert_eq!(both, (Some(named()), vec![named()]));
 
             let pinned = Route::pinned(peer, &way);
             host.netlink.add_route(&pinned).await.unwrap();
-            assert_eq!((taken().await, captures().await), (None, vec![named()]));
+            assert_eq!((taken().await, covering().await), (None, vec![named()]));
 
             delete_foreign(&host.netlink, &learned).await;
-            assert_eq!((taken().await, captures().await), (None, vec![]));
+            assert_eq!((taken().await, covering().await), (None, vec![]));
         }
     });
 }
