@@ -43,7 +43,7 @@ const THREADS: [usize; 4] = [1, 2, 4, 8];
 
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
-        kind: gre::Kind::Ip,
+        kind: gre::Passengers::Ip,
         key: None,
         checksum: false,
         sequence: false,
@@ -102,7 +102,7 @@ impl Sender {
         let mut path = Outbound::new([&CONFIG], (|_| {}) as fn(Note));
         path.obey(outbound::Command::Install(Arc::clone(sa)));
         let (packet, offload) = super_packet(len - HEADERS);
-        let mut source = Source::new(gre::Kind::Ip);
+        let mut source = Source::new(gre::Passengers::Ip);
         source.vacant()[..packet.len()].copy_from_slice(&packet);
         Self {
             packet,
@@ -177,7 +177,7 @@ impl Receiver {
         });
         Self {
             path,
-            coalescer: Coalescer::new(Offloads::TcpAndUdp, gre::Kind::Ip),
+            coalescer: Coalescer::new(Offloads::TcpAndUdp, gre::Passengers::Ip),
         }
     }
 
@@ -308,7 +308,7 @@ fn coalesce(bencher: Bencher<'_, '_>, len: usize) {
     Receiver::new().open(&mut Sender::new(len).sealed(), |passenger| {
         passengers.push(passenger.to_vec());
     });
-    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, gre::Kind::Ip);
+    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, gre::Passengers::Ip);
     counted(bencher, len).bench_local(|| {
         for passenger in &passengers {
             coalescer.take(passenger, &mut |joined| {

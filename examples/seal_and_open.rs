@@ -6,12 +6,12 @@
 use std::error::Error;
 
 use secure_gre_esp::{DEFAULT_WINDOW_PACKETS, InboundSa, Keys, OutboundSa, Spi, Suite};
-use secure_gre_gre::{Config, Decapsulator, Encapsulator, Key, Kind, Packet};
+use secure_gre_gre::{Config, Decapsulator, Encapsulator, Key, Packet, Passengers};
 
 /// The protocol number that ESP names inside.
 const GRE: u8 = 47;
 const TUNNEL: Config = Config {
-    kind: Kind::Ip,
+    kind: Passengers::Ip,
     key: Some(Key::Whole(42)),
     checksum: false,
     sequence: false,

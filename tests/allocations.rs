@@ -27,7 +27,7 @@ use secure_gre_gre::checksum::checksum;
 
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
-        kind: gre::Kind::Ip,
+        kind: gre::Passengers::Ip,
         key: Some(gre::Key::Whole(7)),
         checksum: true,
         sequence: true,
@@ -106,10 +106,10 @@ fn allocates_nothing_per_packet(suite: Suite) {
     // 40 segments that fit the MTU, and 2 that are too big, so that dropping and answering count too.
     let fitting = segment(40 * 1360);
     let too_big = segment(2 * 1361);
-    let mut source = Source::new(gre::Kind::Ip);
+    let mut source = Source::new(gre::Passengers::Ip);
     let mut batch = Batch::default();
     let mut wire = vec![0; 2048 * MAX_PACKETS];
-    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, gre::Kind::Ip);
+    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, gre::Passengers::Ip);
     let mut written = 0;
     let counters = std::array::from_fn::<_, 3, _>(|_| Counters::default());
 

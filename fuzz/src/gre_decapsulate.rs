@@ -1,7 +1,7 @@
 //! What an ESP packet holds: a GRE packet with its passenger, perhaps behind IPv6 options.
 
 use secure_gre_gre::{
-    Config, Decapsulator, Delivery, Drop, Key, Keys, Kind, Packet, destination, mss, tos,
+    Config, Decapsulator, Delivery, Drop, Key, Keys, Packet, Passengers, destination, mss, tos,
 };
 
 /// The first octet says what the tunnel expects, the second is the outer TOS, the others are the packet,
@@ -11,7 +11,7 @@ pub fn run(data: &[u8]) {
         return;
     };
     let config = Config {
-        kind: Kind::Ip,
+        kind: Passengers::Ip,
         key: (expects & 1 != 0).then_some(Key::Whole(5001)),
         checksum: expects & 2 != 0,
         sequence: expects & 4 != 0,

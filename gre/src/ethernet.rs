@@ -22,7 +22,7 @@ const PROVIDER_TAG: u16 = 0x88a8;
 
 /// What passengers are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Kind {
+pub enum Passengers {
     /// IP packets, of a TUN device.
     #[default]
     Ip,
@@ -30,7 +30,7 @@ pub enum Kind {
     Ethernet,
 }
 
-impl Kind {
+impl Passengers {
     /// Octets of a passenger before what its device's MTU counts, VLAN tags included.
     pub fn link_header_len(self, passenger: &[u8]) -> usize {
         match self {
@@ -97,7 +97,7 @@ pub(crate) fn flow_id(frame: &[u8]) -> u8 {
         addresses,
         protocol,
         ports,
-    } = Flow::of(Kind::Ethernet, frame);
+    } = Flow::of(Passengers::Ethernet, frame);
     fold(ports, fold(addresses, 0) ^ protocol)
 }
 
@@ -150,11 +150,15 @@ mod tests {
             ),
             ("addresses alone", ADDRESSES.to_vec(), 14, None),
         ] {
-            assert_eq!(Kind::Ethernet.link_header_len(&frame), header_len, "{name}");
-            assert_eq!(Kind::Ethernet.ip_offset(&frame), offset, "{name}");
+            assert_eq!(
+                Passengers::Ethernet.link_header_len(&frame),
+                header_len,
+                "{name}"
+            );
+            assert_eq!(Passengers::Ethernet.ip_offset(&frame), offset, "{name}");
         }
-        assert_eq!(Kind::Ip.ip_offset(&UDP4), Some(0));
-        assert_eq!(Kind::Ip.link_header_len(&UDP4), 0);
+        assert_eq!(Passengers::Ip.ip_offset(&UDP4), Some(0));
+        assert_eq!(Passengers::Ip.link_header_len(&UDP4), 0);
     }
 
     /// RFC 7637 §3.2
@@ -193,7 +197,7 @@ mod tests {
             {
                 (*first, *second) = (0x81, 0);
             }
-            for kind in [Kind::Ip, Kind::Ethernet] {
+            for kind in [Passengers::Ip, Passengers::Ethernet] {
                 kind.link_header_len(&octets);
                 kind.ip_packet(&mut octets);
             }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::ethernet::{HEADER_LEN, Kind};
+use crate::ethernet::{HEADER_LEN, Passengers};
 use crate::header::Protocol;
 use crate::ip::{self, Ipv4, Ipv6};
 
@@ -21,7 +21,7 @@ pub struct Flow<'p> {
 
 impl<'p> Flow<'p> {
     /// Of a passenger of this kind, whatever it looks like.
-    pub fn of(kind: Kind, passenger: &'p [u8]) -> Self {
+    pub fn of(kind: Passengers, passenger: &'p [u8]) -> Self {
         let inner = kind.ip_offset(passenger);
         let ip = inner.and_then(|offset| Self::of_ip(passenger.get(offset..)?));
         ip.unwrap_or_else(|| {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     fn of(packet: &[u8]) -> Flow<'_> {
-        Flow::of(Kind::Ip, packet)
+        Flow::of(Passengers::Ip, packet)
     }
 
     #[test]
@@ -119,16 +119,19 @@ mod tests {
         let frame = [&header[..], &[8, 0], &plain].concat();
         let in_vlan = [&header[..], &[0x81, 0, 0, 100, 8, 0], &plain].concat();
         for frame in [&frame, &in_vlan] {
-            assert_eq!(Flow::of(Kind::Ethernet, frame), of(&plain));
+            assert_eq!(Flow::of(Passengers::Ethernet, frame), of(&plain));
         }
         let arp = [&header[..], &[8, 6], &[0; 28]].concat();
-        assert_eq!(Flow::of(Kind::Ethernet, &arp).addresses, &arp[..HEADER_LEN]);
+        assert_eq!(
+            Flow::of(Passengers::Ethernet, &arp).addresses,
+            &arp[..HEADER_LEN]
+        );
     }
 
     proptest! {
         #[test]
         fn any_octets_are_of_a_flow(octets: Vec<u8>) {
-            for kind in [Kind::Ip, Kind::Ethernet] {
+            for kind in [Passengers::Ip, Passengers::Ethernet] {
                 let flow = Flow::of(kind, &octets);
                 prop_assert!(flow.ports.is_empty() || flow.ports.len() == PORTS_LEN);
             }

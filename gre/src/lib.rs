@@ -48,7 +48,7 @@ mod error;
 mod ip;
 
 pub use error::Drop;
-pub use ethernet::Kind;
+pub use ethernet::Passengers;
 pub use header::{Header, Protocol};
 pub use keys::{FlowId, Key, Keys, Vsid};
 pub use tunnel::{Config, Decapsulator, Delivery, Encapsulator, Packet};

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::checksum::checksum;
 use crate::error::Drop;
-use crate::ethernet::{self, Kind};
+use crate::ethernet::{self, Passengers};
 use crate::header::{Header, Protocol};
 use crate::ip;
 use crate::keys::{FlowId, Key};
@@ -18,7 +18,7 @@ use crate::keys::{FlowId, Key};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Config {
     /// What passengers are.
-    pub kind: Kind,
+    pub kind: Passengers,
     /// The key that every packet carries, both ways. 0 is a key, `None` is none (RFC 2890 §2.1).
     pub key: Option<Key>,
     /// Whether packets leave with a checksum. One that arrives is verified either way, and one
@@ -89,11 +89,11 @@ impl Encapsulator {
 
     fn protocol(&self, passenger: &[u8]) -> Result<Protocol, Drop> {
         match self.config.kind {
-            Kind::Ip => ip::protocol(passenger).ok_or(Drop::PassengerNotIp),
-            Kind::Ethernet if passenger.len() < ethernet::HEADER_LEN => {
+            Passengers::Ip => ip::protocol(passenger).ok_or(Drop::PassengerNotIp),
+            Passengers::Ethernet if passenger.len() < ethernet::HEADER_LEN => {
                 Err(Drop::PassengerNotEthernet)
             }
-            Kind::Ethernet => Ok(Protocol::ETHERNET),
+            Passengers::Ethernet => Ok(Protocol::ETHERNET),
         }
     }
 
@@ -217,11 +217,11 @@ impl Decapsulator {
             .ok_or(Drop::HeaderTruncated)?;
         self.check_sequence(header.sequence)?;
         let passenger_len = match self.config.kind {
-            Kind::Ip => {
+            Passengers::Ip => {
                 check_protocol(header.protocol, passenger)?;
                 ip::total_len(passenger)?
             }
-            Kind::Ethernet => self.check_frame(header.protocol, passenger)?,
+            Passengers::Ethernet => self.check_frame(header.protocol, passenger)?,
         };
         let passenger = passenger
             .get_mut(..passenger_len)

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secure_gre_gre::{Key, Kind, df, tos, ttl};
+use secure_gre_gre::{Key, Passengers, df, tos, ttl};
 use secure_gre_ike::config::{OnFailure, RemoteId, UdpEncapsulation};
 use secure_gre_ike::identity::Identity;
 use zeroize::Zeroizing;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use secure_gre_esp as esp;
 use secure_gre_gre::mtu::Envelope;
-use secure_gre_gre::{Kind, df, ethernet};
+use secure_gre_gre::{Passengers, df, ethernet};
 use secure_gre_ike::algorithm::Cipher;
 
 use super::install;
@@ -136,9 +136,9 @@ pub(crate) fn envelope(
         esp_alignment: esp.alignment,
         gre_header,
         link: match tunnel.gre.kind {
-            Kind::Ip => 0,
+            Passengers::Ip => 0,
             // Frames in a VLAN fit too.
-            Kind::Ethernet => ethernet::HEADER_LEN + ethernet::TAG_LEN,
+            Passengers::Ethernet => ethernet::HEADER_LEN + ethernet::TAG_LEN,
         },
     }
 }

@@ -15,7 +15,7 @@ use secure_gre_ike::event::{ChildDetails, ChildPhase, IkeDetails, PeerSnapshot};
 pub(super) use self::routes::routes;
 use super::peer::{Peer, Tunnel};
 use crate::control::protocol::status::{
-    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Kind, Liveness, Mode, PeerState,
+    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Liveness, Mode, Passengers, PeerState,
     PeerStatus, Phase, ProbedLiveness, StrangeKey, Traffic, TunnelStatus, UdpCause, Verdict,
 };
 use crate::dataplane::{LinkCounters, TunnelCounters};
@@ -145,8 +145,8 @@ fn tunnel_status(tunnel: &Tunnel, counters: TunnelCounters) -> TunnelStatus {
         netns: device.netns().map(str::to_owned),
         addresses: config.addresses.iter().map(ToString::to_string).collect(),
         kind: match config.gre.kind {
-            gre::Kind::Ip => Kind::Ip,
-            gre::Kind::Ethernet => Kind::Ethernet,
+            gre::Passengers::Ip => Passengers::Ip,
+            gre::Passengers::Ethernet => Passengers::Ethernet,
         },
         key: match config.gre.key {
             Some(gre::Key::Whole(key)) => Some(key),

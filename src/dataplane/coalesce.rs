@@ -11,7 +11,7 @@
 
 use std::num::NonZeroU16;
 
-use secure_gre_gre::Kind;
+use secure_gre_gre::Passengers;
 use secure_gre_gre::checksum::checksum;
 
 use super::batch::MAX_PASSENGER;
@@ -39,7 +39,7 @@ pub struct Coalesced<'a> {
 #[derive(Debug)]
 pub struct Coalescer {
     offloads: Offloads,
-    kind: Kind,
+    kind: Passengers,
     /// Those in use first.
     groups: Box<[Group]>,
     used: usize,
@@ -47,7 +47,7 @@ pub struct Coalescer {
 
 impl Coalescer {
     /// Makes such super-packets as a device with these `offloads` takes, of passengers of this `kind`.
-    pub fn new(offloads: Offloads, kind: Kind) -> Self {
+    pub fn new(offloads: Offloads, kind: Passengers) -> Self {
         let groups = match offloads {
             Offloads::None => 0,
             Offloads::Tcp | Offloads::TcpAndUdp => MAX_FLOWS,
@@ -198,7 +198,7 @@ enum Class {
     Flow(Flow, Option<Segment>),
 }
 
-fn classify(packet: &[u8], kind: Kind) -> Class {
+fn classify(packet: &[u8], kind: Passengers) -> Class {
     let Some(ip) = kind.ip_offset(packet) else {
         return Class::Other;
     };

@@ -108,7 +108,7 @@ pub struct Inbound<N> {
 #[derive(Debug)]
 struct Tunnel {
     id: TunnelId,
-    kind: gre::Kind,
+    kind: gre::Passengers,
     decapsulator: gre::Decapsulator,
     mtu: u16,
     mss_clamp: bool,
@@ -395,8 +395,8 @@ impl Tunnel {
         };
         // A keepalive is an IP packet; in a frame it is somebody else's.
         let asked = match self.kind {
-            gre::Kind::Ip => self.ends.classify(passenger)?,
-            gre::Kind::Ethernet => Kind::Passenger,
+            gre::Passengers::Ip => self.ends.classify(passenger)?,
+            gre::Passengers::Ethernet => Kind::Passenger,
         };
         match asked {
             Kind::Passenger => {}

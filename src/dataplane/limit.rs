@@ -37,7 +37,7 @@ const QUANTUM: usize = 1500;
 pub(super) struct Limit {
     /// Octets of passengers per second; not 0.
     rate: u64,
-    kind: gre::Kind,
+    kind: gre::Passengers,
     /// When all that has left has been paid for.
     paid_at: Option<Instant>,
     queues: Vec<Queue>,
@@ -59,7 +59,7 @@ struct Queue {
 
 impl Limit {
     /// Lets `rate` octets of passengers of this kind leave per second; at least one.
-    pub(super) fn new(rate: u64, kind: gre::Kind) -> Self {
+    pub(super) fn new(rate: u64, kind: gre::Passengers) -> Self {
         Self {
             rate: rate.max(1),
             kind,
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn the_rate_is_kept() {
         for rate in [100_000, 1_250_000, 125_000_000] {
-            let mut limit = Limit::new(rate, gre::Kind::Ip);
+            let mut limit = Limit::new(rate, gre::Passengers::Ip);
             let packets = usize::try_from(rate / 1_000_000).unwrap() + 2;
             let left: usize = run(&mut limit, 2000, &[(1, packets, 1400)]).iter().sum();
             let wanted = 2.0 * rate as f64;
@@ -263,7 +263,7 @@ mod tests {
     /// A flow that sends ten times as much gets no more, and small packets are not at a disadvantage.
     #[test]
     fn flows_share_alike() {
-        let mut limit = Limit::new(1_250_000, gre::Kind::Ip);
+        let mut limit = Limit::new(1_250_000, gre::Passengers::Ip);
         let [a, b, c] = apart(&limit);
         let left = run(
             &mut limit,
@@ -279,7 +279,7 @@ mod tests {
     /// What one flow has queued delays another's packet by no more than a turn.
     #[test]
     fn a_new_flow_waits_for_nobodys_backlog() {
-        let mut limit = Limit::new(1_250_000, gre::Kind::Ip);
+        let mut limit = Limit::new(1_250_000, gre::Passengers::Ip);
         let now = Instant::now();
         let [old, new, _] = apart(&limit);
         for _ in 0..200 {
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_backlog_is_bounded() {
-        let mut limit = Limit::new(1_250_000, gre::Kind::Ip);
+        let mut limit = Limit::new(1_250_000, gre::Passengers::Ip);
         let mut given_up = 0;
         for _ in 0..1000 {
             given_up += limit.push(&packet(1, 1400));
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_stays() {
-        let mut limit = Limit::new(1_250_000, gre::Kind::Ip);
+        let mut limit = Limit::new(1_250_000, gre::Passengers::Ip);
         limit.push(&packet(1, 1400));
         let now = Instant::now();
         limit.pop(now, |_| false);
@@ -331,7 +331,7 @@ mod tests {
             packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..300),
             rate in 0_u64..10_000_000,
         ) {
-            let mut limit = Limit::new(rate, gre::Kind::Ip);
+            let mut limit = Limit::new(rate, gre::Passengers::Ip);
             let now = Instant::now();
             let mut given_up = 0;
             let mut left = 0;

@@ -120,7 +120,7 @@ pub struct Outbound<N> {
 /// The outbound half of one tunnel.
 #[derive(Debug)]
 struct Tunnel {
-    kind: gre::Kind,
+    kind: gre::Passengers,
     encapsulator: gre::Encapsulator,
     tos: gre::tos::Policy,
     ttl: gre::ttl::Policy,
@@ -297,8 +297,8 @@ impl Tunnel {
         if passenger.len() > largest {
             // On Ethernet as a bridge would: without a word.
             let answer = match self.kind {
-                gre::Kind::Ip => self.answers.answer(passenger, self.mtu, now),
-                gre::Kind::Ethernet => None,
+                gre::Passengers::Ip => self.answers.answer(passenger, self.mtu, now),
+                gre::Passengers::Ethernet => None,
             };
             answer.map(&mut reply);
             return Err(LinkDrop::TooBig.into());

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use secure_gre_gre::Kind;
+use secure_gre_gre::Passengers;
 use secure_gre_gre::checksum::{checksum, update};
 use secure_gre_gre::ethernet::{HEADER_LEN, TAG_LEN};
 
@@ -25,13 +25,13 @@ use crate::net::tun::{Offload, PartialChecksum, SegmentKind, Segmentation};
 #[derive(Debug)]
 pub struct Source {
     buffer: Box<[u8]>,
-    kind: Kind,
+    kind: Passengers,
     cut: Option<Cut>,
 }
 
 impl Source {
     /// Of a device for passengers of this kind.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: Passengers) -> Self {
         Self {
             buffer: vec![0; LONGEST].into_boxed_slice(),
             kind,
@@ -96,7 +96,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(packet: &[u8], passengers: Kind, offload: Offload) -> Result<Self, Unfit> {
+    fn new(packet: &[u8], passengers: Passengers, offload: Offload) -> Result<Self, Unfit> {
         let Offload {
             checksum,
             segmentation,

@@ -7,11 +7,11 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use secure_gre_gre::Kind;
+use secure_gre_gre::Passengers;
 use secure_gre_gre::flow::Flow;
 
 /// The queue, of so many, for the flow of this passenger.
-pub(super) fn queue_of(kind: Kind, passenger: &[u8], queues: usize) -> usize {
+pub(super) fn queue_of(kind: Passengers, passenger: &[u8], queues: usize) -> usize {
     if queues < 2 {
         return 0;
     }
@@ -22,7 +22,7 @@ pub(super) fn queue_of(kind: Kind, passenger: &[u8], queues: usize) -> usize {
 /// The place of a passenger's flow among so many, at least one, as a hash has it.
 pub(super) fn place(
     hasher: &impl BuildHasher,
-    kind: Kind,
+    kind: Passengers,
     passenger: &[u8],
     places: usize,
 ) -> usize {
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     /// With a header of Ethernet before it where it is a frame.
-    fn passenger(kind: Kind, port: u16, sequence: u32) -> Vec<u8> {
+    fn passenger(kind: Passengers, port: u16, sequence: u32) -> Vec<u8> {
         let flow = Model {
             source_port: port,
             sequence,
@@ -45,14 +45,14 @@ mod tests {
         };
         let packet = flow.packet(&[7; 100]);
         match kind {
-            Kind::Ip => packet,
-            Kind::Ethernet => [&[2; 12], &[8, 0][..], &packet].concat(),
+            Passengers::Ip => packet,
+            Passengers::Ethernet => [&[2; 12], &[8, 0][..], &packet].concat(),
         }
     }
 
     #[test]
     fn flows_are_spread_and_a_flow_is_not() {
-        for kind in [Kind::Ip, Kind::Ethernet] {
+        for kind in [Passengers::Ip, Passengers::Ethernet] {
             let queues_of = |packets: &mut dyn Iterator<Item = Vec<u8>>| {
                 let mut queues: Vec<_> = packets.map(|it| queue_of(kind, &it, 4)).collect();
                 queues.sort_unstable();
@@ -70,7 +70,7 @@ mod tests {
     fn any_octets_have_a_queue() {
         for length in 0..60 {
             for version in [0x45, 0x4f, 0x60, 0xff] {
-                assert!(queue_of(Kind::Ip, &vec![version; length], 3) < 3);
+                assert!(queue_of(Passengers::Ip, &vec![version; length], 3) < 3);
             }
         }
     }

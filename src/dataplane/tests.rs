@@ -29,7 +29,7 @@ mod tunnels;
 
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
-        kind: gre::Kind::Ip,
+        kind: gre::Passengers::Ip,
         key: None,
         checksum: false,
         sequence: false,
@@ -229,7 +229,7 @@ fn numbered(count: usize) -> Vec<Vec<u8>> {
 
 fn every_gre_config() -> impl Iterator<Item = gre::Config> {
     (0..8).map(|bits| gre::Config {
-        kind: gre::Kind::Ip,
+        kind: gre::Passengers::Ip,
         key: (bits & 1 != 0).then_some(gre::Key::Whole(7)),
         checksum: bits & 2 != 0,
         sequence: bits & 4 != 0,

@@ -6,7 +6,7 @@ use crate::keys::{Keys, Vsid};
 
 const IPV4: [u8; 20] = hex!("45000014 00000000 4001 0000 0a000001 0a000002");
 const PLAIN: Config = Config {
-    kind: Kind::Ip,
+    kind: Passengers::Ip,
     key: None,
     checksum: false,
     sequence: false,
@@ -214,7 +214,7 @@ fn trailing_octets_are_cut() {
 #[test]
 fn truncated_at_each_octet() {
     let config = Config {
-        kind: Kind::Ip,
+        kind: Passengers::Ip,
         key: Some(Key::Whole(1)),
         checksum: true,
         sequence: true,
@@ -386,7 +386,7 @@ const TAGGED: [u8; 38] = hex!(
      45000014 00000000 4001 0000 0a000001 0a000002"
 );
 const ETHERNET: Config = Config {
-    kind: Kind::Ethernet,
+    kind: Passengers::Ethernet,
     ..PLAIN
 };
 
@@ -435,7 +435,7 @@ fn nvgre_has_vsid_and_flow_id_and_no_tags() {
 
 fn any_config() -> impl Strategy<Value = Config> {
     any::<(Option<u32>, bool, bool)>().prop_map(|(key, checksum, sequence)| Config {
-        kind: Kind::Ip,
+        kind: Passengers::Ip,
         key: key.map(Key::Whole),
         checksum,
         sequence,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::protocol::status::{
-    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Kind, Liveness, Mode,
+    ChildStatus, Encapsulation, EspSpi, IkeSpi, IkeStatus, Keepalive, Liveness, Mode, Passengers,
     PathState, PathStatus, PeerState, Phase, StrangeKey, UdpCause,
 };
 use crate::control::protocol::{Daemon, PROTOCOL_VERSION};
@@ -65,7 +65,7 @@ fn report() -> StatusReport {
             device: "sgre0".to_owned(),
             netns: Some("tenant1".to_owned()),
             addresses: vec!["10.255.0.1/30".to_owned()],
-            kind: Kind::Ip,
+            kind: Passengers::Ip,
             key: Some(5001),
             vsid: None,
             mtu: 1400,

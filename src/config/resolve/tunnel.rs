@@ -12,7 +12,7 @@ pub(super) use self::distinct::prefixes;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU8, NonZeroUsize};
 
-use secure_gre_gre::{Kind, df, tos, ttl};
+use secure_gre_gre::{Passengers, df, tos, ttl};
 use toml::Spanned;
 
 use super::super::diagnostic::Diagnostic;
@@ -83,8 +83,8 @@ fn resolve(
     let kind = choice(
         "tunnel.kind",
         keys.kind.as_ref(),
-        &[("ip", Kind::Ip), ("ethernet", Kind::Ethernet)],
-        Kind::Ip,
+        &[("ip", Passengers::Ip), ("ethernet", Passengers::Ethernet)],
+        Passengers::Ip,
         findings,
     );
     let addresses = addresses(keys, kind, outer, findings);
@@ -161,7 +161,7 @@ fn netns(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> Option<String>
 
 fn addresses(
     keys: &TunnelKeys,
-    kind: Kind,
+    kind: Passengers,
     outer: &Outer<'_>,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<Prefix> {
@@ -174,13 +174,13 @@ fn addresses(
         Required::Given(typed) => typed,
         Required::Wrong => return Vec::new(),
         // A port of a bridge has none.
-        Required::Absent if kind == Kind::Ethernet => return Vec::new(),
+        Required::Absent if kind == Passengers::Ethernet => return Vec::new(),
         Required::Absent => {
             findings.push(missing(keys.span.clone()));
             return Vec::new();
         }
     };
-    if typed.get_ref().is_empty() && kind == Kind::Ip {
+    if typed.get_ref().is_empty() && kind == Passengers::Ip {
         findings.push(missing(Some(typed.span())));
     }
     let mut addresses: Vec<Prefix> = Vec::new();

@@ -105,7 +105,7 @@ fn every_key_takes_effect() {
     assert_eq!(
         tunnel.gre,
         secure_gre_gre::Config {
-            kind: Kind::Ip,
+            kind: Passengers::Ip,
             key: Some(Key::Whole(5001)),
             checksum: true,
             sequence: true

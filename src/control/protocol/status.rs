@@ -251,7 +251,7 @@ pub struct TunnelStatus {
     /// Its addresses with prefix lengths.
     pub addresses: Vec<String>,
     /// What passengers are.
-    pub kind: Kind,
+    pub kind: Passengers,
     /// The GRE key (RFC 2890 §2.1); `None`: it has none, or NVGRE's.
     pub key: Option<u32>,
     /// NVGRE's Virtual Subnet ID (RFC 7637 §3.2).
@@ -300,7 +300,7 @@ pub enum Verdict {
 /// What a tunnel's passengers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum Passengers {
     /// IP packets.
     Ip,
     /// Ethernet frames.

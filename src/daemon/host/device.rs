@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use secure_gre_gre::Kind;
+use secure_gre_gre::Passengers;
 
 use super::{HostError, put_back};
 use crate::config::Tunnel;
@@ -267,8 +267,8 @@ impl Home {
             Offloads::None
         };
         let layer = match tunnel.gre.kind {
-            Kind::Ip => Layer::Ip,
-            Kind::Ethernet => Layer::Ethernet,
+            Passengers::Ip => Layer::Ip,
+            Passengers::Ethernet => Layer::Ethernet,
         };
         let make = || Tun::create(asked, layer, tunnel.workers, offloads);
         let made: Result<Tun, TunError> = match &self.tenant {
@@ -297,7 +297,7 @@ impl Home {
 fn next_hop(tunnel: &Tunnel, prefix: Prefix) -> Option<IpAddr> {
     let peer = tunnel.peer_address?;
     let is_of_family = peer.is_ipv4() == prefix.addr().is_ipv4();
-    (tunnel.gre.kind == Kind::Ethernet && is_of_family).then_some(peer)
+    (tunnel.gre.kind == Passengers::Ethernet && is_of_family).then_some(peer)
 }
 
 /// The first of two connected routes wins, so that a subnet that is elsewhere would stay there.

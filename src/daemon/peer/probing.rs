@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use secure_gre_gre::Kind as Passengers;
+use secure_gre_gre::Passengers;
 use secure_gre_gre::df;
 use secure_gre_gre::mtu::Envelope;
 use secure_gre_gre::probe::echo::Echo;

@@ -10,7 +10,7 @@ use super::*;
 type Written = (Vec<u8>, Offload);
 
 /// What comes out of one batch.
-fn coalesce(offloads: Offloads, kind: Kind, packets: &[Vec<u8>]) -> Vec<Written> {
+fn coalesce(offloads: Offloads, kind: Passengers, packets: &[Vec<u8>]) -> Vec<Written> {
     let mut written = Vec::new();
     let (mut passengers, mut octets) = (0, 0);
     let mut coalescer = Coalescer::new(offloads, kind);
@@ -29,14 +29,14 @@ fn coalesce(offloads: Offloads, kind: Kind, packets: &[Vec<u8>]) -> Vec<Written>
 }
 
 fn all(packets: &[Vec<u8>]) -> Vec<Written> {
-    coalesce(Offloads::TcpAndUdp, Kind::Ip, packets)
+    coalesce(Offloads::TcpAndUdp, Passengers::Ip, packets)
 }
 
 /// What the kernel makes of what was written, which is known to be what `segment` makes of it.
 fn cut(written: &[Written]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     for (packet, offload) in written {
-        let mut source = Source::new(Kind::Ip);
+        let mut source = Source::new(Passengers::Ip);
         source.vacant()[..packet.len()].copy_from_slice(packet);
         source.accept(packet.len(), *offload).unwrap();
         pieces.extend(pieces_in(&mut source));
@@ -291,8 +291,8 @@ fn a_device_gets_no_more_than_it_takes() {
         (Offloads::TcpAndUdp, (1, 1)),
     ] {
         let counts = (
-            coalesce(offloads, Kind::Ip, &tcp).len(),
-            coalesce(offloads, Kind::Ip, &udp).len(),
+            coalesce(offloads, Passengers::Ip, &tcp).len(),
+            coalesce(offloads, Passengers::Ip, &udp).len(),
         );
         assert_eq!(counts, expected, "{offloads:?}");
     }
@@ -312,10 +312,13 @@ fn an_ethernet_header_stands_once_before_them() {
         let mut frames = frames.collect::<Vec<_>>();
         offload.checksum.as_mut().unwrap().start += header;
         offload.segmentation.as_mut().unwrap().header_len += header;
-        let written = coalesce(Offloads::Tcp, Kind::Ethernet, &frames);
+        let written = coalesce(Offloads::Tcp, Passengers::Ethernet, &frames);
         assert_eq!(written, [(framed(2, &packet), offload)]);
         frames[1][3] = 3;
-        assert_eq!(coalesce(Offloads::Tcp, Kind::Ethernet, &frames).len(), 3);
+        assert_eq!(
+            coalesce(Offloads::Tcp, Passengers::Ethernet, &frames).len(),
+            3
+        );
     }
 }
 

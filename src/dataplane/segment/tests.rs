@@ -12,7 +12,7 @@ use crate::net::tun::{Offloads, Reading};
 use std::os::fd::AsFd;
 
 /// The pieces of a passenger of this kind.
-fn cut_of(kind: Kind, packet: &[u8], offload: Offload) -> Result<Vec<Vec<u8>>, Unfit> {
+fn cut_of(kind: Passengers, packet: &[u8], offload: Offload) -> Result<Vec<Vec<u8>>, Unfit> {
     let mut source = Source::new(kind);
     source.vacant()[..packet.len()].copy_from_slice(packet);
     source.accept(packet.len(), offload)?;
@@ -34,7 +34,7 @@ pub(in super::super) fn pieces_in(source: &mut Source) -> Vec<Vec<u8>> {
 }
 
 fn cut(packet: &[u8], offload: Offload) -> Vec<Vec<u8>> {
-    cut_of(Kind::Ip, packet, offload).unwrap()
+    cut_of(Passengers::Ip, packet, offload).unwrap()
 }
 
 fn flows() -> impl Strategy<Value = Flow> {
@@ -92,7 +92,7 @@ proptest! {
                 header_len: 0,
             }),
         };
-        for kind in [Kind::Ip, Kind::Ethernet] {
+        for kind in [Passengers::Ip, Passengers::Ethernet] {
             if let Ok(pieces) = cut_of(kind, &packet, offload) {
                 prop_assert!(!pieces.is_empty());
             }
@@ -151,7 +151,7 @@ fn an_ethernet_header_goes_before_each_piece() {
         let expected = flow.pieces(&payload(2500), 1000).into_iter();
         let expected = expected.map(|piece| [&ethernet[..], &piece].concat());
         assert_eq!(
-            cut_of(Kind::Ethernet, &frame, offload).unwrap(),
+            cut_of(Passengers::Ethernet, &frame, offload).unwrap(),
             expected.collect::<Vec<_>>()
         );
     }
@@ -183,17 +183,21 @@ fn what_the_device_says_must_fit() {
         ("the checksum elsewhere", elsewhere),
         ("no checksum", no_checksum),
     ] {
-        assert_eq!(cut_of(Kind::Ip, &packet, offload), Err(Unfit), "{name}");
+        assert_eq!(
+            cut_of(Passengers::Ip, &packet, offload),
+            Err(Unfit),
+            "{name}"
+        );
     }
     let mut short_header = packet.clone();
     short_header[32] = 0x40;
-    assert_eq!(cut_of(Kind::Ip, &short_header, good), Err(Unfit));
+    assert_eq!(cut_of(Passengers::Ip, &short_header, good), Err(Unfit));
     assert_eq!(
-        cut_of(Kind::Ip, &packet[..38], good),
+        cut_of(Passengers::Ip, &packet[..38], good),
         Err(Unfit),
         "half a header"
     );
-    let mut source = Source::new(Kind::Ip);
+    let mut source = Source::new(Passengers::Ip);
     source.accept(10, good).unwrap_err();
     assert_eq!(pieces_in(&mut source), [[0; 0]; 0]);
 }

@@ -113,7 +113,7 @@ proptest! {
     ) {
         let [key, checksum, sequence] = flags;
         let gre = gre::Config {
-            kind: gre::Kind::Ip,
+            kind: gre::Passengers::Ip,
             key: key.then_some(gre::Key::Whole(0)),
             checksum,
             sequence,

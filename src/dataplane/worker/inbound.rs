@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use secure_gre_gre::Kind;
+use secure_gre_gre::Passengers;
 use tokio::sync::mpsc;
 
 use super::{Handle, Mailbox, Order, SecondLook, start};
@@ -59,7 +59,7 @@ struct InboundWorker<N> {
 /// The inbound side of a tunnel's device.
 struct Port {
     /// What its passengers are.
-    kind: Kind,
+    kind: Passengers,
     /// `None`: it has not come.
     queues: Option<Arc<Queues>>,
     coalescer: Coalescer,
@@ -173,7 +173,7 @@ impl<N: Fn(Note)> InboundWorker<N> {
 }
 
 impl Port {
-    fn new(kind: Kind, queues: Option<Arc<Queues>>) -> Self {
+    fn new(kind: Passengers, queues: Option<Arc<Queues>>) -> Self {
         let offloads = queues.as_ref().map(|queues| queues.offloads());
         Self {
             kind,
@@ -208,7 +208,12 @@ impl Port {
     }
 }
 
-fn write(kind: Kind, queues: Option<&Queues>, delivery: &mut Delivery, joined: &Coalesced<'_>) {
+fn write(
+    kind: Passengers,
+    queues: Option<&Queues>,
+    delivery: &mut Delivery,
+    joined: &Coalesced<'_>,
+) {
     // That a device is gone is told by the worker that reads it.
     let queue = queues.and_then(|queues| queues.get(queue_of(kind, joined.packet, queues.len())));
     let written = queue.map(|queue| queue.write(joined.packet, joined.offload));

@@ -434,7 +434,7 @@ mod tests {
     /// A worker that is woken by them, and cannot send them, would do nothing else.
     #[test]
     fn packets_of_a_device_that_is_gone_wake_nobody() {
-        let mut limit = Limit::new(1, secure_gre_gre::Kind::Ip);
+        let mut limit = Limit::new(1, secure_gre_gre::Passengers::Ip);
         let mut batch = Batch::default();
         for _ in 0..2 {
             batch.clear();
@@ -447,7 +447,7 @@ mod tests {
         );
         let port = Port {
             queue: None,
-            source: Source::new(secure_gre_gre::Kind::Ip),
+            source: Source::new(secure_gre_gre::Passengers::Ip),
             limit: Some(limit),
             ready: false,
         };

@@ -24,7 +24,7 @@ use crate::net::tun::{Layer, Offload, Offloads, Queue, Tun};
 
 const CONFIG: TunnelConfig = TunnelConfig {
     gre: gre::Config {
-        kind: gre::Kind::Ip,
+        kind: gre::Passengers::Ip,
         key: None,
         checksum: false,
         sequence: false,
@@ -477,7 +477,7 @@ fn frames_pass_from_bridge_to_bridge_with_their_tags() {
     ] {
         sandbox::run(async move {
             let gre = gre::Config {
-                kind: gre::Kind::Ethernet,
+                kind: gre::Passengers::Ethernet,
                 key: Some(key),
                 ..CONFIG.gre
             };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use secure_gre_gre::{Config, FlowId, Key, Kind, Vsid, keepalive};
+use secure_gre_gre::{Config, FlowId, Key, Passengers, Vsid, keepalive};
 use toml::Spanned;
 
 use super::super::super::diagnostic::Diagnostic;
@@ -16,12 +16,12 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_TRIES: u8 = 3;
 const MAX_KEEPALIVE_TRIES: u8 = 100;
 
-pub(super) fn gre(keys: &TunnelKeys, kind: Kind, findings: &mut Vec<Diagnostic>) -> Config {
+pub(super) fn gre(keys: &TunnelKeys, kind: Passengers, findings: &mut Vec<Diagnostic>) -> Config {
     let options = [("checksum", &keys.checksum), ("sequence", &keys.sequence)];
     let key = match &keys.key {
         KeyKeys::One(typed) => whole_key(typed.as_ref(), findings).map(Key::Whole),
         KeyKeys::Subnet { vsid, flow_id, .. } => {
-            if kind == Kind::Ip {
+            if kind == Passengers::Ip {
                 findings.push(
                     Diagnostic::error("NVGRE carries Ethernet frames, and this tunnel IP packets")
                         .at_some(keys.key.span())
@@ -122,11 +122,11 @@ fn whole_key(typed: Option<&Spanned<WordOrNumber>>, findings: &mut Vec<Diagnosti
 /// Cisco's bounds and defaults.
 pub(super) fn keepalive(
     keys: &KeepaliveKeys,
-    kind: Kind,
+    kind: Passengers,
     findings: &mut Vec<Diagnostic>,
 ) -> Option<keepalive::Interval> {
     let span = keys.span.as_ref()?;
-    if kind == Kind::Ethernet {
+    if kind == Passengers::Ethernet {
         findings.push(
             Diagnostic::error("GRE keepalives are IP packets, which this tunnel does not carry")
                 .at(span.clone())
