@@ -74,7 +74,7 @@ fn assert_shared(from: &Host<'_>, to: &Host<'_>, networks: [(&str, &str); 2]) {
     }
 }
 
-/// Issue 7 point 6: ECMP, and failover by `liveness` long before IKE notices, in both directions.
+/// DESIGN §1, fail closed: ECMP, and failover by `liveness` long before IKE notices, in both directions.
 #[test]
 fn flows_share_two_paths_and_leave_the_one_that_falls_silent() {
     let Some(lab) = lab::require() else { return };
@@ -164,7 +164,7 @@ fn a_crash_opens_neither_path_and_down_takes_back_what_it_left() {
     there.end();
 }
 
-/// The same for a peer that answers GRE keepalives, as any router may.
+/// D60: the same for a peer that answers GRE keepalives, as any router may.
 #[test]
 fn keepalives_move_flows_to_the_other_path() {
     let Some(lab) = lab::require() else { return };

@@ -101,6 +101,9 @@ impl Device {
     /// A route that cannot be made is told at once, not when the first SA stands. Nothing leaks: the
     /// device carries nothing yet. Where another tunnel carries what is for the prefix, it goes on.
     async fn try_routes(&self) -> Result<(), HostError> {
+        if self.usable.is_empty() {
+            return Ok(());
+        }
         let own = self.home.netlink.list_own_routes().await?;
         let is_carried = |wanted: &Route| {
             own.iter().any(|route| {
@@ -111,7 +114,7 @@ impl Device {
         for route in self.usable.iter().filter(|route| !is_carried(route)) {
             self.home.netlink.join_route(route).await?;
         }
-        Ok(self.home.netlink.leave_routes(self.link).await?)
+        Ok(self.leave_routes().await?)
     }
 
     /// Its name, in its namespace.
@@ -162,7 +165,7 @@ impl Device {
     /// see it at once.
     pub(in crate::daemon) async fn close(&mut self) -> Result<(), HostError> {
         self.is_open = false;
-        let left = self.home.netlink.leave_routes(self.link).await;
+        let left = self.leave_routes().await;
         let carrier = self.home.netlink.set_carrier(self.link, false).await;
         Ok(left.and(carrier)?)
     }
@@ -185,7 +188,7 @@ impl Device {
     /// Puts back what others have taken, such as the addresses of a device that was set down and up
     /// again; with the usable routes if the tunnel `carries` packets. What that was, in words.
     pub(in crate::daemon) async fn repair(
-        &self,
+        &mut self,
         tunnel: &Tunnel,
         carries: bool,
     ) -> Result<Vec<String>, HostError> {
@@ -202,7 +205,8 @@ impl Device {
             }
         }
         repaired.extend(put_back(netlink, &self.guards, &own).await?);
-        if device_works && carries {
+        self.is_open = device_works && carries;
+        if self.is_open {
             repaired.extend(self.rejoin(&own).await?);
         }
         Ok(repaired)
@@ -215,6 +219,14 @@ impl Device {
             .iter()
             .filter(|address| !found.contains(&(self.link, **address)));
         Ok(missing.copied().collect())
+    }
+
+    /// Nothing is asked where there is nothing to leave, so that a hub's spokes by the thousand end soon.
+    async fn leave_routes(&self) -> Result<(), NetlinkError> {
+        if self.usable.is_empty() {
+            return Ok(());
+        }
+        self.home.netlink.leave_routes(self.link).await
     }
 
     /// Puts the device back into those of its routes that lead to it no more; `own` are ours at the

@@ -24,7 +24,8 @@ pub struct NextHop {
 }
 
 /// The kernel takes IPv6 routes for equal only where each has a gateway. On a device with one
-/// neighbour it does not matter which; this is "the router on that link" (RFC 4291 §2.6.1).
+/// neighbour it does not matter which; this is "the router on that link" (RFC 4291 §2.6.1), which on
+/// Ethernet has to be one and answer for it.
 const SOLE_NEIGHBOUR: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
 
 impl Netlink {

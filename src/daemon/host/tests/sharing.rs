@@ -119,6 +119,30 @@ fn what_went_with_a_deleted_device_is_put_back_for_the_other() {
     });
 }
 
+/// It may be meant: the routes are the other's until it is up again.
+#[test]
+fn a_device_that_somebody_sets_down_carries_nothing() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::load(folder.path()).unwrap();
+        let (_host, mut north, _queue) = served(&netlink, &records, "north", &path(0)).await;
+        let (_other, mut south, _kept) = served(&netlink, &records, "south", &path(1)).await;
+        north.open().await.unwrap();
+        south.open().await.unwrap();
+        let link = netlink.link_by_name("sgre1").await.unwrap().index;
+        netlink.set_down(link).await.unwrap();
+        south.repair(&path(1), true).await.unwrap();
+        assert!(north.is_open() && !south.is_open());
+        assert_eq!(paths(&netlink).await, (named(&[(100, "sgre0")]), true));
+        netlink.bring_up(link, 1400).await.unwrap();
+        south.repair(&path(1), true).await.unwrap();
+        assert!(south.is_open());
+        let both = named(&[(100, "sgre0"), (100, "sgre1")]);
+        assert_eq!(paths(&netlink).await, (both, true));
+    });
+}
+
 /// Both records name the guard; it stays until both are swept.
 #[test]
 fn after_a_crash_a_shared_guard_goes_with_the_last_record() {
