@@ -127,30 +127,13 @@ impl InitReceived {
             .map_err(|_| Refusal::fault(PeerFault::PublicValue))?;
         let nonce = ctx.random(limits::OUR_NONCE_OCTETS);
         core.responder_spi = our_spi;
+        let ppk = ppk::progress(core.peer.ppk.as_ref(), payloads);
         let mut reply = vec![
             Payload::SecurityAssociation(vec![chosen]),
             our_ke,
             Payload::Nonce(nonce.clone()),
         ];
-        if payloads
-            .notify(NotifyType::NAT_DETECTION_SOURCE_IP)
-            .is_some()
-        {
-            reply.extend(nat_payloads(&core, core.path));
-        }
-        if core.fragmentation {
-            reply.push(fragmentation_supported());
-        }
-        if suite.additional.is_some() {
-            reply.push(intermediate_supported());
-        }
-        let ppk = ppk::progress(core.peer.ppk.as_ref(), payloads);
-        if ppk == Progress::Offered {
-            reply.push(ppk::offer());
-        }
-        if nat.both_faster {
-            reply.push(faster_in_udp());
-        }
+        reply.extend(agreed_notifies(&core, suite, ppk, payloads));
         let reply = wire::encode(&core.header(ExchangeType::IKE_SA_INIT, 0, true), &reply);
         ctx.transmit(core.path, reply.clone());
 
@@ -177,6 +160,35 @@ impl InitReceived {
             state: State::InitReceived(Box::new(state)),
         })
     }
+}
+
+/// What the reply says besides, each where the initiator has said it too:
+/// `[N(NAT_DETECTION_SOURCE_IP) N(NAT_DETECTION_DESTINATION_IP)] [N(IKEV2_FRAGMENTATION_SUPPORTED)]
+/// [N(INTERMEDIATE_EXCHANGE_SUPPORTED)] [N(USE_PPK)] [V]`
+fn agreed_notifies(
+    core: &Core,
+    suite: IkeSuite,
+    ppk: Progress,
+    payloads: &Payloads,
+) -> Vec<Payload> {
+    let mut said = Vec::new();
+    let nat_detection = payloads.notify(NotifyType::NAT_DETECTION_SOURCE_IP);
+    if nat_detection.is_some() {
+        said.extend(nat_payloads(core, core.path));
+    }
+    if core.fragmentation {
+        said.push(fragmentation_supported());
+    }
+    if suite.additional.is_some() {
+        said.push(intermediate_supported());
+    }
+    if ppk == Progress::Offered {
+        said.push(ppk::offer());
+    }
+    if core.nat.both_faster {
+        said.push(faster_in_udp());
+    }
+    said
 }
 
 /// What an initiator sent that a responder needs.
