@@ -19,6 +19,7 @@ mod black_hole;
 mod cli;
 mod daemon_folder;
 mod demo;
+mod documents;
 mod ethernet;
 mod examples;
 mod fail_closed;

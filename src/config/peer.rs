@@ -159,7 +159,7 @@ impl Tunnel {
     }
 
     /// A prefix that this tunnel and `other` cannot both lead to: the kernel has a subnet on one device
-    /// only. Prefixes of `routes` are shared, by their metrics.
+    /// only. Equal `routes` are no clash: metrics decide who carries.
     pub fn contested(&self, other: &Self) -> Option<Prefix> {
         if self.netns != other.netns {
             return None;

@@ -1,6 +1,6 @@
 //! One peer as the daemon serves it: its tunnels, its link in the data plane, its SAs. The outer side is
 //! in [`way`], the SAs are in [`sas`], each tunnel with its device in [`tunnel`], routes that would lead
-//! a tunnel into itself in [`recursion`], a peer that moves in [`moving`], one whose ESP does not come in
+//! a tunnel into itself in [`recursion`], a peer that moves in [`moving`], a peer whose ESP does not arrive in
 //! [`silence`], probes in [`probing`], what went wrong in [`trouble`].
 
 mod moving;
