@@ -20,7 +20,7 @@ use std::net::IpAddr;
 
 use futures_util::{StreamExt, TryStreamExt};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec};
@@ -96,8 +96,9 @@ impl Netlink {
         outcome.map_err(|error| refused(format!("bring up the device with index {link}"), error))
     }
 
-    /// Takes a device down, and with it the usable routes over it.
-    pub async fn set_down(&self, link: u32) -> Result<(), NetlinkError> {
+    /// Takes a device down, and with it the usable routes over it, as somebody else does in a test.
+    #[cfg(test)]
+    pub(crate) async fn set_down(&self, link: u32) -> Result<(), NetlinkError> {
         let message = LinkUnspec::new_with_index(link).down().build();
         let outcome = self.handle.link().set(message).execute().await;
         unless(outcome, &[Errno::ENODEV])
@@ -173,9 +174,14 @@ impl Netlink {
         Ok(addresses)
     }
 
-    /// Takes an address from a device.
-    pub async fn remove_address(&self, link: u32, address: Prefix) -> Result<(), NetlinkError> {
-        let mut message = AddressMessage::default();
+    /// Takes an address from a device, as somebody else does in a test.
+    #[cfg(test)]
+    pub(crate) async fn remove_address(
+        &self,
+        link: u32,
+        address: Prefix,
+    ) -> Result<(), NetlinkError> {
+        let mut message = netlink_packet_route::address::AddressMessage::default();
         message.header.family = family(address.addr());
         message.header.index = link;
         message.header.prefix_len = address.prefix_len();
