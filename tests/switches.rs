@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::lab::capture::Capture;
 use crate::lab::topology::LEFT;
 use crate::lab::{self, Netns, Peer, Product, Topology, eventually, product, traffic};
@@ -33,12 +35,13 @@ fn machinery(topology: &Topology, tunnel: &'static str) -> Machinery {
     // Packets as they are handed on, many in one where that is so.
     let capture = Capture::start(&topology.mid, "left0");
     let mut device = topology.left.spawn(&format!(
-        "tcpdump -n -q -l -c 400 -Z root -i {} tcp and dst {RIGHT_V4}",
+        "tcpdump -n -q -l -Z root -i {} tcp and dst {RIGHT_V4}",
         product::DEVICE
     ));
     device.wait_for_line("listening on", SOON);
     let octets = traffic::bulk_transfer(&topology.left, RIGHT_V4, traffic::Bulk::Upload);
     assert!(octets > 100_000, "{tunnel}: {octets} octets");
+    device.signal(Signal::SIGINT);
     let senders = here.threads();
     let seen = Machinery {
         segment: longest_segment(&device.wait(SOON).stdout),
