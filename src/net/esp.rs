@@ -19,7 +19,8 @@ use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -34,7 +35,7 @@ pub use self::batch::{Incoming, ReceiveBatch, ReceiveOutcome};
 pub use self::kind::Overhead;
 
 /// RFC 3948 §4: how long a wire may be idle before a NAT may forget us.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const NAT_KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 
 /// A socket that carries ESP between two outer addresses. Sending and receiving may happen on
 /// different threads; nothing here waits, [`poll`](super::poll) does.
@@ -46,9 +47,9 @@ pub struct Wire {
     via: Via,
     /// The TTL of packets that say nothing else.
     ttl: NonZeroU8,
-    /// The [`OuterFields`] that the socket writes. Threads may send at once if all their packets want
-    /// the same ones.
-    current: AtomicU16,
+    /// What the socket writes into outer headers. Who sends holds it: at once with others whose packets
+    /// want the same, else alone.
+    current: RwLock<OuterFields>,
     /// Whether the kernel makes several datagrams of one message.
     segmentation: AtomicBool,
 }
@@ -59,12 +60,6 @@ pub struct Wire {
 struct OuterFields {
     ttl: NonZeroU8,
     may_fragment: bool,
-}
-
-impl OuterFields {
-    fn bits(self) -> u16 {
-        u16::from(self.may_fragment) << 8 | u16::from(self.ttl.get())
-    }
 }
 
 impl Wire {
@@ -99,7 +94,7 @@ impl Wire {
             path: kind.without_ports(path),
             via,
             ttl,
-            current: AtomicU16::new(fields.bits()),
+            current: RwLock::new(fields),
             segmentation: AtomicBool::new(segmentation),
         };
         wire.bind()?;
@@ -153,7 +148,7 @@ impl Wire {
     /// How long nothing may be sent before [`keep_alive`](Self::keep_alive) is due; `None`: for ever.
     pub const fn keepalive_interval(&self) -> Option<Duration> {
         match self.kind.encapsulation {
-            Encapsulation::Udp { keepalives: true } => Some(KEEPALIVE_INTERVAL),
+            Encapsulation::Udp { keepalives: true } => Some(NAT_KEEPALIVE_EVERY),
             _ => None,
         }
     }
@@ -187,9 +182,9 @@ impl Wire {
                 return Ok(outcome);
             };
             for alike in batch.chunk_by(|a, b| self.fields(a) == self.fields(b)) {
-                self.put_into_headers(alike)?;
                 let cut = self.segmentation.load(Ordering::Relaxed);
                 let run = if cut { run::length } else { singly };
+                let _held = self.hold_fields(alike)?;
                 self.send_runs(alike, run, &mut outcome)?;
             }
         }
@@ -202,17 +197,21 @@ impl Wire {
         }
     }
 
-    /// Has the socket write what these packets, which are alike in that, want in their outer headers.
-    fn put_into_headers(&self, alike: &[Outgoing<'_>]) -> io::Result<()> {
-        let Some(first) = alike.first() else {
-            return Ok(());
-        };
-        let wanted = self.fields(first);
-        if self.current.load(Ordering::Relaxed) != wanted.bits() {
-            self.kind.set_fields(&self.socket, wanted)?;
-            self.current.store(wanted.bits(), Ordering::Relaxed);
+    /// Has the socket write what these packets, which are alike in that, want in their outer headers,
+    /// until the guard is dropped.
+    fn hold_fields(&self, alike: &[Outgoing<'_>]) -> io::Result<RwLockReadGuard<'_, OuterFields>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let wanted = alike.first().map_or(*current, |first| self.fields(first));
+        if *current == wanted {
+            return Ok(current);
         }
-        Ok(())
+        drop(current);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if *current != wanted {
+            self.kind.set_fields(&self.socket, wanted)?;
+            *current = wanted;
+        }
+        Ok(RwLockWriteGuard::downgrade(current))
     }
 
     /// Takes as many packets as there are and `batch` has slots for. An ICMP error comes alone, so 0

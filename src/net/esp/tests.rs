@@ -1,5 +1,6 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::num::{NonZeroU8, NonZeroUsize};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
@@ -424,6 +425,38 @@ fn packets_have_ttl_and_df_of_their_own() {
         }
     });
 }
+
+/// D56: packets that may be cut and packets that may not leave at once by one socket, whose options
+/// say which they are: each gets what it asked for, which the kernel's verdict on long ones shows.
+#[test]
+fn threads_that_want_other_headers_do_not_mix_them_up() {
+    sandbox::run(async {
+        prepare_loopback().await;
+        for kind in KINDS {
+            let (wire, _far) = pair(kind);
+            let long = [1; 2000];
+            let send = &|may_fragment| {
+                for _ in 0..ROUNDS {
+                    let packet = Outgoing {
+                        may_fragment,
+                        ..plain(&long)
+                    };
+                    let outcome = wire.send([packet]).unwrap();
+                    let verdict = (outcome.sent, outcome.too_big);
+                    let expected = if may_fragment { (1, 0) } else { (0, 1) };
+                    assert_eq!(verdict, expected, "{kind:?}, may_fragment: {may_fragment}");
+                }
+            };
+            thread::scope(|scope| {
+                for may_fragment in [true, false, false] {
+                    scope.spawn(move || send(may_fragment));
+                }
+            });
+        }
+    });
+}
+
+const ROUNDS: usize = 2000;
 
 #[test]
 fn a_packet_beyond_the_path_mtu_is_told_and_holds_up_no_other() {

@@ -48,8 +48,9 @@ fn helpful(cores: NonZeroUsize) -> NonZeroUsize {
 
 /// Says how many each of a peer's tunnels gets. One that numbers its packets has to keep their order, and
 /// one with a limit has it for all of them.
-/// The tunnels share a socket, whose options say what TTL and DF the outer headers have: several
-/// workers can use it at once only if all packets have the same.
+/// The tunnels share a socket, whose options say what TTL and DF the outer headers have: workers use
+/// it at once while their packets want the same, and one after the other where they do not. With these
+/// settings that is only where the path does not take a packet whole (RFC 7676 §3).
 pub(super) fn share_out(mut tunnels: Vec<Tunnel>, wanted: NonZeroUsize) -> Vec<Tunnel> {
     let first = tunnels.first().map(|tunnel| tunnel.ttl);
     let alike = |tunnel: &Tunnel| {
