@@ -288,7 +288,7 @@ impl Wire {
         message: &[Outgoing<'_>],
         outcome: &mut SendOutcome,
     ) -> io::Result<()> {
-        match Reaction::to(errno, message.len()) {
+        match Reaction::to(errno, message) {
             Reaction::CutNoMore => {
                 self.cut_no_more(outcome);
                 self.send_runs(message, singly, outcome)

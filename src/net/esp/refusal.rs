@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::SendOutcome;
+use super::{Outgoing, SendOutcome};
 
 /// What is done about a refused message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +20,18 @@ pub(super) enum Reaction {
 }
 
 impl Reaction {
-    /// To what the kernel says of a message of so many packets.
-    pub(super) fn to(errno: Errno, packets: usize) -> Self {
+    /// To what the kernel says of a message of these packets.
+    pub(super) fn to(errno: Errno, message: &[Outgoing<'_>]) -> Self {
+        let [first, _, ..] = message else {
+            return Self::Final;
+        };
         match errno {
-            _ if packets <= 1 => Self::Final,
             // The device at the end of this route can't sum, or IPsec of the kernel's is in between.
             Errno::EIO => Self::CutNoMore,
-            // More segments or octets than the kernel takes, or no checksum asked for; but kernels
-            // before 6.14 say it of a segment beyond the path's MTU too, and so does a "blackhole".
+            // Kernels before 6.14 say it of a segment beyond the path's MTU, which singly would pass.
+            Errno::EINVAL if first.may_fragment => Self::Singly,
+            // More segments or octets than the kernel takes, or no checksum asked for; but of a segment
+            // beyond the path's MTU kernels before 6.14 say it too, and so does a "blackhole".
             Errno::EINVAL => Self::Doubt,
             // News of the path's MTU, or of what an earlier packet met.
             errno if is_network_error(errno) => Self::Singly,
@@ -91,10 +95,20 @@ mod tests {
             (Errno::ENOBUFS, Reaction::Final),
             (Errno::EBADF, Reaction::Final),
         ] {
-            assert_eq!(Reaction::to(errno, 1), Reaction::Final, "{errno}");
+            let message = [Outgoing::default(); 64];
+            let to = |packets| Reaction::to(errno, &message[..packets]);
+            assert_eq!(to(1), Reaction::Final, "{errno}");
             for packets in [2, 64] {
-                assert_eq!(Reaction::to(errno, packets), of_several, "{errno}");
+                assert_eq!(to(packets), of_several, "{errno}");
             }
+        }
+        let fragmented = Outgoing {
+            may_fragment: true,
+            ..Outgoing::default()
+        };
+        for (packets, expected) in [(1, Reaction::Final), (2, Reaction::Singly)] {
+            let message = &[fragmented; 2][..packets];
+            assert_eq!(Reaction::to(Errno::EINVAL, message), expected);
         }
     }
 

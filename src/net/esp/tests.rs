@@ -268,6 +268,27 @@ fn a_message_that_is_our_mistake_is_not_repeated() {
     });
 }
 
+/// EINVAL of packets that may be fragmented says nothing of the cutting: kernels before 6.14 say it of
+/// a segment beyond the path's MTU, and singly they take each one.
+#[test]
+fn packets_that_may_be_fragmented_do_not_end_the_cutting() {
+    sandbox::run(async {
+        let (a, b) = pair(KINDS[1]);
+        setsockopt(&a.socket, sys::NoChecksum, &1).unwrap();
+        let outcome = a.send(ALIKE.map(|packet| Outgoing {
+            may_fragment: true,
+            ..packet
+        }));
+        let expected = SendOutcome {
+            sent: 3,
+            ..SendOutcome::default()
+        };
+        assert_eq!(outcome.unwrap(), expected);
+        assert_eq!(drain(&b, &mut batch(1 << 16)).len(), 3);
+        assert!(a.segmentation.load(Ordering::Relaxed));
+    });
+}
+
 /// EINVAL of the way, not of the message: the next one is cut again.
 #[test]
 fn a_way_that_is_closed_for_a_while_does_not_end_the_cutting() {
