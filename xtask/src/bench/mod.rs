@@ -49,6 +49,9 @@ pub(crate) struct Arguments {
     /// Only these tunnels, separated by commas.
     #[arg(long, value_delimiter = ',', value_parser = peers::names())]
     peers: Vec<String>,
+    /// Only these measurements, separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(session::names()))]
+    only: Vec<String>,
     /// A current wireguard-go; Debian's of 2022 has no offloads and would be no rival.
     #[arg(
         long,
@@ -69,7 +72,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     docs: bool,
     /// Measure nothing; show the result of an earlier run again, from its report.json.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "peers"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "peers", "only"])]
     from: Option<PathBuf>,
     /// What the benchmark starts itself with, in namespaces of its own.
     #[arg(long, hide = true)]
@@ -147,9 +150,14 @@ fn perform(arguments: &Arguments) -> anyhow::Result<()> {
         for peer in order {
             eprintln!("round {}/{}: {}", round + 1, settings.rounds, peer.name());
             let place = folder.join(format!("{round}-{}", peer.name()));
-            report
-                .runs
-                .push(session::run(*peer, &programs, settings, round, &place)?);
+            report.runs.push(session::run(
+                *peer,
+                &programs,
+                settings,
+                &arguments.only,
+                round,
+                &place,
+            )?);
         }
     }
     arguments.publish(&report)

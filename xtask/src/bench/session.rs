@@ -25,11 +25,12 @@ const UDP_OVERHEAD: usize = 28;
 /// Small packets, as payload.
 const SMALL: usize = 64;
 
-/// Measures everything; fails only if there cannot be a scene.
+/// Measures everything, or `only` some; fails only if there cannot be a scene.
 pub(super) fn run(
     peer: &dyn Peer,
     programs: &Programs,
     settings: Settings,
+    only: &[String],
     round: u32,
     folder: &Path,
 ) -> anyhow::Result<Run> {
@@ -54,7 +55,7 @@ pub(super) fn run(
         settings,
         run,
     };
-    session.measure();
+    session.measure(only);
     let mut run = session.run;
     if let Err(error) = session.tunnel.stop() {
         run.fail("end", &error);
@@ -98,24 +99,32 @@ struct Session {
     run: Run,
 }
 
+/// One of [`STEPS`].
 type Step = fn(&mut Session) -> anyhow::Result<()>;
 
-impl Session {
-    /// System calls come last: counting them disturbs. Memory is read before that.
-    const STEPS: [(&'static str, Step); 8] = [
-        ("idle ping", Self::idle_ping),
-        ("TCP, 1 stream", Self::one_stream),
-        ("TCP, 4 streams", Self::four_streams),
-        ("ping under TCP", Self::loaded_ping),
-        ("UDP", Self::datagrams),
-        ("small packets", Self::small_packets),
-        ("no link offload", Self::no_offload),
-        ("memory and system calls", Self::footprint),
-    ];
+/// What one session measures, in this order. System calls come last: counting them disturbs. Memory is
+/// read before that.
+const STEPS: [(&str, Step); 8] = [
+    ("idle-ping", Session::idle_ping),
+    ("tcp", Session::one_stream),
+    ("tcp-4", Session::four_streams),
+    ("loaded-ping", Session::loaded_ping),
+    ("udp", Session::datagrams),
+    ("small", Session::small_packets),
+    ("no-offload", Session::no_offload),
+    ("footprint", Session::footprint),
+];
 
-    fn measure(&mut self) {
-        for (name, step) in Self::STEPS {
-            eprint!("  {name:24}");
+/// What `--only` chooses from.
+pub(super) fn names() -> Vec<&'static str> {
+    STEPS.map(|(name, _)| name).into()
+}
+
+impl Session {
+    fn measure(&mut self, only: &[String]) {
+        let chosen = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
+        for (name, step) in STEPS.into_iter().filter(|(name, _)| chosen(name)) {
+            eprint!("  {name:14}");
             let known: Vec<Metric> = self.run.values.keys().copied().collect();
             let outcome = self.tunnel.check().and_then(|()| step(self));
             let fresh = self
