@@ -408,7 +408,8 @@ impl Group {
             *self.packet.get_mut(segment.transport + TCP_FLAGS)? |= PSH;
         }
         self.count(segment, passenger);
-        let is_last = segment.is_last || payload.len() < self.size;
+        let is_full = !segment.is_tcp && self.passengers >= MAX_DATAGRAMS;
+        let is_last = segment.is_last || is_full || payload.len() < self.size;
         Some(if is_last { Joined::Last } else { Joined::More })
     }
 
@@ -475,6 +476,10 @@ impl Group {
 /// Flows that are joined at a time; the oldest makes room for one more. A batch rarely has more that
 /// are worth it.
 const MAX_FLOWS: usize = 8;
+
+/// Datagrams of one packet: the kernel cuts no more than 64 (`UDP_MAX_SEGMENTS`, 128 since Linux 6.9) and
+/// refuses the whole packet, in whose payload it counts a header of Ethernet too.
+const MAX_DATAGRAMS: usize = 60;
 
 const DONT_FRAGMENT: u16 = 0x4000;
 const ICMPV6: u8 = 58;

@@ -116,6 +116,20 @@ fn a_packet_has_65535_octets_at_most() {
     }
 }
 
+/// The kernel refuses a packet of more datagrams than `UDP_MAX_SEGMENTS`, 64 before Linux 6.9.
+#[test]
+fn a_packet_has_64_datagrams_at_most() {
+    for model in [Model::udp(), Model::udp().v6()] {
+        let pieces = model.pieces(&payload(200 * 64), 64);
+        let written = all(&pieces);
+        assert_eq!(written.len(), 200_usize.div_ceil(MAX_DATAGRAMS));
+        for (packet, _) in &written {
+            assert!(packet.len() <= 64 * 64);
+        }
+        assert_eq!(cut(&written), pieces);
+    }
+}
+
 #[test]
 fn flows_that_alternate_are_joined_each() {
     let models = (0..4).map(|port| Model {
