@@ -12,6 +12,8 @@ const RIGHT_V4: &str = "10.255.0.2";
 const SOON: Duration = Duration::from_secs(20);
 /// Octets of the largest packet on a link.
 const LINK: usize = 1500;
+/// Of a device, for each worker.
+const QUEUES: usize = 8;
 
 /// What a device and its daemon look like with these lines in the file.
 struct Machinery {
@@ -84,15 +86,15 @@ fn offloads_and_workers_are_what_the_file_says() {
 
     let plain = machinery(&topology, "[daemon]\noffload = false\nworkers = 1");
     assert!(plain.segment <= LINK, "{} octets", plain.segment);
-    assert_eq!((plain.queues, plain.senders), (1, 1));
+    assert_eq!((plain.queues, plain.senders), (QUEUES, 1));
     assert!(plain.longest <= LINK, "{} octets", plain.longest);
 
     let many = machinery(&topology, "[daemon]\nworkers = 3");
-    assert_eq!((many.queues, many.senders), (3, 3));
+    assert_eq!((many.queues, many.senders), (3 * QUEUES, 3));
 
     // Whose packets have numbers keeps their order.
     let ordered = machinery(&topology, "sequence = true\n[daemon]\nworkers = 3");
-    assert_eq!((ordered.queues, ordered.senders), (1, 1));
+    assert_eq!((ordered.queues, ordered.senders), (QUEUES, 1));
 }
 
 /// A peer that takes one packet at a time, and one that takes many, understand each other.

@@ -74,6 +74,8 @@ pub struct Peer {
     pub tunnels: Vec<Tunnel>,
     /// What is run when a tunnel begins and ends to carry packets.
     pub hooks: Hooks,
+    /// Whether one thread carries the packets of all its tunnels, both ways.
+    pub one_thread: bool,
 }
 
 /// Commands, each a program with its arguments; empty: none.
@@ -148,6 +150,8 @@ pub struct Tunnel {
     /// How many threads carry the packets of its device; more than one only where packets may leave in
     /// any order and alike.
     pub workers: NonZeroUsize,
+    /// How many queues its device has; as many as workers at least.
+    pub queues: NonZeroUsize,
 }
 
 impl Tunnel {

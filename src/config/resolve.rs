@@ -163,6 +163,7 @@ fn complete(
         replay_window_packets,
         tunnels,
         hooks,
+        one_thread: tunnel::one_thread(&typed.daemon),
     })
 }
 

@@ -168,6 +168,8 @@ fn each_spoke_is_a_peer_after_the_template() {
     assert_eq!(names, ["paris.example", "rome", "hub-3"]);
     for peer in &peers {
         assert_eq!(peer.hub.as_deref(), Some("hub"));
+        let tunnel = &peer.tunnels[0];
+        assert_eq!(tunnel.queues, tunnel.workers, "there may be many spokes");
         assert_eq!(peer.address, PeerAddress::Any);
         assert!(!peer.initiate);
         assert_eq!(

@@ -19,7 +19,8 @@
 //! | `worker` | the threads: reading, writing, waiting, commands |
 //!
 //! A [`Link`] is the daemon's handle. All tunnels of the peer share it and its SAs; the key in the GRE
-//! header tells them apart. One thread receives and owns the inbound SAs. One or several send, each of
+//! header tells them apart. One thread receives and owns the inbound SAs. The same one, or one or several others
+//! ([`Threads`]), send, each of
 //! them what the kernel puts into its queues of the devices, so that a flow has one; they share the
 //! outbound SAs, of which each takes sequence numbers for a batch in one atomic step. Nothing else on
 //! the path of a packet is shared, and nothing locked or allocated. SAs reach their threads over
@@ -127,12 +128,22 @@ pub struct Link {
     counters: Arc<SharedCounters>,
 }
 
+/// What threads a link has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// One, for both directions; each port has one worker. It spares a wake-up where a packet that was
+    /// received is answered at once, and is best where more threads had nowhere to run.
+    Shared,
+    /// One that receives, and as many that send as the ports have workers.
+    PerDirection,
+}
+
 /// One tunnel of a link that is to be started.
 #[derive(Debug, Clone)]
 pub struct Port {
     /// What is done to its packets.
     pub config: TunnelConfig,
-    /// How many queues its device has, each of them read by a worker of its own.
+    /// Among how many workers the queues of its device are shared out.
     pub workers: NonZeroUsize,
     /// Its device; `None`: until [`Link::attach`] brings one, what comes for it is refused.
     pub queues: Option<Arc<Queues>>,
@@ -148,7 +159,8 @@ impl Link {
     /// [`StartError`] where the process has no descriptor or thread left.
     pub fn start<N>(
         ports: &[Port],
-        wire: Arc<Wire>,
+        threads: Threads,
+        wire: &Arc<Wire>,
         notify: N,
         messages: mpsc::Sender<Message>,
     ) -> Result<Self, StartError>
@@ -156,13 +168,8 @@ impl Link {
         N: Fn(Note) + Clone + Send + 'static,
     {
         let counters = Arc::new(SharedCounters::new(ports.len()));
-        let shared = || Arc::clone(&counters);
-        let workers = ports.iter().map(|port| port.workers.get()).max();
-        let outbound = (0..workers.unwrap_or(1)).map(|number| {
-            worker::start_outbound(number, ports, Arc::clone(&wire), shared(), notify.clone())
-        });
-        let outbound = outbound.collect::<Result<_, _>>()?;
-        let inbound = worker::start_inbound(ports, wire, shared(), notify, messages)?;
+        let (outbound, inbound) =
+            worker::start_all(ports, threads, wire, &counters, &notify, messages)?;
         Ok(Self {
             outbound,
             inbound,

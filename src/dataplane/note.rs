@@ -68,7 +68,7 @@ pub enum Note {
     PathMtu(u16),
     /// The kernel does not cut messages on this wire: each packet costs a passage through its stack.
     SegmentationLost,
-    /// One direction has ended and carries nothing until the link is started again.
+    /// A thread has ended, and its direction carries nothing until the link is started again.
     WorkerFailed {
         /// Which direction.
         direction: Direction,
@@ -77,13 +77,15 @@ pub enum Note {
     },
 }
 
-/// A direction of a link, seen from this host.
+/// What a thread of a link carries, seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the devices to the wire.
     Outbound,
     /// From the wire to the devices.
     Inbound,
+    /// Both, which one thread carries.
+    Both,
 }
 
 /// Why a worker could not go on.

@@ -1,30 +1,130 @@
-//! The threads of a link: reading, writing, waiting, and taking the daemon's commands. [`outbound`] and
-//! [`inbound`] are the two directions; here is what they have in common.
+//! The threads of a link: waiting, turns, and taking the daemon's commands. [`outbound`] and [`inbound`]
+//! are the two directions, which have a thread each or share one ([`Threads`](super::Threads)); here is
+//! what they have in common.
 //!
-//! A worker reads until nothing is left before it sleeps, also after it has let others run once: on a
-//! busy core what it waits for comes then, and a wake-up is spared. It sleeps on its descriptors and its
-//! waker together. It ends when the daemon lets go of its [`Handle`], or with a [`Note::WorkerFailed`]
-//! when the socket has become unusable; a device that is gone takes the packets of its tunnel with it,
-//! and whatever concerns only one packet is counted and goes on.
+//! A thread sleeps on all its descriptors and its waker together, and gives each [`Duty`] that has
+//! something to do a turn, of a batch at most, until nothing is left. How it waits depends on what
+//! there was to do ([`pace`]). It ends when the daemon lets go of its [`Handle`], or with a
+//! [`Note::WorkerFailed`] when the socket has become unusable; a device that is gone takes the packets
+//! of its tunnel with it, and whatever concerns only one packet is counted and goes on.
 //!
 //! Not here: what is done to the packets (`super::outbound`, `super::inbound`).
 
 mod inbound;
 mod outbound;
+mod pace;
+mod port;
 
+use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
-pub(super) use self::inbound::start_inbound;
-pub(super) use self::outbound::start_outbound;
-use super::{Direction, Note, StartError, TunnelId, WorkerError};
+use tokio::sync::mpsc;
+
+use self::inbound::InboundWorker;
+use self::outbound::OutboundWorker;
+use self::pace::Pace;
+use super::counters::SharedCounters;
+use super::{
+    Direction, Message, Note, Port, StartError, Threads, TunnelId, WorkerError,
+    inbound as receiving, outbound as sending,
+};
 use crate::net::esp::Wire;
-use crate::net::poll::Waker;
+use crate::net::poll::{Poller, Waker};
 use crate::net::tun::Queues;
+
+/// Those who send, at least one, and the one who receives.
+pub(super) type Workers = (Vec<Handle<sending::Command>>, Handle<receiving::Command>);
+
+/// Starts both directions.
+pub(super) fn start_all<N>(
+    ports: &[Port],
+    threads: Threads,
+    wire: &Arc<Wire>,
+    counters: &Arc<SharedCounters>,
+    notify: &N,
+    messages: mpsc::Sender<Message>,
+) -> Result<Workers, StartError>
+where
+    N: Fn(Note) + Clone + Send + 'static,
+{
+    let sender = |number, orders| -> Box<dyn Duty + Send> {
+        let (wire, counters) = (Arc::clone(wire), Arc::clone(counters));
+        let notify = notify.clone();
+        Box::new(OutboundWorker::new(
+            number, ports, wire, counters, notify, orders,
+        ))
+    };
+    let receiver = |orders| -> Box<dyn Duty + Send> {
+        let (wire, counters) = (Arc::clone(wire), Arc::clone(counters));
+        let notify = notify.clone();
+        Box::new(InboundWorker::new(
+            ports, wire, counters, notify, messages, orders,
+        ))
+    };
+    let start = |name: &str, direction, waker: &Arc<Waker>, duties| {
+        start(name, direction, notify.clone(), Arc::clone(waker), duties)
+    };
+    match threads {
+        Threads::Shared => {
+            let waker = waker()?;
+            let (mut sending, to_send) = Handle::new(&waker);
+            let (receiving, to_receive) = Handle::new(&waker);
+            let duties = vec![receiver(to_receive), sender(0, to_send)];
+            sending.thread = Some(start("sgre-packets", Direction::Both, &waker, duties)?);
+            Ok((vec![sending], receiving))
+        }
+        Threads::PerDirection => {
+            let number = ports.iter().map(|port| port.workers.get()).max();
+            let senders = (0..number.unwrap_or(1)).map(|number| {
+                let waker = waker()?;
+                let (mut sending, orders) = Handle::new(&waker);
+                let (name, duties) = (
+                    format!("sgre-outbound{number}"),
+                    vec![sender(number, orders)],
+                );
+                sending.thread = Some(start(&name, Direction::Outbound, &waker, duties)?);
+                Ok(sending)
+            });
+            let senders = senders.collect::<Result<_, _>>()?;
+            let waker = waker()?;
+            let (mut receiving, orders) = Handle::new(&waker);
+            let duties = vec![receiver(orders)];
+            receiving.thread = Some(start("sgre-inbound", Direction::Inbound, &waker, duties)?);
+            Ok((senders, receiving))
+        }
+    }
+}
+
+/// One direction of a link, as its thread sees it.
+trait Duty {
+    /// Has `poller` wait for what it waits for, beside orders.
+    fn enroll(&mut self, poller: &Poller) -> io::Result<()>;
+
+    /// The poller has told this number.
+    fn tell(&mut self, number: u64);
+
+    /// How long until it has something to do of which nobody tells; `None`: for ever.
+    fn until_due(&self) -> Option<Duration>;
+
+    /// Obeys what was ordered, and does what there is to do, a batch at most: of how many packets.
+    /// `Break`: the daemon has let go.
+    fn take_turn(
+        &mut self,
+        poller: &Poller,
+        pace: Pace,
+    ) -> Result<ControlFlow<(), usize>, WorkerError>;
+}
+
+/// The numbers that descriptors have for the poller; those of devices are [`port`]'s.
+const WAKER: u64 = u64::MAX;
+const WIRE: u64 = u64::MAX - 1;
 
 /// What the daemon wants of a worker.
 #[derive(Debug)]
@@ -43,10 +143,22 @@ pub(super) struct Handle<C> {
     /// `None`: told to end.
     orders: Option<Sender<Order<C>>>,
     waker: Arc<Waker>,
+    /// `None`: another handle's.
     thread: Option<JoinHandle<()>>,
 }
 
 impl<C> Handle<C> {
+    /// For a thread that is to be started; what its worker reads.
+    fn new(waker: &Arc<Waker>) -> (Self, Mailbox<C>) {
+        let (sender, orders) = unbounded();
+        let handle = Self {
+            orders: Some(sender),
+            waker: Arc::clone(waker),
+            thread: None,
+        };
+        (handle, Mailbox(orders))
+    }
+
     pub(super) fn send(&self, command: C) {
         self.order(Order::Command(command));
     }
@@ -95,73 +207,84 @@ impl<C> Drop for Handle<C> {
 }
 
 /// The worker's end of its [`Handle`].
-struct Mailbox<C> {
-    orders: Receiver<Order<C>>,
-    waker: Arc<Waker>,
-}
+struct Mailbox<C>(Receiver<Order<C>>);
 
 impl<C> Mailbox<C> {
-    /// Takes all orders. `Break`: the daemon has let go.
-    fn drain(&self, mut obey: impl FnMut(Order<C>)) -> ControlFlow<()> {
-        loop {
-            match self.orders.try_recv() {
-                Ok(order) => obey(order),
-                Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
-                Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
-            }
+    /// The next order. `Break`: the daemon has let go.
+    fn next(&self) -> ControlFlow<(), Option<Order<C>>> {
+        match self.0.try_recv() {
+            Ok(order) => ControlFlow::Continue(Some(order)),
+            Err(TryRecvError::Empty) => ControlFlow::Continue(None),
+            Err(TryRecvError::Disconnected) => ControlFlow::Break(()),
         }
     }
 }
 
-/// Whether a worker that has found nothing to do looks once more before it sleeps.
-#[derive(Debug, Default)]
-struct SecondLook(bool);
-
-impl SecondLook {
-    /// There was something to do.
-    const fn rest(&mut self) {
-        self.0 = false;
-    }
-
-    /// There was nothing. `true`, after others have run: look again. `false`: sleep.
-    fn take(&mut self) -> bool {
-        let again = !std::mem::replace(&mut self.0, true);
-        if again {
-            thread::yield_now();
-        }
-        again
-    }
+fn waker() -> Result<Arc<Waker>, StartError> {
+    Waker::new().map(Arc::new).map_err(StartError::Poll)
 }
 
 /// Starts a thread that runs until it has failed, which is told, or is told to end.
-fn start<C: Send + 'static>(
+fn start(
     name: &str,
     direction: Direction,
     notify: impl Fn(Note) + Send + 'static,
-    run: impl FnOnce(&Mailbox<C>) -> Result<(), WorkerError> + Send + 'static,
-) -> Result<Handle<C>, StartError> {
-    let (sender, orders) = unbounded();
-    let waker = Arc::new(Waker::new().map_err(StartError::Poll)?);
-    let mailbox = Mailbox {
-        orders,
-        waker: Arc::clone(&waker),
-    };
+    waker: Arc<Waker>,
+    mut duties: Vec<Box<dyn Duty + Send>>,
+) -> Result<JoinHandle<()>, StartError> {
+    let poller = Poller::new().map_err(StartError::Poll)?;
+    poller.add(waker.as_fd(), WAKER).map_err(StartError::Poll)?;
+    for duty in &mut duties {
+        duty.enroll(&poller).map_err(StartError::Poll)?;
+    }
     let body = move || {
         // A silent end would be a black hole that nobody knows of.
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(&mailbox)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut duties, poller, &waker)));
         if let Err(error) = outcome.unwrap_or(Err(WorkerError::Panicked)) {
             notify(Note::WorkerFailed { direction, error });
         }
     };
-    let thread = thread::Builder::new()
+    thread::Builder::new()
         .name(name.to_owned())
         .spawn(body)
-        .map_err(StartError::Thread)?;
-    Ok(Handle {
-        orders: Some(sender),
-        waker,
-        thread: Some(thread),
-    })
+        .map_err(StartError::Thread)
+}
+
+/// Gives each duty its turns, until one is told to end.
+fn run(
+    duties: &mut [Box<dyn Duty + Send>],
+    mut poller: Poller,
+    waker: &Waker,
+) -> Result<(), WorkerError> {
+    let mut pace = Pace::default();
+    loop {
+        let asleep = pace.sleeps().then(Instant::now);
+        let timeout = match asleep {
+            Some(_) => duties.iter().filter_map(|duty| duty.until_due()).min(),
+            None => Some(Duration::ZERO),
+        };
+        for number in poller.wait(timeout).map_err(WorkerError::Wait)? {
+            if number == WAKER {
+                waker.reset();
+            }
+            for duty in &mut *duties {
+                duty.tell(number);
+            }
+        }
+        if let Some(since) = asleep {
+            pace.woken(since.elapsed());
+        }
+        let mut packets = 0;
+        for duty in &mut *duties {
+            match duty.take_turn(&poller, pace)? {
+                ControlFlow::Continue(done) => packets += done,
+                ControlFlow::Break(()) => return Ok(()),
+            }
+        }
+        if pace.after(packets).is_break() {
+            thread::yield_now();
+        }
+    }
 }
 
 /// Orders that may wait before one that strangers can cause is dropped.

@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::super::Peer;
 use super::super::diagnostic::Diagnostic;
 use super::super::document::{Required, Text};
 use super::super::schema::{File, KeyKeys, PeerKeys, SpokeKeys, TunnelKeys};
 use super::super::value;
+use super::super::{Peer, Tunnel};
 use super::{Context, tunnel};
 use secure_gre_ike::config::RemoteId;
 use secure_gre_ike::identity::Identity;
@@ -111,7 +111,21 @@ fn resolve(
         None => name_of(&peer.remote_id, hub, number),
     };
     let hub = Some(hub.to_owned());
-    Some(Peer { name, hub, ..peer })
+    let tunnels = peer.tunnels.into_iter().map(with_few_queues).collect();
+    Some(Peer {
+        name,
+        hub,
+        tunnels,
+        ..peer
+    })
+}
+
+/// Each queue is an open file and some memory of the kernel, and a hub may have many spokes.
+fn with_few_queues(tunnel: Tunnel) -> Tunnel {
+    Tunnel {
+        queues: tunnel.workers,
+        ..tunnel
+    }
 }
 
 /// A spoke that has no name is called by its domain name, or by its number.

@@ -74,6 +74,11 @@ pub(super) fn resolve_all(
     workers::share_out(tunnels, workers::wanted(daemon.workers.as_ref(), findings))
 }
 
+/// Whether one thread carries all tunnels' packets both ways.
+pub(super) fn one_thread(daemon: &DaemonKeys) -> bool {
+    workers::one_thread(daemon.workers.as_ref())
+}
+
 fn resolve(
     keys: &TunnelKeys,
     daemon: &DaemonKeys,
@@ -126,6 +131,7 @@ fn resolve(
         netns: netns(keys.netns.as_ref(), findings),
         offload: given(daemon.offload.as_ref()).unwrap_or(true),
         workers: NonZeroUsize::MIN,
+        queues: NonZeroUsize::MIN,
         addresses,
         routes,
     }

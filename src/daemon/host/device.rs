@@ -282,7 +282,7 @@ impl Home {
             Passengers::Ip => Layer::Ip,
             Passengers::Ethernet => Layer::Ethernet,
         };
-        let make = || Tun::create(asked, layer, tunnel.workers, offloads);
+        let make = || Tun::create(asked, layer, tunnel.queues, offloads);
         let made: Result<Tun, TunError> = match &self.tenant {
             None => make(),
             Some((name, namespace)) => {

@@ -31,6 +31,7 @@ fn tunnel(addresses: &[&str], routes: &[&str]) -> Tunnel {
         limit: None,
         offload: true,
         workers: NonZeroUsize::MIN,
+        queues: NonZeroUsize::MIN,
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::daemon::host::HostError;
 use crate::daemon::mtu::PathMtu;
 use crate::daemon::{locate, obstacles};
-use crate::dataplane::Link;
+use crate::dataplane::{Link, Threads};
 use crate::net::esp::{Wire, WireError};
 use crate::net::netlink::RouteInfo;
 use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath, Via};
@@ -137,7 +137,11 @@ impl Peer {
                 tunnel.port(path, echo.map(|to| to.echo))
             })
             .collect();
-        let link = Link::start(&ports, Arc::clone(&wire), tell, messages)?;
+        let threads = match self.config.one_thread {
+            true => Threads::Shared,
+            false => Threads::PerDirection,
+        };
+        let link = Link::start(&ports, threads, &wire, tell, messages)?;
         self.link = Some(Outer {
             wire,
             link,

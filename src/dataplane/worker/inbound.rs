@@ -1,59 +1,39 @@
-//! From the wire to the devices: the thread that receives, has its [`Inbound`] open what came, and
-//! writes the passengers of each tunnel to the tunnel's device, joined where they can be.
+//! From the wire to the devices: receives, has its [`Inbound`] open what came, and writes the passengers
+//! of each tunnel to the tunnel's device, joined where they can be.
 
+use std::io;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secure_gre_gre::Passengers;
 use tokio::sync::mpsc;
 
-use super::{Handle, Mailbox, Order, SecondLook, start};
+use super::{Duty, Mailbox, Order, Pace, WIRE};
 use crate::dataplane::coalesce::{Coalesced, Coalescer};
 use crate::dataplane::counters::SharedCounters;
 use crate::dataplane::inbound::{Arrival, Command, Delivery, Inbound};
 use crate::dataplane::spread::queue_of;
-use crate::dataplane::{self, Direction, Message, Note, StartError, WorkerError};
+use crate::dataplane::{self, Message, Note, WorkerError};
 use crate::metrics::LinkDrop;
 use crate::net::esp::{Incoming, ReceiveBatch, ReceiveOutcome, Wire};
 use crate::net::outer::Path;
-use crate::net::poll::wait_readable;
+use crate::net::poll::Poller;
 use crate::net::tun::{Offloads, Queues};
 
-/// Starts the thread that carries packets from `wire` to the devices behind `ports`.
-pub(in crate::dataplane) fn start_inbound<N>(
-    ports: &[dataplane::Port],
-    wire: Arc<Wire>,
-    counters: Arc<SharedCounters>,
-    notify: N,
-    messages: mpsc::Sender<Message>,
-) -> Result<Handle<Command>, StartError>
-where
-    N: Fn(Note) + Clone + Send + 'static,
-{
-    let mut worker = InboundWorker {
-        path: Inbound::new(ports.iter().map(|port| &port.config), notify.clone()),
-        ports: ports
-            .iter()
-            .map(|port| Port::new(port.config.gre.kind, port.queues.clone()))
-            .collect(),
-        batch: ReceiveBatch::new(RECEIVE_SLOTS, RECEIVE_SLOT_SIZE),
-        messages,
-        wire,
-        counters,
-    };
-    let run = move |mailbox: &Mailbox<_>| worker.run(mailbox);
-    start("sgre-inbound", Direction::Inbound, notify, run)
-}
-
-struct InboundWorker<N> {
+pub(super) struct InboundWorker<N> {
     path: Inbound<N>,
     /// By tunnel.
     ports: Box<[Port]>,
     batch: ReceiveBatch,
     messages: mpsc::Sender<Message>,
     wire: Arc<Wire>,
+    /// Whether something may be left to receive.
+    ready: bool,
     counters: Arc<SharedCounters>,
+    orders: Mailbox<Command>,
 }
 
 /// The inbound side of a tunnel's device.
@@ -67,55 +47,101 @@ struct Port {
     delivery: Delivery,
 }
 
-impl<N: Fn(Note)> InboundWorker<N> {
-    fn run(&mut self, mailbox: &Mailbox<Command>) -> Result<(), WorkerError> {
+impl<N: Fn(Note) + Clone> InboundWorker<N> {
+    /// Carries packets from `wire` to the devices behind `ports`.
+    pub(super) fn new(
+        ports: &[dataplane::Port],
+        wire: Arc<Wire>,
+        counters: Arc<SharedCounters>,
+        notify: N,
+        messages: mpsc::Sender<Message>,
+        orders: Mailbox<Command>,
+    ) -> Self {
+        Self {
+            path: Inbound::new(ports.iter().map(|port| &port.config), notify),
+            ports: ports
+                .iter()
+                .map(|port| Port::new(port.config.gre.kind, port.queues.clone()))
+                .collect(),
+            batch: ReceiveBatch::new(RECEIVE_SLOTS, RECEIVE_SLOT_SIZE),
+            messages,
+            wire,
+            ready: true,
+            counters,
+            orders,
+        }
+    }
+}
+
+impl<N: Fn(Note)> Duty for InboundWorker<N> {
+    fn enroll(&mut self, poller: &Poller) -> io::Result<()> {
+        poller.add(self.wire.as_fd(), WIRE)
+    }
+
+    fn tell(&mut self, number: u64) {
+        self.ready |= number == WIRE;
+    }
+
+    fn until_due(&self) -> Option<Duration> {
+        self.has_work().then_some(Duration::ZERO)
+    }
+
+    fn take_turn(
+        &mut self,
+        poller: &Poller,
+        _: Pace,
+    ) -> Result<ControlFlow<(), usize>, WorkerError> {
+        let wire = Arc::clone(&self.wire);
+        let received = self.has_work().then(|| wire.receive(&mut self.batch));
+        self.ready = false;
+        // After the reception and before the packets: whatever SA the daemon installed before it let
+        // the peer send is there for them.
         loop {
-            self.wait(mailbox)?;
-            let mut second_look = SecondLook::default();
-            loop {
-                let wire = Arc::clone(&self.wire);
-                let received = wire.receive(&mut self.batch);
-                // After the reception and before the packets: whatever SA the daemon installed
-                // before it let the peer send is there for them.
-                if mailbox.drain(|order| self.obey(order)).is_break() {
-                    return Ok(());
+            match self.orders.next() {
+                ControlFlow::Continue(Some(order)) => {
+                    self.obey(order, poller).map_err(WorkerError::Wait)?;
                 }
-                let outcome = received.map_err(WorkerError::Wire)?;
-                if outcome.is_empty() && !self.path.has_due() {
-                    match second_look.take() {
-                        true => continue,
-                        false => break,
-                    }
-                }
-                second_look.rest();
-                self.account(outcome);
-                self.hand_on(wire.path());
-                self.forward();
-                self.publish();
+                ControlFlow::Continue(None) => break,
+                ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
             }
         }
-    }
-
-    /// Until there is something to receive, or an order.
-    fn wait(&self, mailbox: &Mailbox<Command>) -> Result<(), WorkerError> {
-        let ready = wait_readable([self.wire.as_fd(), mailbox.waker.as_fd()], None);
-        let [_, woken] = ready.map_err(WorkerError::Wait)?;
-        if woken {
-            mailbox.waker.reset();
+        let Some(received) = received else {
+            return Ok(ControlFlow::Continue(0));
+        };
+        let outcome = received.map_err(WorkerError::Wire)?;
+        if outcome.is_empty() && !self.path.has_due() {
+            return Ok(ControlFlow::Continue(0));
         }
-        Ok(())
+        self.account(outcome);
+        self.hand_on(wire.path());
+        self.forward();
+        self.publish();
+        Ok(ControlFlow::Continue(outcome.packets.max(1)))
+    }
+}
+
+impl<N: Fn(Note)> InboundWorker<N> {
+    /// Whether there is something to do without being told.
+    fn has_work(&self) -> bool {
+        self.ready || self.path.has_due()
     }
 
-    fn obey(&mut self, order: Order<Command>) {
+    fn obey(&mut self, order: Order<Command>, poller: &Poller) -> io::Result<()> {
         match order {
             Order::Command(command) => self.path.obey(command),
-            Order::Rewire(wire) => self.wire = wire,
+            Order::Rewire(wire) => {
+                // The descriptor is open and was added.
+                let _ = poller.remove(self.wire.as_fd());
+                self.wire = wire;
+                return self.enroll(poller);
+            }
             Order::Attach(tunnel, queues) => {
                 if let Some(port) = self.ports.get_mut(tunnel.0) {
                     *port = Port::new(port.kind, Some(queues));
                 }
             }
         }
+        Ok(())
     }
 
     /// Counts what is not an ESP packet; what became of IKE messages, [`hand_on`](Self::hand_on).

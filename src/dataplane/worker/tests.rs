@@ -9,16 +9,15 @@ use secure_gre_esp as esp;
 use secure_gre_esp::{InboundSa, Keys, OutboundSa, Spi, Suite};
 use secure_gre_gre as gre;
 
-use super::outbound::{OutboundWorker, Port};
+use super::outbound::OutboundWorker;
 use super::*;
-use crate::dataplane::batch::Batch;
+use crate::dataplane::batch::{Batch, MAX_PACKETS};
 use crate::dataplane::counters::SharedCounters;
-use crate::dataplane::outbound::{Command, Outbound, SharedSa};
+use crate::dataplane::outbound::{Command, SharedSa};
 use crate::dataplane::{Link, Message, SaId, TunnelConfig, TunnelCounters};
 use crate::metrics::{LinkDrop, Tally};
 use crate::net::netlink::Netlink;
 use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path, Via};
-use crate::net::poll::Poller;
 use crate::net::sandbox;
 use crate::net::tun::{Layer, Offload, Offloads, Queue, Tun};
 
@@ -43,6 +42,7 @@ const CONFIG: TunnelConfig = TunnelConfig {
 };
 const EAST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const WEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const EIGHT: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A link with a device of its own, which leads to `network`.
@@ -55,22 +55,22 @@ struct End {
 
 async fn end(
     netlink: &Netlink,
+    threads: Threads,
     name: &str,
     network: &str,
-    local: Ipv4Addr,
-    remote: Ipv4Addr,
+    path: [Ipv4Addr; 2],
 ) -> End {
     let (queue, device) = sandbox::device(netlink, name, &[network]).await;
     let (sender, notes) = mpsc::channel();
     let notify = move |note| sender.send(note).unwrap();
     let (message_sender, messages) = tokio::sync::mpsc::channel(1);
-    let wire = wire(local, remote, Encapsulation::None);
-    let port = crate::dataplane::Port {
+    let wire = wire(path[0], path[1], Encapsulation::None);
+    let port = Port {
         config: CONFIG,
         workers: NonZeroUsize::MIN,
         queues: Some(Arc::new(queue.into())),
     };
-    let link = Link::start(&[port], wire, notify, message_sender);
+    let link = Link::start(&[port], threads, &wire, notify, message_sender);
     End {
         link: link.unwrap(),
         device: device.index,
@@ -86,19 +86,20 @@ fn wire(local: Ipv4Addr, remote: Ipv4Addr, encapsulation: Encapsulation) -> Arc<
     Arc::new(Wire::new(path, Via::default(), encapsulation, ttl, true).unwrap())
 }
 
-/// As [`end`], with as many workers and a device of as many queues.
+/// As [`end`], with as many workers, each of which has eight queues.
 async fn end_with(
     workers: NonZeroUsize,
     netlink: &Netlink,
     network: &str,
     path: [Ipv4Addr; 2],
 ) -> (Link, mpsc::Receiver<Note>) {
-    let tun = Tun::create("sgre%d", Layer::Ip, workers, Offloads::None).unwrap();
+    let queues = workers.saturating_mul(EIGHT);
+    let tun = Tun::create("sgre%d", Layer::Ip, queues, Offloads::None).unwrap();
     let device = netlink.link_by_name(tun.name()).await.unwrap().index;
     netlink.bring_up(device, 1400).await.unwrap();
     let network = network.parse().unwrap();
     netlink.add_address(device, network).await.unwrap();
-    let port = crate::dataplane::Port {
+    let port = Port {
         config: CONFIG,
         workers,
         queues: Some(Arc::new(tun.into())),
@@ -107,7 +108,10 @@ async fn end_with(
     let notify = move |note| sender.send(note).unwrap();
     let wire = wire(path[0], path[1], Encapsulation::None);
     let messages = tokio::sync::mpsc::channel(1).0;
-    (Link::start(&[port], wire, notify, messages).unwrap(), notes)
+    (
+        Link::start(&[port], Threads::PerDirection, &wire, notify, messages).unwrap(),
+        notes,
+    )
 }
 
 /// Many flows over several queues, all on one SA: each packet gets through, so that no sequence number
@@ -139,9 +143,11 @@ fn several_workers_share_an_sa() {
     });
 }
 
+/// One with a thread per direction, the other with one for both.
 async fn both_ends(netlink: &Netlink) -> (End, End) {
-    let east = end(netlink, "east", "10.1.0.1/24", EAST, WEST).await;
-    let west = end(netlink, "west", "10.2.0.1/24", WEST, EAST).await;
+    let (two, one) = (Threads::PerDirection, Threads::Shared);
+    let east = end(netlink, two, "east", "10.1.0.1/24", [EAST, WEST]).await;
+    let west = end(netlink, one, "west", "10.2.0.1/24", [WEST, EAST]).await;
     (east, west)
 }
 
@@ -264,7 +270,14 @@ fn packets_pass_on_another_wire() {
 fn what_is_not_esp_on_a_wire_in_udp() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
-        let mut west = end(&netlink, "west", "10.2.0.1/24", WEST, EAST).await;
+        let mut west = end(
+            &netlink,
+            Threads::Shared,
+            "west",
+            "10.2.0.1/24",
+            [WEST, EAST],
+        )
+        .await;
         let udp = Encapsulation::Udp { keepalives: false };
         west.link.rewire(wire(WEST, EAST, udp));
         let peer = UdpSocket::bind((EAST, NAT_TRAVERSAL_PORT)).unwrap();
@@ -289,22 +302,20 @@ fn what_is_not_esp_on_a_wire_in_udp() {
 #[test]
 fn keepalives_are_due_when_idle() {
     sandbox::run(async {
-        let mut worker = OutboundWorker {
-            number: 0,
-            path: Outbound::new([&CONFIG], drop::<Note>),
-            ports: Box::new([Port::vacant(&crate::dataplane::Port {
-                config: CONFIG,
-                queues: None,
-                workers: NonZeroUsize::MIN,
-            })]),
-            turn: 0,
-            batch: Batch::default(),
-            poller: Poller::new().unwrap(),
-            path_mtu: None,
-            last_sent: Instant::now(),
-            counters: Arc::new(SharedCounters::new(1)),
-            wire: wire(EAST, WEST, Encapsulation::Udp { keepalives: false }),
+        let port = Port {
+            config: CONFIG,
+            queues: None,
+            workers: NonZeroUsize::MIN,
         };
+        let (_daemon, orders) = Handle::new(&waker().unwrap());
+        let mut worker = OutboundWorker::new(
+            0,
+            &[port],
+            wire(EAST, WEST, Encapsulation::Udp { keepalives: false }),
+            Arc::new(SharedCounters::new(1)),
+            drop::<Note>,
+            orders,
+        );
         assert_eq!(
             worker.until_keepalive(),
             None,
@@ -407,7 +418,7 @@ fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
                     key: Some(gre::Key::Whole(key)),
                     ..CONFIG.gre
                 };
-                ports.push(crate::dataplane::Port {
+                ports.push(Port {
                     config: TunnelConfig { gre, ..CONFIG },
                     workers: NonZeroUsize::MIN,
                     queues: Some(Arc::new(queue.into())),
@@ -415,7 +426,7 @@ fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
             }
             let (sender, _messages) = tokio::sync::mpsc::channel(1);
             let wire = wire(local, remote, Encapsulation::None);
-            ends.push(Link::start(&ports, wire, drop::<Note>, sender).unwrap());
+            ends.push(Link::start(&ports, Threads::Shared, &wire, drop::<Note>, sender).unwrap());
         }
         let [east, west] = &ends[..] else {
             panic!("two ends")
@@ -489,14 +500,15 @@ fn frames_pass_from_bridge_to_bridge_with_their_tags() {
             }
             let links =
                 [("east", EAST, WEST), ("west", WEST, EAST)].map(|(name, local, remote)| {
-                    let port = crate::dataplane::Port {
+                    let port = Port {
                         config: TunnelConfig { gre, ..CONFIG },
                         queues: Some(Arc::new(port(&format!("br-{name}"), name).into())),
                         workers: NonZeroUsize::MIN,
                     };
                     let (sender, _messages) = tokio::sync::mpsc::channel(1);
                     let wire = wire(local, remote, Encapsulation::None);
-                    Link::start(&[port], wire, drop::<Note>, sender).unwrap()
+                    Link::start(&[port], Threads::PerDirection, &wire, drop::<Note>, sender)
+                        .unwrap()
                 });
             let [near, far] =
                 ["east", "west"].map(|name| port(&format!("br-{name}"), &format!("lan-{name}")));
@@ -519,12 +531,60 @@ fn frames_pass_from_bridge_to_bridge_with_their_tags() {
     }
 }
 
+/// One packet does not wait behind all that another flow has in the device.
+#[test]
+fn flows_come_out_of_a_device_in_turn() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let one = NonZeroUsize::MIN;
+        let tun = Tun::create("east", Layer::Ip, EIGHT, Offloads::None).unwrap();
+        let device = netlink.link_by_name("east").await.unwrap().index;
+        netlink.bring_up(device, 1400).await.unwrap();
+        let network = "10.1.0.1/24".parse().unwrap();
+        netlink.add_address(device, network).await.unwrap();
+        let mut port = port::Port::vacant(&Port {
+            config: CONFIG,
+            workers: one,
+            queues: None,
+        });
+        let queues = Arc::new(tun.into());
+        let poller = Poller::new().unwrap();
+        port.attach(queues, 0, 0, &poller).unwrap();
+
+        send(500, 100);
+        for _ in 0..16 {
+            send(1, 50);
+        }
+        let mut batch = Batch::default();
+        let mut of_the_many = 0;
+        loop {
+            batch.clear();
+            port.fill(&mut batch, false).expect("more packets");
+            let lengths: Vec<_> = batch.passengers().map(<[u8]>::len).collect();
+            if lengths.contains(&78) {
+                break;
+            }
+            of_the_many += lengths.iter().filter(|length| **length == 128).count();
+        }
+        assert!(of_the_many <= MAX_PACKETS, "{of_the_many} came before");
+    });
+}
+
 #[test]
 fn a_panic_is_told() {
     let (sender, notes) = mpsc::channel();
     let notify = move |note| sender.send(note).unwrap();
-    let run = |_: &Mailbox<()>| panic!("on purpose");
-    let mut handle = start("test", Direction::Inbound, notify, run).unwrap();
+    let waker = waker().unwrap();
+    let duties: Vec<Box<dyn Duty + Send>> = vec![Box::new(Clumsy)];
+    let thread = start(
+        "test",
+        Direction::Inbound,
+        notify,
+        Arc::clone(&waker),
+        duties,
+    )
+    .unwrap();
+    waker.wake();
     let note = notes.recv_timeout(PATIENCE);
     assert!(
         matches!(
@@ -536,6 +596,24 @@ fn a_panic_is_told() {
         ),
         "{note:?}"
     );
-    handle.send(());
-    handle.stop();
+    thread.join().unwrap();
+}
+
+/// Panics at its first turn.
+struct Clumsy;
+
+impl Duty for Clumsy {
+    fn enroll(&mut self, _: &Poller) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn tell(&mut self, _: u64) {}
+
+    fn until_due(&self) -> Option<Duration> {
+        None
+    }
+
+    fn take_turn(&mut self, _: &Poller, _: Pace) -> Result<ControlFlow<(), usize>, WorkerError> {
+        panic!("on purpose")
+    }
 }

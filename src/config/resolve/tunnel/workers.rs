@@ -1,4 +1,5 @@
-//! `daemon.workers`: how many threads carry each device's packets to the wire.
+//! `daemon.workers`: how many threads carry each device's packets to the wire, and whether one of them
+//! does all.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -40,6 +41,17 @@ pub(super) fn wanted(
     }
 }
 
+/// Whether one thread per peer carries packets both ways, where nobody has asked for a number.
+pub(super) fn one_thread(typed: Option<&Spanned<WordOrNumber>>) -> bool {
+    let asked = typed.is_some_and(|typed| matches!(typed.get_ref(), WordOrNumber::Number(_)));
+    !asked && is_enough(available_parallelism().unwrap_or(NonZeroUsize::MIN))
+}
+
+/// With so many cores: two threads would take turns with the kernel and whoever makes the traffic.
+fn is_enough(cores: NonZeroUsize) -> bool {
+    cores.get() <= 2
+}
+
 /// Of so many cores. Beside each worker there are the other direction, the kernel's own part and
 /// whoever makes the traffic; with fewer cores more workers have nowhere to run and only reorder.
 fn helpful(cores: NonZeroUsize) -> NonZeroUsize {
@@ -66,8 +78,18 @@ pub(super) fn share_out(mut tunnels: Vec<Tunnel>, wanted: NonZeroUsize) -> Vec<T
             tunnel.workers = wanted;
         }
     }
+    for tunnel in &mut tunnels {
+        tunnel.queues = tunnel.workers.saturating_mul(LANES).min(MOST_QUEUES);
+    }
     tunnels
 }
+
+/// Queues of a device for each worker, which gives each of them a turn: a flow has one without another
+/// one seven times of eight.
+const LANES: NonZeroUsize = NonZeroUsize::new(8).expect("not 0");
+
+/// The kernel's limit (`MAX_TAP_QUEUES`).
+const MOST_QUEUES: NonZeroUsize = NonZeroUsize::new(256).expect("not 0");
 
 /// A device can have some more queues, but nobody so many cores to spare.
 const MOST: u8 = 64;
@@ -81,6 +103,7 @@ mod tests {
         for (cores, workers) in [(1, 1), (2, 1), (4, 1), (7, 1), (8, 2), (64, 16)] {
             let cores = NonZeroUsize::new(cores).unwrap();
             assert_eq!(helpful(cores).get(), workers, "{cores} cores");
+            assert_eq!(is_enough(cores), cores.get() < 4, "{cores} cores");
         }
     }
 }
