@@ -186,7 +186,8 @@ impl Device {
     }
 
     /// Puts back what others have taken, such as the addresses of a device that was set down and up
-    /// again; with the usable routes if the tunnel `carries` packets. What that was, in words.
+    /// again; with the usable routes if the tunnel `carries` packets, else without. What that was, in
+    /// words.
     pub(in crate::daemon) async fn repair(
         &mut self,
         tunnel: &Tunnel,
@@ -208,6 +209,8 @@ impl Device {
         self.is_open = device_works && carries;
         if self.is_open {
             repaired.extend(self.rejoin(&own).await?);
+        } else if !carries && self.usable.iter().any(|route| self.is_led_to(route, &own)) {
+            self.leave_routes().await?;
         }
         Ok(repaired)
     }
@@ -226,7 +229,7 @@ impl Device {
         if self.usable.is_empty() {
             return Ok(());
         }
-        self.home.netlink.leave_routes(self.link).await
+        self.home.netlink.leave_routes(&self.usable).await
     }
 
     /// Puts the device back into those of its routes that lead to it no more; `own` are ours at the
@@ -234,13 +237,18 @@ impl Device {
     async fn rejoin(&self, own: &[Route]) -> Result<Vec<String>, NetlinkError> {
         let mut repaired = Vec::new();
         for route in &self.usable {
-            let mut standing = own.iter().filter(|own| own.is_in_place_of(route));
-            if !standing.any(|own| own.leads_to(self.link)) {
+            if !self.is_led_to(route, own) {
                 self.home.netlink.join_route(route).await?;
                 repaired.push(format!("the route {}", route.destination));
             }
         }
         Ok(repaired)
+    }
+
+    /// Whether the one of `own` in the place of `route` leads to the device.
+    fn is_led_to(&self, route: &Route, own: &[Route]) -> bool {
+        let mut standing = own.iter().filter(|own| own.is_in_place_of(route));
+        standing.any(|own| own.leads_to(self.link))
     }
 }
 

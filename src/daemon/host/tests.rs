@@ -209,6 +209,33 @@ fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
     });
 }
 
+/// A tunnel in a tunnel: the inner one's outer packets leave by the outer one's device.
+#[test]
+fn what_another_peer_has_pinned_through_a_tunnel_stays_when_that_closes() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let raised = raise(&netlink, folder.path(), usual(), 1400).await;
+        let (host, mut device, queue) = raised.unwrap();
+        device.open().await.unwrap();
+        let records = Records::load(folder.path()).unwrap();
+        let inner = Host::raise(&netlink, &records, "paris", &[]).await;
+        let mut inner = inner.unwrap();
+        for peer in ["10.255.0.2", "fd00:255::2"] {
+            let peer = peer.parse().unwrap();
+            let way = inner.pin(peer, None, Via::default(), &[]).await.unwrap();
+            assert_eq!(way.link_name, "sgre0");
+            device.close().await.unwrap();
+            let pinned = Prefix::host(peer).to_string();
+            assert_eq!(own_routes(&netlink).await.1, [pinned]);
+            device.open().await.unwrap();
+        }
+        inner.lower().await.unwrap();
+        drop(queue);
+        host.lower().await.unwrap();
+    });
+}
+
 /// PAINS 17: two peers behind one NAT are at one address.
 #[test]
 fn a_way_that_two_peers_take_stays_pinned_until_the_last_has_gone() {

@@ -12,6 +12,7 @@ use netlink_packet_route::route::{
 };
 
 use super::route::{Parts, Route, Target};
+use super::way::led_into;
 use super::{Netlink, NetlinkError};
 
 /// Where a route leads.
@@ -43,15 +44,14 @@ impl Netlink {
         self.replace_route(&route.with_hops(hops)).await
     }
 
-    /// Takes the device `link` out of all routes of ours: those go that lead nowhere else.
-    pub async fn leave_routes(&self, link: u32) -> Result<(), NetlinkError> {
+    /// Takes the devices that `routes` lead to out of those of ours in their place: these go if they
+    /// lead nowhere else.
+    pub async fn leave_routes(&self, routes: &[Route]) -> Result<(), NetlinkError> {
         let mut outcome = Ok(());
-        for route in self.own_routes(RouteType::Unicast).await? {
-            if !route.leads_to(link) {
+        for standing in self.own_messages(RouteType::Unicast).await? {
+            let Some(rest) = rest_of(&standing, routes) else {
                 continue;
-            }
-            let others = route.hops().iter().filter(|hop| hop.link != link);
-            let rest = route.with_hops(others.copied().collect());
+            };
             let left = match rest.hops() {
                 [] => self.delete_route(&rest).await,
                 _ => self.replace_route(&rest).await,
@@ -118,6 +118,20 @@ impl NextHop {
         let gateway = gateway.filter(|gateway| *gateway != IpAddr::V6(SOLE_NEIGHBOUR));
         Self { link, gateway }
     }
+}
+
+/// What is left of a route of ours without the devices of the one of `routes` in its place. `None`: it
+/// leads to none of them, not even by a dead next hop, which the kernel would bring back to life with
+/// its device.
+fn rest_of(standing: &RouteMessage, routes: &[Route]) -> Option<Route> {
+    let route = Route::of(standing)?;
+    let leaving = routes
+        .iter()
+        .find(|leaving| leaving.is_in_place_of(&route))?;
+    let links: Vec<_> = leaving.hops().iter().map(|hop| hop.link).collect();
+    led_into(standing, &links)?;
+    let others = route.hops().iter().filter(|hop| !links.contains(&hop.link));
+    Some(route.with_hops(others.copied().collect()))
 }
 
 /// A gateway of a route, which may be of the other family than the destination.

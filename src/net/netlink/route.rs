@@ -17,6 +17,7 @@ use netlink_packet_route::route::{
 use nix::errno::Errno;
 
 use super::multipath::{NextHop, gateway_attribute};
+use super::way::is_ours;
 use super::{Netlink, NetlinkError, errno, family, refused, unless};
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
@@ -247,11 +248,15 @@ impl Netlink {
 
     /// Every route with our mark, of both families and all tables, left by whichever run.
     pub async fn list_own_routes(&self) -> Result<Vec<Route>, NetlinkError> {
-        self.own_routes(RouteType::Unspec).await
+        let messages = self.own_messages(RouteType::Unspec).await?;
+        Ok(messages.iter().filter_map(Route::of).collect())
     }
 
-    /// The same of one kind only, or of all.
-    pub(super) async fn own_routes(&self, kind: RouteType) -> Result<Vec<Route>, NetlinkError> {
+    /// The same of one kind only, or of all, with what a [`Route`] does not show.
+    pub(super) async fn own_messages(
+        &self,
+        kind: RouteType,
+    ) -> Result<Vec<RouteMessage>, NetlinkError> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut filter = RouteMessage::default();
@@ -266,7 +271,7 @@ impl Netlink {
             {
                 // A kernel without this family answers with all that it has.
                 let of_family = message.header.address_family == family;
-                routes.extend(Route::of(&message).filter(|_| of_family));
+                routes.extend(Some(message).filter(|message| of_family && is_ours(message)));
             }
         }
         Ok(routes)
@@ -343,12 +348,9 @@ impl Route {
         message
     }
 
-    /// `None` for a route that isn't marked as ours, or is nothing that we make.
-    fn of(message: &RouteMessage) -> Option<Self> {
+    /// Of a route with our mark; `None`: it is nothing that we make.
+    pub(super) fn of(message: &RouteMessage) -> Option<Self> {
         let header = &message.header;
-        if header.protocol != RouteProtocol::Other(ROUTE_PROTOCOL) {
-            return None;
-        }
         let parts = Parts::of(message);
         let target = match header.kind {
             RouteType::Unreachable => Target::Unreachable,

@@ -143,6 +143,22 @@ fn a_device_that_somebody_sets_down_carries_nothing() {
     });
 }
 
+/// Such as one that it was not let out of when it stopped carrying.
+#[test]
+fn a_route_into_a_tunnel_that_carries_nothing_is_left_again() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::load(folder.path()).unwrap();
+        let (_host, mut north, _queue) = served(&netlink, &records, "north", &path(0)).await;
+        let (_other, mut south, _kept) = served(&netlink, &records, "south", &path(1)).await;
+        north.open().await.unwrap();
+        south.open().await.unwrap();
+        south.repair(&path(1), false).await.unwrap();
+        assert_eq!(paths(&netlink).await, (named(&[(100, "sgre0")]), true));
+    });
+}
+
 /// Both records name the guard; it stays until both are swept.
 #[test]
 fn after_a_crash_a_shared_guard_goes_with_the_last_record() {

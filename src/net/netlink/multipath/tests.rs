@@ -46,8 +46,9 @@ impl Tunnels {
     }
 
     async fn leave(&self, tunnel: usize) {
-        let link = self.links[tunnel].index;
-        self.netlink.leave_routes(link).await.unwrap();
+        let route = |(destination, _)| self.route(tunnel, destination);
+        let routes = PREFIXES.map(route);
+        self.netlink.leave_routes(&routes).await.unwrap();
     }
 
     /// Asserts by which tunnels our routes lead, and that the kernel takes just these.
@@ -132,19 +133,20 @@ fn a_route_that_went_with_one_device_is_joined_again() {
         let Tunnels {
             netlink,
             links,
-            queues: [gone, _kept],
+            queues: [ended, _kept],
         } = tunnels;
-        drop(gone);
+        drop(ended);
         netlink.link_by_index(links[0].index).await.unwrap_err();
-        for (destination, _) in PREFIXES {
-            let route = Route::through(destination.parse().unwrap(), links[1].index, 100);
-            netlink.join_route(&route).await.unwrap();
+        let [gone, other] = links.map(|link| {
+            PREFIXES.map(|(to, _)| Route::through(to.parse().unwrap(), link.index, 100))
+        });
+        for route in &other {
+            netlink.join_route(route).await.unwrap();
         }
         let own = netlink.list_own_routes().await.unwrap();
         let hops: Vec<_> = own.iter().map(|own| own.hops().to_vec()).collect();
-        let by_the_other = Route::through(PREFIXES[0].0.parse().unwrap(), links[1].index, 100);
-        assert_eq!(hops, [by_the_other.hops(); 2]);
-        netlink.leave_routes(links[0].index).await.unwrap();
+        assert_eq!(hops, other.each_ref().map(Route::hops));
+        netlink.leave_routes(&gone).await.unwrap();
         assert_eq!(netlink.list_own_routes().await.unwrap(), own);
     });
 }
@@ -160,6 +162,24 @@ fn a_device_that_is_down_does_not_keep_others_from_sharing() {
         tunnels.join(1).await;
         tunnels.assert_lead_by(&[1]).await;
         tunnels.netlink.bring_up(north.index, 1400).await.unwrap();
+        tunnels.join(0).await;
+        tunnels.assert_lead_by(&[0, 1]).await;
+    });
+}
+
+/// The kernel brings a dead next hop back to life with its device.
+#[test]
+fn a_tunnel_that_leaves_while_its_device_is_down_stays_out_when_it_is_up() {
+    sandbox::run(async {
+        let tunnels = tunnels().await;
+        tunnels.join(0).await;
+        tunnels.join(1).await;
+        let [north, _] = &tunnels.links;
+        tunnels.netlink.set_down(north.index).await.unwrap();
+        tunnels.leave(0).await;
+        tunnels.assert_lead_by(&[1]).await;
+        tunnels.netlink.bring_up(north.index, 1400).await.unwrap();
+        tunnels.assert_lead_by(&[1]).await;
         tunnels.join(0).await;
         tunnels.assert_lead_by(&[0, 1]).await;
     });
