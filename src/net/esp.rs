@@ -27,7 +27,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, getsockopt, recv, sockopt};
 
 use self::kind::{Kind, bind_via, enlarge_buffers};
-use self::refusal::{Reaction, is_network_error};
+use self::refusal::{AfterRefusal, is_network_error};
 use super::outer::{Encapsulation, NAT_KEEPALIVE, Path, Via};
 use super::sys::{self, Family, Refused};
 
@@ -288,13 +288,13 @@ impl Wire {
         message: &[Outgoing<'_>],
         outcome: &mut SendOutcome,
     ) -> io::Result<()> {
-        match Reaction::to(errno, message) {
-            Reaction::CutNoMore => {
+        match AfterRefusal::of(errno, message) {
+            AfterRefusal::CutNoMore => {
                 self.cut_no_more(outcome);
                 self.send_runs(message, singly, outcome)
             }
-            Reaction::Singly => self.send_runs(message, singly, outcome),
-            Reaction::Doubt => {
+            AfterRefusal::Singly => self.send_runs(message, singly, outcome),
+            AfterRefusal::Doubt => {
                 let before = outcome.sent;
                 self.send_runs(message, singly, outcome)?;
                 if outcome.sent == before + message.len() {
@@ -302,7 +302,7 @@ impl Wire {
                 }
                 Ok(())
             }
-            Reaction::Final => {
+            AfterRefusal::Final => {
                 *outcome.refusal(errno).ok_or(errno)? += message.len();
                 Ok(())
             }

@@ -213,3 +213,29 @@ const UDP_HEADER: usize = 8;
 /// Octets asked for in each direction: bridges about 50 ms of a 1 Gbit/s link, where the kernel's
 /// default of 200 kB drops while the worker is off the CPU (wireguard-go uses the same).
 const SOCKET_BUFFER: usize = 7 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4_headers_are_measured() {
+        let mut packet = vec![0; 40];
+        for (first, length) in [
+            (0x45, Some(20)),
+            (0x46, Some(24)),
+            (0x4a, Some(40)),
+            (0x4b, None),
+            (0x44, None),
+            (0x65, None),
+            (0x00, None),
+        ] {
+            packet[0] = first;
+            assert_eq!(ipv4_header_length(&packet), length, "{first:#x}");
+        }
+        packet[0] = 0x45;
+        for length in 0..20 {
+            assert_eq!(ipv4_header_length(&packet[..length]), None, "{length}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use super::{Outgoing, SendOutcome};
 
 /// What is done about a refused message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reaction {
+pub(super) enum AfterRefusal {
     /// The kernel cuts nothing on this wire: its packets go singly for good, those of this message
     /// first.
     CutNoMore,
@@ -19,9 +19,9 @@ pub(super) enum Reaction {
     Final,
 }
 
-impl Reaction {
-    /// To what the kernel says of a message of these packets.
-    pub(super) fn to(errno: Errno, message: &[Outgoing<'_>]) -> Self {
+impl AfterRefusal {
+    /// With `errno`, of a message of these packets.
+    pub(super) fn of(errno: Errno, message: &[Outgoing<'_>]) -> Self {
         let [first, _, ..] = message else {
             return Self::Final;
         };
@@ -41,7 +41,7 @@ impl Reaction {
 }
 
 impl SendOutcome {
-    /// The field for a packet that the kernel refused while the socket stays good.
+    /// Which count a refused packet goes to; `None`: the socket itself is unusable.
     pub(super) fn refusal(&mut self, errno: Errno) -> Option<&mut usize> {
         match errno {
             Errno::EMSGSIZE => Some(&mut self.too_big),
@@ -84,20 +84,20 @@ mod tests {
     #[test]
     fn what_follows_from_each_refusal() {
         for (errno, of_several) in [
-            (Errno::EIO, Reaction::CutNoMore),
-            (Errno::EMSGSIZE, Reaction::Singly),
-            (Errno::EINVAL, Reaction::Doubt),
-            (Errno::ECONNREFUSED, Reaction::Singly),
-            (Errno::EHOSTUNREACH, Reaction::Singly),
-            (Errno::ENETDOWN, Reaction::Final),
-            (Errno::EPERM, Reaction::Final),
-            (Errno::EAGAIN, Reaction::Final),
-            (Errno::ENOBUFS, Reaction::Final),
-            (Errno::EBADF, Reaction::Final),
+            (Errno::EIO, AfterRefusal::CutNoMore),
+            (Errno::EMSGSIZE, AfterRefusal::Singly),
+            (Errno::EINVAL, AfterRefusal::Doubt),
+            (Errno::ECONNREFUSED, AfterRefusal::Singly),
+            (Errno::EHOSTUNREACH, AfterRefusal::Singly),
+            (Errno::ENETDOWN, AfterRefusal::Final),
+            (Errno::EPERM, AfterRefusal::Final),
+            (Errno::EAGAIN, AfterRefusal::Final),
+            (Errno::ENOBUFS, AfterRefusal::Final),
+            (Errno::EBADF, AfterRefusal::Final),
         ] {
             let message = [Outgoing::default(); 64];
-            let to = |packets| Reaction::to(errno, &message[..packets]);
-            assert_eq!(to(1), Reaction::Final, "{errno}");
+            let to = |packets| AfterRefusal::of(errno, &message[..packets]);
+            assert_eq!(to(1), AfterRefusal::Final, "{errno}");
             for packets in [2, 64] {
                 assert_eq!(to(packets), of_several, "{errno}");
             }
@@ -106,9 +106,9 @@ mod tests {
             may_fragment: true,
             ..Outgoing::default()
         };
-        for (packets, expected) in [(1, Reaction::Final), (2, Reaction::Singly)] {
+        for (packets, expected) in [(1, AfterRefusal::Final), (2, AfterRefusal::Singly)] {
             let message = &[fragmented; 2][..packets];
-            assert_eq!(Reaction::to(Errno::EINVAL, message), expected);
+            assert_eq!(AfterRefusal::of(Errno::EINVAL, message), expected);
         }
     }
 

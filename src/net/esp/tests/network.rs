@@ -1,0 +1,139 @@
+//! What the network says of packets, and what it loses: the path's MTU, links, addresses, ports.
+
+use super::*;
+use crate::net::tun::Offload;
+
+#[test]
+fn a_packet_beyond_the_path_mtu_is_told_and_holds_up_no_other() {
+    sandbox::run(async {
+        prepare_loopback().await;
+        for kind in KINDS {
+            let (a, b) = pair(kind);
+            assert_eq!(a.path_mtu().unwrap(), 1500);
+            let room = 1500 - a.overhead().ip - a.overhead().udp;
+            let (fits, too_big) = (vec![1; room], vec![2; room + 1]);
+            let outcome = a
+                .send([plain(&fits), plain(&too_big), plain(b"the last")])
+                .unwrap();
+            assert_eq!(
+                outcome,
+                SendOutcome {
+                    sent: 2,
+                    too_big: 1,
+                    ..SendOutcome::default()
+                },
+                "{kind:?}"
+            );
+            let arrived = drain(&b, &mut batch(2048));
+            assert_eq!(arrived, [(fits, 0), (b"the last".to_vec(), 0)], "{kind:?}");
+        }
+    });
+}
+
+#[test]
+fn icmp_errors_are_counted_and_stop_nothing() {
+    sandbox::run(async {
+        // Nobody takes protocol 50 at C, so its kernel answers "protocol unreachable".
+        let wire = lay(NATIVE, A, C).unwrap();
+        assert_eq!(wire.send([plain(b"12345678")]).unwrap().sent, 1);
+        assert_eq!(wait_readable([wire.as_fd()], LONG).unwrap(), [true]);
+        let outcome = wire.send([plain(b"12345678")]).unwrap();
+        assert_eq!(outcome.sent, 1);
+        let outcome = wire.receive(&mut batch(2048)).unwrap();
+        assert_eq!(
+            outcome,
+            ReceiveOutcome {
+                network_errors: 1,
+                ..ReceiveOutcome::default()
+            }
+        );
+        assert_eq!(
+            wait_readable([wire.as_fd()], SHORT).unwrap(),
+            [false],
+            "poll rests again"
+        );
+    });
+}
+
+/// RFC 1191 §3: a router's "fragmentation needed" lowers the path MTU.
+#[test]
+fn the_path_mtu_follows_the_network() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let (network, _) = sandbox::device(&netlink, "outer", &["192.0.2.1/24"]).await;
+        let wire = lay(NATIVE, "192.0.2.1", "192.0.2.2").unwrap();
+        assert_eq!(wire.path_mtu().unwrap(), 1400);
+        let packet = [1; 1380];
+        assert_eq!(wire.send([plain(&packet)]).unwrap().sent, 1);
+        let mut outer = [0; 1400];
+        while network.read(&mut outer).unwrap().is_none() || outer[9] != 50 {}
+
+        let news = fragmentation_needed(&outer, 1300);
+        assert!(network.write(&news, Offload::default()).unwrap());
+        assert_eq!(wait_readable([wire.as_fd()], LONG).unwrap(), [true]);
+        assert_eq!(wire.receive(&mut batch(2048)).unwrap().network_errors, 1);
+        assert_eq!(wire.path_mtu().unwrap(), 1300);
+        assert_eq!(
+            wire.send([plain(&packet), plain(&packet[..1280])]).unwrap(),
+            SendOutcome {
+                sent: 1,
+                too_big: 1,
+                ..SendOutcome::default()
+            }
+        );
+    });
+}
+
+/// What a router answers to the IPv4 packet `outer` (RFC 792).
+fn fragmentation_needed(outer: &[u8], mtu: u16) -> Vec<u8> {
+    let mut icmp = vec![3, 4, 0, 0, 0, 0];
+    icmp.extend(mtu.to_be_bytes());
+    icmp.extend(&outer[..28]);
+    let sum = checksum(&icmp);
+    icmp[2..4].copy_from_slice(&sum);
+    let length = u8::try_from(20 + icmp.len()).unwrap();
+    let mut packet = vec![
+        0x45, 0, 0, length, 0, 0, 0, 0, 64, 1, 0, 0, 192, 0, 2, 254, 192, 0, 2, 1,
+    ];
+    let sum = checksum(&packet);
+    packet[10..12].copy_from_slice(&sum);
+    packet.extend(icmp);
+    packet
+}
+
+#[test]
+fn losing_the_local_address_or_the_link_is_no_error() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let (_queue, link) = sandbox::device(&netlink, "outer", &["192.0.2.1/24"]).await;
+        let wire = lay(NATIVE, "192.0.2.1", "192.0.2.2").unwrap();
+        let unreachable = SendOutcome {
+            unreachable: 1,
+            ..SendOutcome::default()
+        };
+        netlink.set_down(link.index).await.unwrap();
+        assert_eq!(wire.send([plain(b"12345678")]).unwrap(), unreachable);
+        netlink.bring_up(link.index, 1400).await.unwrap();
+        assert_eq!(wire.send([plain(b"12345678")]).unwrap().sent, 1);
+        assert_eq!(wire.path_mtu().unwrap(), 1400, "followed the link");
+        netlink
+            .remove_address(link.index, "192.0.2.1/24".parse().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(wire.send([plain(b"12345678")]).unwrap(), unreachable);
+    });
+}
+
+/// An ICMP error costs the packet that it is told to, and no more.
+#[test]
+fn a_closed_port_at_the_peer_does_not_break_a_wire_in_udp() {
+    sandbox::run(async {
+        let wire = lay(UDP, A, C).unwrap();
+        assert_eq!(wire.send([plain(b"12345678")]).unwrap().sent, 1);
+        assert_eq!(wait_readable([wire.as_fd()], LONG).unwrap(), [true]);
+        let outcome = wire.send([plain(b"12345678"), plain(b"12345678")]).unwrap();
+        assert_eq!(outcome.sent + outcome.unreachable, 2, "{outcome:?}");
+        assert!(outcome.sent >= 1);
+        wire.receive(&mut batch(2048)).unwrap();
+    });
+}
