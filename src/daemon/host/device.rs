@@ -127,7 +127,7 @@ impl Device {
         self.link
     }
 
-    /// Its MTU, in octets.
+    /// Its MTU, in octets; of one that is gone, the one that it is made anew with.
     pub(in crate::daemon) const fn mtu(&self) -> u16 {
         self.mtu
     }
@@ -142,7 +142,7 @@ impl Device {
         &self.usable
     }
 
-    /// Sets the MTU, in octets.
+    /// Sets the MTU, in octets; one that is gone is made anew with it.
     pub(in crate::daemon) async fn set_mtu(&mut self, mtu: u16) -> Result<(), HostError> {
         if mtu != self.mtu {
             self.home.netlink.set_mtu(self.link, mtu.into()).await?;

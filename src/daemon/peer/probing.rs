@@ -13,7 +13,7 @@ use secure_gre_gre::probe::echo::Echo;
 use secure_gre_gre::probe::liveness::{self, Due, Liveness, Quality, Verdict};
 use secure_gre_gre::probe::search::{Round, Search};
 use secure_gre_gre::probe::{Kind, Probe};
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::Peer;
 use crate::config;
@@ -102,9 +102,7 @@ impl Peer {
         if let Some(search) = probing.and_then(|probing| probing.search.as_mut()) {
             search.retarget(largest, now);
         }
-        if let Err(problem) = self.follow_path_mtu().await {
-            error!("{}: {problem}", self.name());
-        }
+        self.follow_path_mtu().await;
     }
 
     /// Forgets news of the path that are old: it may take more again.
@@ -309,9 +307,7 @@ impl Peer {
                 self.largest_outer()
             );
         }
-        if let Err(problem) = self.follow_path_mtu().await {
-            error!("{}: {problem}", self.name());
-        }
+        self.follow_path_mtu().await;
     }
 
     async fn on_verdict(&mut self, lives: bool) {

@@ -76,9 +76,7 @@ impl Peer {
         }
         self.outbound.push(child);
         self.cipher = Some(keys.suite.cipher);
-        if let Err(problem) = self.follow_path_mtu().await {
-            error!("{}: {problem}", self.name());
-        }
+        self.follow_path_mtu().await;
         self.advised = None;
         self.trouble = None;
         self.tried.clear();

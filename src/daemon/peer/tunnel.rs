@@ -176,16 +176,19 @@ impl Tunnel {
         envelope(peer, &self.config, cipher, overhead).passenger_mtu(path_mtu)
     }
 
-    /// The path takes `path_mtu` octets, so that the device takes `mtu`.
-    pub(super) async fn set_mtu(&mut self, mtu: u16, path_mtu: u16) -> Result<(), HostError> {
-        if mtu != self.device.mtu() {
-            info!(
-                "{}: path MTU {path_mtu}, so the device's is {mtu}",
-                self.label
-            );
-            self.device.set_mtu(mtu).await?;
+    /// The path takes `path_mtu` octets, so that the device takes `mtu`. One that cannot be told keeps no
+    /// other tunnel from that, nor the peer from being reached.
+    pub(super) async fn set_mtu(&mut self, mtu: u16, path_mtu: u16) {
+        if mtu == self.device.mtu() {
+            return;
         }
-        Ok(())
+        info!(
+            "{}: path MTU {path_mtu}, so the device's is {mtu}",
+            self.label
+        );
+        if let Err(problem) = self.device.set_mtu(mtu).await {
+            error!("{}: {problem}", self.label);
+        }
     }
 
     /// The first pair stands: the peer is taken for alive, and asked.

@@ -60,7 +60,7 @@ impl Peer {
         let local = way.source;
         self.path_mtu.take_link(way.mtu);
         if self.addresses() == Some((local, remote)) && self.via() == via {
-            self.follow_path_mtu().await?;
+            self.follow_path_mtu().await;
         } else if self.outbound.is_empty() {
             // The workers of the old way have to let go of the devices first.
             self.unlink();
@@ -147,7 +147,8 @@ impl Peer {
             link,
             inbound: Vec::new(),
         });
-        Ok(self.follow_path_mtu().await?)
+        self.follow_path_mtu().await;
+        Ok(())
     }
 
     /// The TTL of what is of no tunnel, and whether the kernel joins and cuts, are the first tunnel's.
@@ -204,7 +205,8 @@ impl Peer {
         };
         outer.link.rewire(Arc::clone(&wire));
         outer.wire = wire;
-        Ok(self.follow_path_mtu().await?)
+        self.follow_path_mtu().await;
+        Ok(())
     }
 
     /// One that may call from anywhere is there: only from here on it takes workers and a wire.
@@ -352,17 +354,16 @@ impl Peer {
 
     /// Each device's MTU is what path, wire and cipher leave, within the bounds of
     /// [`device_mtu`](crate::daemon::mtu::device_mtu).
-    pub(super) async fn follow_path_mtu(&mut self) -> Result<(), HostError> {
+    pub(super) async fn follow_path_mtu(&mut self) {
         let Some(outer) = &self.link else {
-            return Ok(());
+            return;
         };
         let (overhead, path_mtu) = (outer.wire.overhead(), self.known_path_mtu());
         for tunnel in &mut self.tunnels {
             let mtu = tunnel.fitting_mtu(&self.config, self.cipher, overhead, path_mtu);
             let whole = tunnel.whole_mtu(&self.config, self.cipher, overhead, path_mtu);
             outer.link.set_mtu(tunnel.id(), mtu, whole);
-            tunnel.set_mtu(mtu, path_mtu).await?;
+            tunnel.set_mtu(mtu, path_mtu).await;
         }
-        Ok(())
     }
 }

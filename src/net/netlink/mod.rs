@@ -109,7 +109,7 @@ impl Netlink {
     pub async fn set_mtu(&self, link: u32, mtu: u32) -> Result<(), NetlinkError> {
         let message = LinkUnspec::new_with_index(link).mtu(mtu).build();
         let outcome = self.handle.link().set(message).execute().await;
-        outcome.map_err(|error| {
+        unless(outcome, &[Errno::ENODEV]).map_err(|error| {
             refused(
                 format!("set MTU {mtu} on the device with index {link}"),
                 error,
