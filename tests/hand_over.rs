@@ -37,6 +37,9 @@ fn each_up_ends_its_own_tunnel_and_the_daemon_ends_with_the_last() {
     second.wait_for_line("paris: device sgre1", SOON);
     second.wait_for_line("paris: calling 192.0.2.3", SOON);
     assert!(!second.transcript().contains("berlin"));
+    // Also what it finds when nothing but time has passed.
+    topology.left.ip("route del unreachable 10.255.3.0/30");
+    second.wait_for_line("paris: someone had removed the route 10.255.3.0/30", SOON);
     let both = [("berlin", "established"), ("paris", "connecting")];
     folder.wait_for_states(&topology.left, &both);
 

@@ -23,7 +23,7 @@ use secure_gre_ike::config::PeerId;
 use secure_gre_ike::error::Failure;
 use secure_gre_ike::event::ChildId;
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{Span, debug, error, info, warn};
 
 use self::probing::{EchoTo, Probing};
 use self::silence::{Beginning, Fallback};
@@ -40,6 +40,7 @@ use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, TunnelId};
 use crate::net::esp::{Wire, WireError};
 use crate::net::netlink::{CoveringRoute, Netlink};
 use crate::net::outer::{Path as OuterPath, Via};
+use crate::telemetry::peer_span;
 
 /// How often it is made sure that nobody has taken from the host what we put there.
 const REPAIR_EVERY: Duration = Duration::from_secs(2);
@@ -81,6 +82,7 @@ pub(super) struct Channels {
 /// See the module.
 pub(super) struct Peer {
     id: PeerId,
+    span: Span,
     config: config::Peer,
     host: Host,
     /// By [`TunnelId`]; never empty.
@@ -221,6 +223,7 @@ impl Peer {
         let echo = EchoTo::find(&config.tunnels);
         Ok(Self {
             id,
+            span: peer_span(&config.name),
             config,
             host,
             tunnels,
@@ -280,6 +283,11 @@ impl Peer {
 
     pub(super) fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// Where messages about it belong.
+    pub(super) const fn span(&self) -> &Span {
+        &self.span
     }
 
     pub(super) fn config(&self) -> &config::Peer {
@@ -367,8 +375,20 @@ impl Peer {
         self.repair_at = now;
     }
 
+    /// Does everything that is due. `heard`: when IKE last heard of the peer.
+    pub(super) async fn do_due(&mut self, now: Instant, heard: Option<Instant>) -> Reaction {
+        self.retire_due(now);
+        self.let_go_idle().await;
+        self.repair_due(now).await;
+        self.remake_due(now).await;
+        self.ask_due(now).await;
+        self.forget_old_news(now).await;
+        self.probe_due(now).await;
+        self.fall_back(now, heard)
+    }
+
     /// Puts back on the host what others have taken from it, when it is time to look.
-    pub(super) async fn repair_due(&mut self, now: Instant) {
+    async fn repair_due(&mut self, now: Instant) {
         if now < self.repair_at || self.is_parting() {
             return;
         }
@@ -395,7 +415,7 @@ impl Peer {
     }
 
     /// Makes the devices anew that are gone, when it is time to.
-    pub(super) async fn remake_due(&mut self, now: Instant) {
+    async fn remake_due(&mut self, now: Instant) {
         let (stands, addresses) = (!self.outbound.is_empty(), self.addresses());
         for tunnel in &mut self.tunnels {
             let Some(queues) = tunnel.remake_due(now).await else {
@@ -411,7 +431,7 @@ impl Peer {
     }
 
     /// Asks the peer in each tunnel where it is time to.
-    pub(super) async fn ask_due(&mut self, now: Instant) {
+    async fn ask_due(&mut self, now: Instant) {
         let addresses = self.addresses();
         for tunnel in &mut self.tunnels {
             let request = tunnel.ask_due(now, addresses).await;

@@ -341,17 +341,12 @@ impl Supervisor {
         let mut heard = Vec::new();
         let mut reactions = Vec::new();
         for (id, served) in &mut self.peers {
-            served.retire_due(now);
-            served.let_go_idle().await;
-            served.repair_due(now).await;
-            served.remake_due(now).await;
-            served.ask_due(now).await;
-            served.forget_old_news(now).await;
-            served.probe_due(now).await;
+            let span = served.span().clone();
+            let done = served.do_due(now, self.endpoint.heard(*id));
+            reactions.push((*id, done.instrument(span).await));
             if served.heard_since(now) {
                 heard.push(*id);
             }
-            reactions.push((*id, served.fall_back(now, self.endpoint.heard(*id))));
             if served.locate_due(now) {
                 self.to_locate.push(*id);
             }
@@ -462,7 +457,7 @@ impl Supervisor {
     /// Where messages about the peer belong.
     fn span(&self, peer: PeerId) -> Span {
         let served = self.peers.get(&peer);
-        served.map_or_else(Span::none, |served| peer_span(served.name()))
+        served.map_or_else(Span::none, |served| served.span().clone())
     }
 
     /// The next instant at which anything is due.

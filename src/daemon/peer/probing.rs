@@ -106,7 +106,7 @@ impl Peer {
     }
 
     /// Forgets news of the path that are old: it may take more again.
-    pub(in crate::daemon) async fn forget_old_news(&mut self, now: Instant) {
+    pub(super) async fn forget_old_news(&mut self, now: Instant) {
         if self.path_mtu.forget_old(now) {
             self.probe_anew(now).await;
         }
@@ -175,7 +175,7 @@ impl Peer {
     }
 
     /// Asks the peer what it is time to ask.
-    pub(in crate::daemon) async fn probe_due(&mut self, now: Instant) {
+    pub(super) async fn probe_due(&mut self, now: Instant) {
         let Some(probing) = &mut self.probing else {
             return;
         };

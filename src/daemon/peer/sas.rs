@@ -196,7 +196,7 @@ impl Peer {
     }
 
     /// Lets go of inbound SAs whose time is over.
-    pub(in crate::daemon) fn retire_due(&mut self, now: Instant) {
+    pub(super) fn retire_due(&mut self, now: Instant) {
         let due: Vec<_> = self
             .retiring
             .iter()

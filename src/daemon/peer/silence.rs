@@ -63,11 +63,7 @@ impl Peer {
     }
 
     /// What is to be done about ESP without an answer. `heard`: when IKE last heard of the peer.
-    pub(in crate::daemon) fn fall_back(
-        &mut self,
-        now: Instant,
-        heard: Option<Instant>,
-    ) -> Reaction {
+    pub(super) fn fall_back(&mut self, now: Instant, heard: Option<Instant>) -> Reaction {
         if !self.falls_back() || self.is_parting() {
             return Reaction::None;
         }

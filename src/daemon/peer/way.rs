@@ -224,7 +224,7 @@ impl Peer {
     }
 
     /// Lets go of the wire and the workers of one that may call from anywhere, when it is not there.
-    pub(in crate::daemon) async fn let_go_idle(&mut self) {
+    pub(super) async fn let_go_idle(&mut self) {
         let carries = !self.outbound.is_empty() || !self.retiring.is_empty();
         if !self.calls_from_anywhere() || self.link.is_none() || carries {
             return;

@@ -7,7 +7,6 @@ use secure_gre_ike::event::Command;
 use tracing::{Instrument, info};
 
 use super::{FAREWELL, Life, Supervisor};
-use crate::telemetry::peer_span;
 
 /// Why a peer is served no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +74,7 @@ impl Supervisor {
         let Some(served) = self.peers.remove(&peer) else {
             return;
         };
-        let (name, span) = (served.name().to_owned(), peer_span(served.name()));
+        let (name, span) = (served.name().to_owned(), served.span().clone());
         let hub = served.config().hub.clone();
         self.forget(peer);
         self.bound_half_open();
