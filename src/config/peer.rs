@@ -155,6 +155,13 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
+    /// Whether IPv6 is to pass, by its addresses or routes: below 1280 octets the kernel takes both off a
+    /// device (RFC 8200 §5).
+    pub fn has_ipv6(&self) -> bool {
+        let mut prefixes = self.addresses.iter().chain(&self.routes);
+        prefixes.any(|prefix| prefix.addr().is_ipv6())
+    }
+
     /// The subnets of its addresses. A lone address has none: nobody else is meant by it.
     pub fn subnets(&self) -> impl Iterator<Item = Prefix> {
         let addresses = self.addresses.iter();

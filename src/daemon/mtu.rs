@@ -93,11 +93,7 @@ pub(crate) fn device_mtu(
         return mtu;
     }
     let wanted = tunnel.mtu.unwrap_or(secure_gre_gre::mtu::DEVICE_MTU);
-    let has_ipv6 = tunnel
-        .addresses
-        .iter()
-        .any(|address| address.addr().is_ipv6());
-    let least = if has_ipv6 {
+    let least = if tunnel.has_ipv6() {
         LEAST_IPV6_MTU
     } else {
         LEAST_IPV4_MTU
@@ -186,13 +182,19 @@ mod tests {
     fn no_news_take_a_device_below_its_floor() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("peer.toml");
-        for (addresses, floor) in [
-            ("\"10.255.0.1/30\"", LEAST_IPV4_MTU),
-            ("\"10.255.0.1/30\", \"fd00::1/64\"", LEAST_IPV6_MTU),
+        let ipv4 = "address = [\"10.255.0.1/30\"]";
+        for (passengers, floor) in [
+            (ipv4.to_owned(), LEAST_IPV4_MTU),
+            (ipv4.replace(']', ", \"fd00::1/64\"]"), LEAST_IPV6_MTU),
+            // Below 1280 the kernel takes IPv6 off the device, and with it the route.
+            (
+                format!("{ipv4}\nroutes = [\"2001:db8::/48\"]"),
+                LEAST_IPV6_MTU,
+            ),
         ] {
             let text = format!(
                 "[peer]\naddress = \"192.0.2.2\"\npsk = \"0123456789abcdef0123456789abcdef\"\n\
-                 [tunnel]\naddress = [{addresses}]"
+                 [tunnel]\n{passengers}"
             );
             std::fs::write(&file, text).unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -94,11 +94,7 @@ fn resolve(
     );
     let addresses = addresses(keys, kind, outer, findings);
     let routes = routes(keys.routes.as_ref(), outer, findings);
-    let has_ipv6 = addresses
-        .iter()
-        .chain(&routes)
-        .any(|prefix| prefix.addr().is_ipv6());
-    Tunnel {
+    let mut tunnel = Tunnel {
         device: device(keys.device.as_ref(), findings),
         peer_address: peer_address(keys.peer_address.as_ref(), &addresses, outer, findings),
         table: table(keys.table.as_ref(), findings),
@@ -123,7 +119,7 @@ fn resolve(
             findings,
         ),
         tos: tos(keys.tos.as_ref(), findings),
-        mtu: mtu(keys.mtu.as_ref(), has_ipv6, findings),
+        mtu: None,
         mss_clamp: given(keys.mss_clamp.as_ref()).unwrap_or(true),
         keepalive: passengers::keepalive(&keys.keepalive, kind, findings),
         liveness: liveness::liveness(keys.liveness.as_ref(), findings),
@@ -134,7 +130,9 @@ fn resolve(
         queues: NonZeroUsize::MIN,
         addresses,
         routes,
-    }
+    };
+    tunnel.mtu = mtu(keys.mtu.as_ref(), tunnel.has_ipv6(), findings);
+    tunnel
 }
 
 fn device(typed: Option<&Text>, findings: &mut Vec<Diagnostic>) -> Option<String> {
