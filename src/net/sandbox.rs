@@ -62,3 +62,32 @@ pub(crate) async fn device_with(
     let link = netlink.link_by_index(link.index).await.unwrap();
     (tun.into_queues().0, link)
 }
+
+/// What the router 192.0.2.254 answers to the IPv4 packet `outer` of 192.0.2.1 that is larger than
+/// `mtu` octets (RFC 792, RFC 1191 §4).
+pub(crate) fn fragmentation_needed(outer: &[u8], mtu: u16) -> Vec<u8> {
+    let mut icmp = vec![3, 4, 0, 0, 0, 0];
+    icmp.extend(mtu.to_be_bytes());
+    icmp.extend(&outer[..28]);
+    let sum = checksum(&icmp);
+    icmp[2..4].copy_from_slice(&sum);
+    let length = u8::try_from(20 + icmp.len()).unwrap();
+    let mut packet = vec![
+        0x45, 0, 0, length, 0, 0, 0, 0, 64, 1, 0, 0, 192, 0, 2, 254, 192, 0, 2, 1,
+    ];
+    let sum = checksum(&packet);
+    packet[10..12].copy_from_slice(&sum);
+    packet.extend(icmp);
+    packet
+}
+
+/// RFC 1071, of an even number of octets.
+pub(crate) fn checksum(octets: &[u8]) -> [u8; 2] {
+    let words = octets
+        .chunks_exact(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    u16::try_from(folded ^ 0xffff).unwrap().to_be_bytes()
+}

@@ -167,17 +167,6 @@ fn next_of(wire: &Wire, network: &Queue, outer: &mut [u8]) -> usize {
 /// The Next Header of an IPv6 fragment.
 const FRAGMENT: u8 = 44;
 
-/// RFC 1071, of an even number of octets.
-fn checksum(octets: &[u8]) -> [u8; 2] {
-    let words = octets
-        .chunks_exact(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    u16::try_from(folded ^ 0xffff).unwrap().to_be_bytes()
-}
-
 #[test]
 fn other_sources_are_not_heard() {
     sandbox::run(async {

@@ -119,8 +119,8 @@ pub struct RouteInfo {
     pub link_name: String,
     /// The routing table that the route is in.
     pub table: u32,
-    /// The largest packet that passes as far as the kernel knows: the route's or learned path MTU,
-    /// else the link's.
+    /// The largest packet that the route takes, else its link. What the network has said of the path
+    /// (RFC 1191) is not in it: that gets old.
     pub mtu: u32,
 }
 
@@ -161,13 +161,16 @@ impl Netlink {
         })?;
         let parts = Parts::of(&message.ok_or_else(no_route)?);
         let link = self.link_by_index(parts.link.ok_or_else(no_route)?).await?;
+        // The answer has what the network said of the path in place of the route's own.
+        let matched = self.matched_route(destination, source, via).await;
+        let mtu = matched.and_then(|matched| Parts::of(&matched).mtu);
         Ok(RouteInfo {
             source: parts.source.or(source).ok_or_else(no_route)?,
             gateway: parts.gateway,
             link: link.index,
             link_name: link.name,
             table: parts.table.unwrap_or(MAIN_TABLE),
-            mtu: parts.mtu.unwrap_or(link.mtu),
+            mtu: mtu.unwrap_or(link.mtu),
         })
     }
 

@@ -1,4 +1,5 @@
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use netlink_packet_route::route::{RouteMessage, RouteProtocol};
 use nix::ifaddrs::getifaddrs;
@@ -22,7 +23,7 @@ struct Host {
     netlink: Netlink,
     outer: Link,
     tunnel: Link,
-    _outer_queue: Queue,
+    outer_queue: Queue,
     tunnel_queue: Queue,
 }
 
@@ -51,7 +52,7 @@ async fn host() -> Host {
         netlink,
         outer,
         tunnel,
-        _outer_queue: outer_queue,
+        outer_queue,
         tunnel_queue,
     }
 }
@@ -289,6 +290,38 @@ fn the_way_to_a_peer_is_told_in_full() {
     });
 }
 
+/// D50: what the network says of a path gets old, and is no property of the route.
+#[test]
+fn the_mtu_of_a_way_is_not_what_the_network_said_of_the_path() {
+    sandbox::run(async {
+        let host = host().await;
+        let peer = ip("198.51.100.2");
+        let socket = UdpSocket::bind("192.0.2.1:0").unwrap();
+        socket.send_to(&[1; 1300], (peer, 9)).unwrap();
+        let mut sent = [0; 1400];
+        while host.outer_queue.read(&mut sent).unwrap().is_none()
+            || (sent[0], sent[9]) != (0x45, 17)
+        {}
+        let news = sandbox::fragmentation_needed(&sent, 1300);
+        assert!(host.outer_queue.write(&news, Offload::default()).unwrap());
+
+        let learned = async || {
+            let query = Netlink::route_query(peer, None, Via::default());
+            let mut answer = host.netlink.handle.route().get(query).execute().boxed();
+            let message = answer.try_next().await.unwrap().unwrap();
+            route::Parts::of(&message).mtu
+        };
+        let mut patience = 500;
+        while learned().await != Some(1300) {
+            assert!(patience > 0, "the kernel took no notice");
+            patience -= 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let way = host.netlink.way_to(peer, None, Via::default(), &[]).await;
+        assert_eq!(way.unwrap().mtu, 1400);
+    });
+}
+
 /// Fail closed: with a default route present, a prefix leads into the tunnel or nowhere.
 #[test]
 fn an_unreachable_route_stands_under_the_usable_one() {
@@ -317,7 +350,7 @@ fn an_unreachable_route_stands_under_the_usable_one() {
             netlink,
             outer,
             tunnel,
-            _outer_queue,
+            outer_queue: _outer_queue,
             tunnel_queue,
         } = host;
         drop(tunnel_queue);

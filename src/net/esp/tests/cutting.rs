@@ -186,7 +186,7 @@ fn assert_whole(wire: &Wire, network: &Queue) {
         assert_eq!(next_of(wire, network, &mut outer), 128);
         let pseudo = [&outer[12..20], &[0, 17, 0, 108]].concat();
         let datagram = [&pseudo, &outer[20..128]].concat();
-        assert_eq!(checksum(&datagram), [0, 0]);
-        assert_eq!(checksum(&outer[..20]), [0, 0]);
+        assert_eq!(sandbox::checksum(&datagram), [0, 0]);
+        assert_eq!(sandbox::checksum(&outer[..20]), [0, 0]);
     }
 }

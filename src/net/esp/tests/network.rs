@@ -68,7 +68,7 @@ fn the_path_mtu_follows_the_network() {
         let mut outer = [0; 1400];
         while network.read(&mut outer).unwrap().is_none() || outer[9] != 50 {}
 
-        let news = fragmentation_needed(&outer, 1300);
+        let news = sandbox::fragmentation_needed(&outer, 1300);
         assert!(network.write(&news, Offload::default()).unwrap());
         assert_eq!(wait_readable([wire.as_fd()], LONG).unwrap(), [true]);
         assert_eq!(wire.receive(&mut batch(2048)).unwrap().network_errors, 1);
@@ -82,23 +82,6 @@ fn the_path_mtu_follows_the_network() {
             }
         );
     });
-}
-
-/// What a router answers to the IPv4 packet `outer` (RFC 792).
-fn fragmentation_needed(outer: &[u8], mtu: u16) -> Vec<u8> {
-    let mut icmp = vec![3, 4, 0, 0, 0, 0];
-    icmp.extend(mtu.to_be_bytes());
-    icmp.extend(&outer[..28]);
-    let sum = checksum(&icmp);
-    icmp[2..4].copy_from_slice(&sum);
-    let length = u8::try_from(20 + icmp.len()).unwrap();
-    let mut packet = vec![
-        0x45, 0, 0, length, 0, 0, 0, 0, 64, 1, 0, 0, 192, 0, 2, 254, 192, 0, 2, 1,
-    ];
-    let sum = checksum(&packet);
-    packet[10..12].copy_from_slice(&sum);
-    packet.extend(icmp);
-    packet
 }
 
 #[test]
