@@ -1,6 +1,7 @@
 //! What routers between the ends see: TTL, TOS and DF of the outer packets by policy, and what of it
 //! reaches the passengers.
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use crate::lab::topology::{LEFT, nft};
@@ -225,6 +226,48 @@ fn passengers_of_ipv6_keep_their_1280_octets() {
         }
         assert_eq!(here.interrupt().code, Some(0));
         assert_eq!(there.interrupt().code, Some(0));
+    }
+}
+
+/// D56: with several workers, whose flows mix packets that may be cut with others that may not, each
+/// packet gets its own header: none that may be cut is refused for its length.
+#[test]
+fn workers_do_not_mix_up_whose_packets_may_be_cut() {
+    let Some(lab) = lab::require() else { return };
+    let topology = Topology::new(lab);
+    let right = topology.add_right();
+    for end in [&topology.left, &right] {
+        end.ip("link set wire mtu 1300");
+    }
+    for outer in [Outer::NATIVE_V4, Outer::UDP_V4] {
+        let there = Product::start(&right, &Peer::right().responder().over(outer));
+        let peer = Peer {
+            tunnel: "[daemon]\nworkers = 3",
+            ..Peer::default().over(outer)
+        };
+        let mut here = Product::start(&topology.left, &peer);
+        here.wait_until_established();
+        let capture = topology.capture();
+        send_long_and_short(&topology.left);
+        let fragments = capture.stop().count_fragments_from(LEFT);
+        assert!(fragments > 100, "{outer:?}: {fragments} fragments");
+        let drops = &here.status()["tunnels"][0]["drops"];
+        assert!(drops["wire_too_big"].is_null(), "{outer:?}: {drops}");
+        assert_eq!(here.interrupt().code, Some(0));
+        assert_eq!(there.interrupt().code, Some(0));
+    }
+}
+
+/// Datagrams of several flows that fill a device of 1280 octets, and small ones between them.
+fn send_long_and_short(netns: &Netns) {
+    let sockets: [UdpSocket; 8] =
+        netns.enter(|| std::array::from_fn(|_| UdpSocket::bind("[::]:0").unwrap()));
+    for round in 0..2000 {
+        for (place, socket) in sockets.iter().enumerate() {
+            let length = if (round + place) % 2 == 0 { 1232 } else { 64 };
+            // What finds the device's queue full is lost, which is no matter.
+            let _ = socket.send_to(&[0; 1232][..length], (RIGHT_V6, traffic::PORT));
+        }
     }
 }
 
