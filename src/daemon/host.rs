@@ -229,13 +229,14 @@ impl Host {
         Ok(())
     }
 
-    /// Puts back what others have taken of what is pinned. What that was, in words.
-    pub(super) async fn repair(&self) -> Result<Vec<String>, HostError> {
+    /// Puts back what others have taken of what is pinned. What that was, in words, is added to
+    /// `repaired`.
+    pub(super) async fn repair(&self, repaired: &mut Vec<String>) -> Result<(), HostError> {
         let own = self.netlink.list_own_routes().await?;
-        match put_back(&self.netlink, &self.pinned, &own).await {
+        match put_back(&self.netlink, &self.pinned, &own, repaired).await {
             // Whoever follows the host's routes says what comes of that.
-            Err(NetlinkError::ForeignRoute { .. }) => Ok(Vec::new()),
-            repaired => Ok(repaired?),
+            Err(NetlinkError::ForeignRoute { .. }) => Ok(()),
+            outcome => Ok(outcome?),
         }
     }
 
@@ -278,20 +279,23 @@ fn pins(peer: IpAddr, way: &RouteInfo, devices: &[&Device]) -> Vec<Route> {
     main.into_iter().chain(covering).map(pin).collect()
 }
 
-/// Adds those of `routes` that `own`, ours at the moment, do not have. Which they were, in words.
+/// Adds those of `routes` that `own`, ours at the moment, do not have. Which they were, in words, is
+/// added to `repaired`. The error is the first; one route does not keep the others out.
 async fn put_back(
     netlink: &Netlink,
     routes: &[Route],
     own: &[Route],
-) -> Result<Vec<String>, NetlinkError> {
-    let mut repaired = Vec::new();
-    for route in routes {
-        if !own.iter().any(|own| own.is_in_place_of(route)) {
-            netlink.add_route(route).await?;
-            repaired.push(format!("the route {}", route.destination));
+    repaired: &mut Vec<String>,
+) -> Result<(), NetlinkError> {
+    let stands = |route: &&Route| own.iter().any(|own| own.is_in_place_of(route));
+    let mut outcome = Ok(());
+    for route in routes.iter().filter(|route| !stands(route)) {
+        match netlink.add_route(route).await {
+            Ok(_) => repaired.push(format!("the route {}", route.destination)),
+            Err(problem) => outcome = outcome.and(Err(problem)),
         }
     }
-    Ok(repaired)
+    outcome
 }
 
 /// Removes what a daemon that was killed left for `name`. `false`: there was nothing.

@@ -395,22 +395,22 @@ impl Peer {
         self.repair_at = now + REPAIR_EVERY;
         self.name_silence(now);
         let stands = !self.outbound.is_empty();
-        let mut outcome = self.host.repair().await;
+        let mut repaired = Vec::new();
+        let mut outcome = self.host.repair(&mut repaired).await;
         for tunnel in &mut self.tunnels {
-            let repaired = tunnel.repair(stands).await;
-            outcome = outcome.and_then(|all| Ok([all, repaired?].concat()));
+            let of_tunnel = tunnel.repair(stands, &mut repaired).await;
+            outcome = outcome.and(of_tunnel);
         }
-        match outcome {
-            Ok(repaired) if repaired.is_empty() => {}
-            Ok(repaired) => warn!(
+        if !repaired.is_empty() {
+            warn!(
                 "{}: someone had removed {}; put back",
                 self.config.name,
                 repaired.join(", ")
-            ),
-            Err(problem) => {
-                self.repair_at = now + LOCATE_AGAIN_MAX;
-                warn!("{}: {problem}", self.config.name);
-            }
+            );
+        }
+        if let Err(problem) = outcome {
+            self.repair_at = now + LOCATE_AGAIN_MAX;
+            warn!("{}: {problem}", self.config.name);
         }
     }
 

@@ -6,6 +6,7 @@
 //! prefixes and the tunnel's own subnets, where the device is. A namespace that is deleted takes all of
 //! it along.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use secure_gre_gre::Passengers;
@@ -29,8 +30,8 @@ pub(in crate::daemon) struct Device {
     /// The routes into it, which stand while the tunnel carries packets; other tunnels may have a share in
     /// them.
     usable: Vec<Route>,
-    /// Whether they do.
-    is_open: bool,
+    /// The destinations of those that do.
+    open: BTreeSet<Prefix>,
 }
 
 impl Device {
@@ -91,7 +92,7 @@ impl Device {
             link,
             mtu,
             usable,
-            is_open: false,
+            open: BTreeSet::new(),
         };
         device.try_routes().await?;
         device.home.netlink.set_carrier(link, false).await?;
@@ -151,33 +152,32 @@ impl Device {
         Ok(())
     }
 
-    /// The tunnel carries packets: its device has a carrier, its routes are usable.
+    /// The tunnel carries packets: its device has a carrier, its routes are usable, but for those that
+    /// an error is about.
     pub(in crate::daemon) async fn open(&mut self) -> Result<(), HostError> {
-        self.is_open = true;
-        self.home.netlink.set_carrier(self.link, true).await?;
-        for route in &self.usable {
-            self.home.netlink.join_route(route).await?;
-        }
-        Ok(())
+        let carrier = self.home.netlink.set_carrier(self.link, true).await;
+        let joined = self.join_routes(&[], &mut Vec::new()).await;
+        Ok(carrier.and(joined)?)
     }
 
     /// The tunnel carries nothing: its prefixes are other tunnels', or unreachable, and routing daemons
     /// see it at once.
     pub(in crate::daemon) async fn close(&mut self) -> Result<(), HostError> {
-        self.is_open = false;
+        self.open.clear();
         let left = self.leave_routes().await;
         let carrier = self.home.netlink.set_carrier(self.link, false).await;
         Ok(left.and(carrier)?)
     }
 
     /// Somebody has deleted it, and its routes with it.
-    pub(in crate::daemon) const fn lose(&mut self) {
-        self.is_open = false;
+    pub(in crate::daemon) fn lose(&mut self) {
+        self.open.clear();
     }
 
-    /// Whether its routes stand.
-    pub(in crate::daemon) const fn is_open(&self) -> bool {
-        self.is_open
+    /// Whether what is for `prefix`, one of the tunnel's routes, may take it: its route stands.
+    pub(in crate::daemon) fn leads_to(&self, prefix: &Prefix) -> bool {
+        let mut parts = prefix.beating_default().into_iter();
+        parts.all(|part| self.open.contains(&part.network()))
     }
 
     /// Whether the namespace of that name is still the one that the device is in.
@@ -187,32 +187,44 @@ impl Device {
 
     /// Puts back what others have taken, such as the addresses of a device that was set down and up
     /// again; with the usable routes if the tunnel `carries` packets, else without. What that was, in
-    /// words.
+    /// words, is added to `repaired`, whatever else fails.
     pub(in crate::daemon) async fn repair(
         &mut self,
         tunnel: &Tunnel,
         carries: bool,
-    ) -> Result<Vec<String>, HostError> {
+        repaired: &mut Vec<String>,
+    ) -> Result<(), HostError> {
         let netlink = &self.home.netlink;
         let own = netlink.list_own_routes().await?;
         let device = netlink.link_by_name(&self.name).await;
         // Whoever set it down may have meant it; one that is gone is made anew elsewhere.
         let device_works = device.is_ok_and(|link| link.up && link.index == self.link);
-        let mut repaired = Vec::new();
+        let mut outcome = put_back(netlink, &self.guards, &own, repaired).await;
         if device_works {
-            for address in self.missing_addresses(tunnel).await? {
-                netlink.add_address(self.link, address).await?;
-                repaired.push(format!("the address {address}"));
+            outcome = outcome.and(self.put_back_addresses(tunnel, repaired).await);
+        }
+        self.open.clear();
+        if device_works && carries {
+            outcome = outcome.and(self.join_routes(&own, repaired).await);
+        } else if !carries && self.usable.iter().any(|route| self.is_led_to(route, &own)) {
+            outcome = outcome.and(self.leave_routes().await);
+        }
+        Ok(outcome?)
+    }
+
+    async fn put_back_addresses(
+        &self,
+        tunnel: &Tunnel,
+        repaired: &mut Vec<String>,
+    ) -> Result<(), NetlinkError> {
+        let mut outcome = Ok(());
+        for address in self.missing_addresses(tunnel).await? {
+            match self.home.netlink.add_address(self.link, address).await {
+                Ok(()) => repaired.push(format!("the address {address}")),
+                problem => outcome = outcome.and(problem),
             }
         }
-        repaired.extend(put_back(netlink, &self.guards, &own).await?);
-        self.is_open = device_works && carries;
-        if self.is_open {
-            repaired.extend(self.rejoin(&own).await?);
-        } else if !carries && self.usable.iter().any(|route| self.is_led_to(route, &own)) {
-            self.leave_routes().await?;
-        }
-        Ok(repaired)
+        outcome
     }
 
     async fn missing_addresses(&self, tunnel: &Tunnel) -> Result<Vec<Prefix>, NetlinkError> {
@@ -232,17 +244,27 @@ impl Device {
         self.home.netlink.leave_routes(&self.usable).await
     }
 
-    /// Puts the device back into those of its routes that lead to it no more; `own` are ours at the
-    /// moment. Which they were, in words.
-    async fn rejoin(&self, own: &[Route]) -> Result<Vec<String>, NetlinkError> {
-        let mut repaired = Vec::new();
+    /// Leads its routes to the device that do not lead to it among `own`. Which they were, in words, is
+    /// added to `joined`.
+    async fn join_routes(
+        &mut self,
+        own: &[Route],
+        joined: &mut Vec<String>,
+    ) -> Result<(), NetlinkError> {
+        let mut outcome = Ok(());
         for route in &self.usable {
             if !self.is_led_to(route, own) {
-                self.home.netlink.join_route(route).await?;
-                repaired.push(format!("the route {}", route.destination));
+                match self.home.netlink.join_route(route).await {
+                    Ok(()) => joined.push(format!("the route {}", route.destination)),
+                    problem => {
+                        outcome = outcome.and(problem);
+                        continue;
+                    }
+                }
             }
+            self.open.insert(route.destination);
         }
-        Ok(repaired)
+        outcome
     }
 
     /// Whether the one of `own` in the place of `route` leads to the device.

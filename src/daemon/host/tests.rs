@@ -71,6 +71,23 @@ async fn own_routes(netlink: &Netlink) -> (Vec<String>, Vec<String>) {
 
 const GUARDED: [&str; 3] = ["10.20.0.0/16", "10.255.0.0/30", "fd00:255::/64"];
 
+/// What of the tunnel's had to be put back, or left.
+async fn repaired(device: &mut Device, tunnel: &Tunnel, carries: bool) -> Vec<String> {
+    let mut repaired = Vec::new();
+    let outcome = device.repair(tunnel, carries, &mut repaired).await;
+    outcome.unwrap();
+    repaired
+}
+
+/// What `ip` has to say.
+#[track_caller]
+fn ip(arguments: &str) -> String {
+    let mut ip = std::process::Command::new("ip");
+    let outcome = ip.args(arguments.split(' ')).output().unwrap();
+    assert!(outcome.status.success(), "ip {arguments}: {outcome:?}");
+    String::from_utf8(outcome.stdout).unwrap()
+}
+
 #[test]
 fn guards_stand_while_the_tunnel_carries_nothing_and_go_with_it() {
     sandbox::run(async {
@@ -347,7 +364,7 @@ fn what_others_take_from_the_host_is_put_back() {
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let (host, mut device, queue) = raised.unwrap();
         device.open().await.unwrap();
-        assert!(device.repair(&usual(), true).await.unwrap().is_empty());
+        assert!(repaired(&mut device, &usual(), true).await.is_empty());
         let before = own_routes(&netlink).await;
 
         let link = netlink.link_by_name("sgre0").await.unwrap().index;
@@ -356,17 +373,75 @@ fn what_others_take_from_the_host_is_put_back() {
         let guard = Route::unreachable("10.20.0.0/16".parse().unwrap());
         netlink.delete_route(&guard).await.unwrap();
         assert_eq!(
-            device.repair(&usual(), true).await.unwrap(),
+            repaired(&mut device, &usual(), true).await,
             ["the route 10.20.0.0/16"],
             "a device that is down stays so"
         );
         netlink.bring_up(link, 1400).await.unwrap();
-        let repaired = device.repair(&usual(), true).await.unwrap();
         assert_eq!(
-            repaired,
+            repaired(&mut device, &usual(), true).await,
             ["the address fd00:255::1/64", "the route 10.20.0.0/16"]
         );
         assert_eq!(own_routes(&netlink).await, before);
+        drop(queue);
+        host.lower().await.unwrap();
+    });
+}
+
+#[test]
+fn a_route_of_others_in_the_place_of_one_keeps_no_other_from_standing() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (_underlay, link) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
+        let several = || tunnel(&["10.255.0.1/30"], &["10.20.0.0/16", "10.30.0.0/16"]);
+        let raised = raise(&netlink, folder.path(), several(), 1400).await;
+        let (host, mut device, queue) = raised.unwrap();
+        let contested: Prefix = "10.20.0.0/16".parse().unwrap();
+        let guard = Route::unreachable(contested);
+        netlink.delete_route(&guard).await.unwrap();
+        for metric in [100, guard.metric] {
+            ip(&format!(
+                "route add {contested} dev {} metric {metric}",
+                link.name
+            ));
+        }
+        let refused = device.open().await.unwrap_err();
+        assert!(refused.to_string().contains("10.20.0.0/16"), "{refused}");
+        assert_eq!(own_routes(&netlink).await.1, ["10.30.0.0/16"]);
+        let other = "10.30.0.0/16".parse().unwrap();
+        assert!(!device.leads_to(&contested) && device.leads_to(&other));
+
+        for route in netlink.list_own_routes().await.unwrap() {
+            netlink.delete_route(&route).await.unwrap();
+        }
+        let mut repaired = Vec::new();
+        let refused = device.repair(&several(), true, &mut repaired).await;
+        let refused = refused.unwrap_err();
+        assert!(refused.to_string().contains("10.20.0.0/16"), "{refused}");
+        let anew = ["10.30.0.0/16", "10.255.0.0/30", "10.30.0.0/16"];
+        assert_eq!(repaired, anew.map(|to| format!("the route {to}")));
+        let uncontested = ["10.30.0.0/16", "10.255.0.0/30"]
+            .map(str::to_owned)
+            .to_vec();
+        let usable = vec![uncontested[0].clone()];
+        assert_eq!(own_routes(&netlink).await, (uncontested, usable));
+
+        for metric in [100, guard.metric] {
+            ip(&format!(
+                "route del {contested} dev {} metric {metric}",
+                link.name
+            ));
+        }
+        device
+            .repair(&several(), true, &mut repaired)
+            .await
+            .unwrap();
+        assert!(device.leads_to(&contested) && device.leads_to(&other));
+        assert_eq!(
+            own_routes(&netlink).await.1,
+            ["10.20.0.0/16", "10.30.0.0/16"]
+        );
         drop(queue);
         host.lower().await.unwrap();
     });
@@ -378,11 +453,10 @@ fn a_route_of_others_in_our_place_is_told_before_anything_stands() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (_underlay, link) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
-        let theirs = format!("route add 10.20.0.0/16 dev {} metric 100", link.name);
-        let added = std::process::Command::new("ip")
-            .args(theirs.split(' '))
-            .status();
-        assert!(added.unwrap().success());
+        ip(&format!(
+            "route add 10.20.0.0/16 dev {} metric 100",
+            link.name
+        ));
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let problem = raised.unwrap_err();
         assert!(

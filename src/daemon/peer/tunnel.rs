@@ -327,19 +327,24 @@ impl Tunnel {
     }
 
     /// Puts back what others have taken from where the device is; with the usable routes if pairs stand
-    /// and the peer answers. What that was, in words.
-    pub(super) async fn repair(&mut self, stands: bool) -> Result<Vec<String>, HostError> {
+    /// and the peer answers. What that was, in words, is added to `repaired`.
+    pub(super) async fn repair(
+        &mut self,
+        stands: bool,
+        repaired: &mut Vec<String>,
+    ) -> Result<(), HostError> {
         if self.queues.is_none() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         if !self.device.is_at_home() {
             self.device.lose();
             self.queues = None;
             self.remake_at = Some(Instant::now());
-            return Ok(vec![format!("the device {}", self.device.name())]);
+            repaired.push(format!("the device {}", self.device.name()));
+            return Ok(());
         }
         let carries = stands && self.is_answered();
-        self.device.repair(&self.config, carries).await
+        self.device.repair(&self.config, carries, repaired).await
     }
 
     /// Has the hook run that is for whether the tunnel carries packets.

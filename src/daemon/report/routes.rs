@@ -9,7 +9,7 @@ use crate::net::prefix::Prefix;
 /// Where a prefix is routed: the network namespace by its name, and the table.
 type Place = (Option<String>, u32, Prefix);
 
-/// A tunnel that leads there, and whether it carries packets.
+/// A tunnel that is to lead there, and whether its route stands.
 struct Path {
     peer: String,
     device: String,
@@ -22,8 +22,10 @@ pub(in crate::daemon) fn routes<'p>(peers: impl Iterator<Item = &'p Peer>) -> Ve
     let mut places: BTreeMap<Place, Vec<Path>> = BTreeMap::new();
     for peer in peers {
         for tunnel in peer.tunnels() {
-            for place in places_of(tunnel) {
-                let path = path(peer, tunnel);
+            let config = tunnel.config();
+            for prefix in &config.routes {
+                let place = (config.netns.clone(), config.table, *prefix);
+                let path = path(peer, tunnel, prefix);
                 places.entry(place).or_default().push(path);
             }
         }
@@ -31,20 +33,13 @@ pub(in crate::daemon) fn routes<'p>(peers: impl Iterator<Item = &'p Peer>) -> Ve
     places.into_iter().map(route).collect()
 }
 
-fn places_of(tunnel: &Tunnel) -> impl Iterator<Item = Place> {
-    let config = tunnel.config();
-    let netns = &config.netns;
-    let routes = config.routes.iter();
-    routes.map(move |prefix| (netns.clone(), config.table, *prefix))
-}
-
-fn path(peer: &Peer, tunnel: &Tunnel) -> Path {
+fn path(peer: &Peer, tunnel: &Tunnel, prefix: &Prefix) -> Path {
     let device = tunnel.device();
     Path {
         peer: peer.name().to_owned(),
         device: device.name().to_owned(),
         metric: tunnel.config().metric,
-        is_open: device.is_open(),
+        is_open: device.leads_to(prefix),
     }
 }
 

@@ -40,7 +40,7 @@ pub enum PathState {
     Carries,
     /// It could carry them, but one with a better metric does.
     StandsBy,
-    /// Its tunnel carries nothing, so that its route is withdrawn.
+    /// Its tunnel carries nothing, so that its route is withdrawn; or somebody else's is in its place.
     Down,
 }
 

@@ -112,10 +112,10 @@ fn what_went_with_a_deleted_device_is_put_back_for_the_other() {
         south.open().await.unwrap();
         drop(queue);
         assert_eq!(paths(&netlink).await, (vec![], true));
-        let repaired = south.repair(&path(1), true).await.unwrap();
-        assert_eq!(repaired, ["the route 10.20.0.0/16"]);
+        let back = repaired(&mut south, &path(1), true).await;
+        assert_eq!(back, ["the route 10.20.0.0/16"]);
         assert_eq!(paths(&netlink).await, (named(&[(100, "sgre1")]), true));
-        assert!(south.repair(&path(1), true).await.unwrap().is_empty());
+        assert!(repaired(&mut south, &path(1), true).await.is_empty());
     });
 }
 
@@ -132,12 +132,13 @@ fn a_device_that_somebody_sets_down_carries_nothing() {
         south.open().await.unwrap();
         let link = netlink.link_by_name("sgre1").await.unwrap().index;
         netlink.set_down(link).await.unwrap();
-        south.repair(&path(1), true).await.unwrap();
-        assert!(north.is_open() && !south.is_open());
+        repaired(&mut south, &path(1), true).await;
+        let prefix = "10.20.0.0/16".parse().unwrap();
+        assert!(north.leads_to(&prefix) && !south.leads_to(&prefix));
         assert_eq!(paths(&netlink).await, (named(&[(100, "sgre0")]), true));
         netlink.bring_up(link, 1400).await.unwrap();
-        south.repair(&path(1), true).await.unwrap();
-        assert!(south.is_open());
+        repaired(&mut south, &path(1), true).await;
+        assert!(south.leads_to(&prefix));
         let both = named(&[(100, "sgre0"), (100, "sgre1")]);
         assert_eq!(paths(&netlink).await, (both, true));
     });
@@ -154,7 +155,7 @@ fn a_route_into_a_tunnel_that_carries_nothing_is_left_again() {
         let (_other, mut south, _kept) = served(&netlink, &records, "south", &path(1)).await;
         north.open().await.unwrap();
         south.open().await.unwrap();
-        south.repair(&path(1), false).await.unwrap();
+        repaired(&mut south, &path(1), false).await;
         assert_eq!(paths(&netlink).await, (named(&[(100, "sgre0")]), true));
     });
 }
