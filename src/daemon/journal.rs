@@ -69,7 +69,12 @@ pub enum JournalError {
         source: io::Error,
     },
     /// What is in the file is not ours.
-    #[error("{} is damaged ({source}): remove it, and the routes of \"ip route show proto 47\"", path.display())]
+    #[error(
+        "{} is damaged ({source}): remove it and bring the peer up, which takes its routes over; those \
+         that its file has no more stay until you remove them (\"ip -4 route show table all proto 47\", \
+         the same with -6; other peers' are among them)",
+        path.display()
+    )]
     Damaged {
         /// The record.
         path: PathBuf,

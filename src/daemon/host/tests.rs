@@ -174,6 +174,30 @@ fn a_damaged_record_is_named_and_nothing_is_touched() {
     });
 }
 
+/// As the message says: the record goes, and the peer takes its routes over.
+#[test]
+fn without_its_damaged_record_a_peer_takes_over_what_a_crash_left() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
+        let peer = "192.0.2.2".parse().unwrap();
+        let crashed = async || {
+            let raised = raise(&netlink, folder.path(), usual(), 1400).await;
+            let (mut host, device, queue) = raised.unwrap();
+            let pinned = host.pin(peer, None, Via::default(), &[&device]).await;
+            pinned.unwrap();
+            (host, queue)
+        };
+        drop(crashed().await);
+        std::fs::remove_file(folder.path().join("berlin.routes.json")).unwrap();
+        let (host, queue) = crashed().await;
+        drop(queue);
+        host.lower().await.unwrap();
+        assert!(netlink.list_own_routes().await.unwrap().is_empty());
+    });
+}
+
 #[test]
 fn nothing_is_left_where_the_device_cannot_be_made() {
     sandbox::run(async {
@@ -444,6 +468,33 @@ fn a_route_of_others_in_the_place_of_one_keeps_no_other_from_standing() {
         );
         drop(queue);
         host.lower().await.unwrap();
+    });
+}
+
+/// The advice that the message gives is what shows the route, of either family and in any table.
+#[test]
+fn a_route_of_others_in_our_place_can_be_looked_at_as_the_message_says() {
+    sandbox::run(async {
+        let netlink = Netlink::connect().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let addresses = ["192.0.2.1/24", "fd00:192::1/64"];
+        let (_underlay, _) = sandbox::device(&netlink, "wan0", &addresses).await;
+        for table in [MAIN_TABLE, 100] {
+            for prefix in ["10.20.0.0/16", "2001:db8:20::/48"] {
+                let tunnel = Tunnel {
+                    table,
+                    ..tunnel(&["10.255.0.1/30"], &[prefix])
+                };
+                ip(&format!(
+                    "route add {prefix} dev wan0 metric 100 table {table}"
+                ));
+                let raised = raise(&netlink, folder.path(), tunnel, 1400).await;
+                let problem = raised.unwrap_err().to_string();
+                let advice = problem.split('"').nth(1).unwrap();
+                let shown = ip(advice.strip_prefix("ip ").unwrap());
+                assert!(shown.contains("dev wan0"), "{problem}: {shown:?}");
+            }
+        }
     });
 }
 

@@ -222,12 +222,15 @@ pub enum NetlinkError {
     },
     /// Somebody else's route has this destination, table and metric.
     #[error(
-        "a route {destination} with metric {metric} exists already and isn't ours (\"ip route show \
-         {destination}\"); remove it or choose another metric"
+        "a route {destination} with metric {metric} exists already and isn't ours (\"ip -{family} route \
+         show {destination} table {table}\"); remove it or choose another metric",
+        family = if .destination.addr().is_ipv4() { 4 } else { 6 }
     )]
     ForeignRoute {
         /// Its destination.
         destination: Prefix,
+        /// Its table.
+        table: u32,
         /// Its metric.
         metric: u32,
     },

@@ -222,6 +222,7 @@ impl Netlink {
         let standing = ours.into_iter().find(|own| own.is_in_place_of(route));
         let foreign = || NetlinkError::ForeignRoute {
             destination: route.destination,
+            table: route.table,
             metric: route.metric,
         };
         standing.ok_or_else(foreign).map(Some)
