@@ -1,15 +1,17 @@
 //! What the endpoint asks for: datagrams to be sent, SAs to be installed, peers to be called.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use secure_gre_ike as ike;
 use secure_gre_ike::config::PeerId;
 use secure_gre_ike::error::Failure;
-use secure_gre_ike::event::{Command, Event, GoneReason, Output, Trace};
+use secure_gre_ike::event::{
+    ChildId, ChildKeys, Command, Event, GoneReason, IkeDetails, Output, Trace,
+};
 use tracing::{Instrument, error, info, trace, warn};
 
 use super::{Departure, Supervisor};
-use crate::daemon::peer::Peer;
+use crate::daemon::peer::{Peer, ReachError};
 use crate::net::outer::{Encapsulation, Path as OuterPath, Via};
 use crate::telemetry;
 
@@ -91,36 +93,17 @@ impl Supervisor {
 
     async fn on_event(&mut self, peer: PeerId, event: Event) {
         self.tell_rekeyed(&event);
-        let waited_for = self.is_waited_for(peer);
         let Some(served) = self.peers.get_mut(&peer) else {
             return;
         };
-        let name = served.name().to_owned();
         match event {
-            Event::Connecting { path, .. } => {
-                info!(
-                    "{name}: calling {} from {}",
-                    path.remote.ip(),
-                    path.local.ip()
-                );
-            }
+            Event::Connecting { path, .. } => say_calling(served.name(), &path),
             Event::IkeUp { details, .. } => {
-                let role = if details.initiated {
-                    "we called"
-                } else {
-                    "the peer called"
-                };
-                info!(
-                    "{name}: IKE SA up with {} ({}), {role}, as {}",
-                    details.remote_id, details.suite, details.local_id
-                );
+                say_up(served.name(), &details);
                 let path = outer_path(details.path);
                 let encapsulation = outer_encapsulation(details.encapsulation);
-                if let Err(problem) = served.travel(path, encapsulation).await {
-                    error!("{name}: {problem}");
-                    served.rest(Instant::now());
-                    self.broken.push(peer);
-                }
+                let laid = served.travel(path, encapsulation).await;
+                self.on_laid(peer, laid);
             }
             Event::ChildOffered { spi, .. } => served.expect(spi),
             Event::ChildOfferWithdrawn { spi, .. } => served.expect_no_more(spi),
@@ -130,70 +113,33 @@ impl Supervisor {
                 ..
             } => {
                 let encapsulation = outer_encapsulation(encapsulation);
-                if let Err(problem) = served.go_on(outer_path(path), encapsulation).await {
-                    error!("{name}: {problem}");
-                    served.rest(Instant::now());
-                    self.broken.push(peer);
-                }
+                let laid = served.go_on(outer_path(path), encapsulation).await;
+                self.on_laid(peer, laid);
             }
             Event::IkeRekeyed { details, .. } => {
-                info!("{name}: IKE SA rekeyed ({})", details.suite);
+                info!("{}: IKE SA rekeyed ({})", served.name(), details.suite);
             }
             Event::RekeyFailed { child, failure, .. } => {
-                let was_trial = child.is_some() && served.ends_rekey_trial();
-                if waited_for && was_trial {
-                    let advice = failure.advice();
-                    let problem = format!("{name}: {failure}\nto mend it: {advice}");
-                    return self.departed.push((peer, Departure::Failed(problem)));
-                }
-                served.rekey_failed(child.is_some(), &failure);
-                if !served.can_do_without_rekey(child) {
-                    self.broken.push(peer);
-                }
+                self.on_rekey_failed(peer, child, &failure);
             }
             Event::ChildInbound { child, keys, .. } => {
                 if !served.install_inbound(child, &keys) {
-                    served.rest(Instant::now());
-                    self.broken.push(peer);
+                    self.break_off(peer);
                 }
             }
             // Where the inbound half is not there, both go at once.
             Event::ChildOutbound { .. } if self.broken.contains(&peer) => {}
             Event::ChildOutbound { child, keys, .. } => {
-                if served.install_outbound(child, &keys).await {
-                    if served.begins_rekey_trial() {
-                        return self.on_trial.push(child);
-                    }
-                    if served.ends_rekey_trial() {
-                        info!("{name}: rekeyed on trial: both ends agree ({})", keys.suite);
-                    }
-                    self.carries(peer);
-                } else {
-                    served.rest(Instant::now());
-                    self.broken.push(peer);
-                }
+                self.on_outbound(peer, child, &keys).await;
             }
             Event::ChildGone { child, why, .. } => served.remove(child, why, Instant::now()).await,
-            Event::IkeDown { why, last, .. } => say_down(&name, why, last && !served.is_parting()),
+            Event::IkeDown { why, last, .. } => {
+                say_down(served.name(), why, last && !served.is_parting());
+            }
             Event::AttemptFailed {
                 failure, retry_in, ..
-            } => {
-                if waited_for {
-                    let advice = failure.advice();
-                    let problem = format!("{name}: {failure}\nto mend it: {advice}");
-                    return self.departed.push((peer, Departure::Failed(problem)));
-                }
-                served.attempt_failed(failure, retry_in);
-                if served.ends_fallback() {
-                    self.not_in_udp.push(peer);
-                }
-                if retry_in.is_none() {
-                    self.departed.push((peer, gave_up(&name)));
-                }
-            }
-            Event::Refused { failure, .. } => {
-                served.attempt_refused(&failure, Instant::now());
-            }
+            } => self.on_attempt_failed(peer, failure, retry_in),
+            Event::Refused { failure, .. } => served.attempt_refused(&failure, Instant::now()),
             Event::Reconnect { .. } => self.to_locate.push(peer),
             Event::Disconnected { .. } if served.is_parting() => {
                 self.departed.push((peer, Departure::Asked));
@@ -206,6 +152,95 @@ impl Supervisor {
             Event::StrangerRefused { .. } => {}
         }
     }
+
+    /// The packets of the peer's SAs have their wire, or the SAs are of no use.
+    fn on_laid(&mut self, peer: PeerId, laid: Result<(), ReachError>) {
+        let served = self.peers.get(&peer);
+        if let (Some(served), Err(problem)) = (served, laid) {
+            error!("{}: {problem}", served.name());
+            self.break_off(peer);
+        }
+    }
+
+    /// Nobody carries the packets of the peer's SAs: they go once the outputs are drained, and others
+    /// follow after a while.
+    fn break_off(&mut self, peer: PeerId) {
+        if let Some(served) = self.peers.get_mut(&peer) {
+            served.rest(Instant::now());
+            self.broken.push(peer);
+        }
+    }
+
+    async fn on_outbound(&mut self, peer: PeerId, child: ChildId, keys: &ChildKeys) {
+        let Some(served) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if !served.install_outbound(child, keys).await {
+            return self.break_off(peer);
+        }
+        if served.begins_rekey_trial() {
+            return self.on_trial.push(child);
+        }
+        if served.ends_rekey_trial() {
+            let (name, suite) = (served.name(), keys.suite);
+            info!("{name}: rekeyed on trial: both ends agree ({suite})");
+        }
+        self.carries(peer);
+    }
+
+    /// `child`: the pair; `None`: the IKE SA.
+    fn on_rekey_failed(&mut self, peer: PeerId, child: Option<ChildId>, failure: &Failure) {
+        let waited_for = self.is_waited_for(peer);
+        let Some(served) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let was_trial = child.is_some() && served.ends_rekey_trial();
+        if waited_for && was_trial {
+            let why = failed(served.name(), failure);
+            return self.departed.push((peer, why));
+        }
+        served.rekey_failed(child.is_some(), failure);
+        if !served.can_do_without_rekey(child) {
+            self.broken.push(peer);
+        }
+    }
+
+    /// `retry_in`: when the next attempt begins; `None`: never.
+    fn on_attempt_failed(&mut self, peer: PeerId, failure: Failure, retry_in: Option<Duration>) {
+        let waited_for = self.is_waited_for(peer);
+        let Some(served) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if waited_for {
+            let why = failed(served.name(), &failure);
+            return self.departed.push((peer, why));
+        }
+        served.attempt_failed(failure, retry_in);
+        if served.ends_fallback() {
+            self.not_in_udp.push(peer);
+        }
+        if retry_in.is_none() {
+            let why = gave_up(served.name());
+            self.departed.push((peer, why));
+        }
+    }
+}
+
+fn say_calling(name: &str, path: &ike::event::Path) {
+    let (remote, local) = (path.remote.ip(), path.local.ip());
+    info!("{name}: calling {remote} from {local}");
+}
+
+fn say_up(name: &str, details: &IkeDetails) {
+    let role = if details.initiated {
+        "we called"
+    } else {
+        "the peer called"
+    };
+    info!(
+        "{name}: IKE SA up with {} ({}), {role}, as {}",
+        details.remote_id, details.suite, details.local_id
+    );
 }
 
 /// Somebody has called whom no address and no identity makes one of our peers. The endpoint tells that
@@ -254,6 +289,12 @@ fn say_down(name: &str, why: GoneReason, idle: bool) {
         ""
     };
     info!("{name}: IKE SA down: {reason}{left}");
+}
+
+/// Somebody waits for it to come up, and it has failed.
+fn failed(name: &str, failure: &Failure) -> Departure {
+    let advice = failure.advice();
+    Departure::Failed(format!("{name}: {failure}\nto mend it: {advice}"))
 }
 
 /// `on-failure = "exit"`, and it has failed.
