@@ -89,7 +89,7 @@ pub(super) struct Peer {
     tunnels: Vec<Tunnel>,
     channels: Channels,
     /// From the moment that the way to the peer is known.
-    link: Option<Outer>,
+    outer: Option<Outer>,
     /// What the links before it have counted.
     past: LinkCounters,
     /// Of the way to the peer, as far as the host knows.
@@ -228,7 +228,7 @@ impl Peer {
             host,
             tunnels,
             channels,
-            link: None,
+            outer: None,
             past: LinkCounters::default(),
             path_mtu: PathMtu::default(),
             tried: Vec::new(),
@@ -310,20 +310,20 @@ impl Peer {
 
     /// Our outer address and the peer's, once they are known.
     pub(super) fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
-        let path = self.link.as_ref()?.wire.path();
+        let path = self.outer.as_ref()?.wire.path();
         Some((path.local.ip(), path.remote.ip()))
     }
 
     /// What outer packets are bound to, as far as that is known.
     pub(super) fn via(&self) -> Via {
-        let outer = self.link.as_ref();
+        let outer = self.outer.as_ref();
         outer.map_or(Via::default(), |outer| outer.wire.via())
     }
 
     /// Since the peer is served.
     pub(super) fn counters(&self) -> LinkCounters {
         let mut counters = self.past.clone();
-        if let Some(outer) = &self.link {
+        if let Some(outer) = &self.outer {
             counters.add(&outer.link.counters());
         }
         counters
@@ -347,7 +347,7 @@ impl Peer {
 
     /// Stops the packet workers; what they have counted is kept.
     fn unlink(&mut self) {
-        if let Some(outer) = self.link.take() {
+        if let Some(outer) = self.outer.take() {
             self.past.add(&outer.link.stop());
         }
     }
@@ -421,7 +421,7 @@ impl Peer {
             let Some(queues) = tunnel.remake_due(now).await else {
                 continue;
             };
-            if let Some(outer) = &self.link {
+            if let Some(outer) = &self.outer {
                 outer.link.attach(tunnel.id(), &queues);
             }
             if stands {
@@ -435,7 +435,7 @@ impl Peer {
         let addresses = self.addresses();
         for tunnel in &mut self.tunnels {
             let request = tunnel.ask_due(now, addresses).await;
-            if let Some((outer, request)) = self.link.as_ref().zip(request) {
+            if let Some((outer, request)) = self.outer.as_ref().zip(request) {
                 outer.link.send(tunnel.id(), Own::Passenger(request));
             }
         }
@@ -455,7 +455,7 @@ impl Peer {
             Note::SoftLimit { sa } => self.used_up(ChildId(sa.0), false),
             Note::Elsewhere { path } => Reaction::SeenAt(path),
             Note::KeepaliveRequest { tunnel, answer } => {
-                if let Some(outer) = &self.link {
+                if let Some(outer) = &self.outer {
                     outer.link.send(tunnel, Own::Gre(answer));
                 }
                 Reaction::None

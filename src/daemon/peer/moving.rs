@@ -13,7 +13,7 @@ impl Peer {
     /// Hands a packet that came by no wire to whoever opens packets of this SPI. `false`: it is not
     /// one of ours, or too many wait.
     pub(in crate::daemon) fn take_stray(&self, spi: Spi, path: OuterPath, esp: &[u8]) -> bool {
-        let outer = self.link.as_ref();
+        let outer = self.outer.as_ref();
         let ours = outer.filter(|outer| outer.inbound.iter().any(|(_, known)| *known == spi));
         ours.is_some_and(|outer| {
             let esp = esp.into();
@@ -27,7 +27,7 @@ impl Peer {
         path: OuterPath,
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
-        let before = self.link.as_ref().map(|outer| outer.wire.path());
+        let before = self.outer.as_ref().map(|outer| outer.wire.path());
         self.lay_wire(path, encapsulation).await?;
         if let Some(before) = before.filter(|before| *before != path) {
             let (who, here, there) = if before.local == path.local {

@@ -171,7 +171,7 @@ impl Peer {
 
     /// The outer headers, once a wire is laid.
     fn overhead(&self) -> Option<Overhead> {
-        Some(self.link.as_ref()?.wire.overhead())
+        Some(self.outer.as_ref()?.wire.overhead())
     }
 
     /// Asks the peer what it is time to ask.
@@ -232,7 +232,7 @@ impl Peer {
     }
 
     fn send_own(&self, tunnel: TunnelId, own: Own) {
-        if let Some(outer) = &self.link {
+        if let Some(outer) = &self.outer {
             outer.link.send(tunnel, own);
         }
     }

@@ -20,14 +20,14 @@ const SOFT_PER_MILLE: RangeInclusive<u16> = 700..=800;
 impl Peer {
     /// The peer is about to hear of this inbound SPI.
     pub(in crate::daemon) fn expect(&self, spi: EspSpi) {
-        if let (Some(outer), Ok(spi)) = (&self.link, install::spi(spi)) {
+        if let (Some(outer), Ok(spi)) = (&self.outer, install::spi(spi)) {
             outer.link.expect_inbound(spi);
         }
     }
 
     /// Nothing has become of it.
     pub(in crate::daemon) fn expect_no_more(&self, spi: EspSpi) {
-        if let (Some(outer), Ok(spi)) = (&self.link, install::spi(spi)) {
+        if let (Some(outer), Ok(spi)) = (&self.outer, install::spi(spi)) {
             outer.link.expect_inbound_no_more(spi);
         }
     }
@@ -35,7 +35,7 @@ impl Peer {
     /// Whether there is somebody to open the packets of this SA.
     #[must_use]
     pub(in crate::daemon) fn install_inbound(&mut self, child: ChildId, keys: &ChildKeys) -> bool {
-        let Some(outer) = &mut self.link else {
+        let Some(outer) = &mut self.outer else {
             return false;
         };
         match install::inbound(keys, self.config.replay_window_packets) {
@@ -59,7 +59,7 @@ impl Peer {
         child: ChildId,
         keys: &ChildKeys,
     ) -> bool {
-        let Some(outer) = &self.link else {
+        let Some(outer) = &self.outer else {
             return false;
         };
         let limits = esp::Limits {
@@ -160,7 +160,7 @@ impl Peer {
 
     /// What there is to say of the wire.
     fn in_udp(&self) -> &'static str {
-        match &self.link {
+        match &self.outer {
             Some(outer) if outer.wire.overhead().udp > 0 => ", in UDP",
             _ => "",
         }
@@ -175,7 +175,7 @@ impl Peer {
         now: Instant,
     ) {
         // Without a link, the pair went with its workers.
-        if let Some(outer) = &mut self.link {
+        if let Some(outer) = &mut self.outer {
             outer.link.remove_outbound(SaId(child.0));
             // What was in flight on a pair with a successor has had its time.
             if matches!(why, GoneReason::Disconnected | GoneReason::Rekeyed) {
@@ -205,7 +205,7 @@ impl Peer {
             .collect();
         for child in due {
             self.retiring.remove(&child);
-            if let Some(outer) = &mut self.link {
+            if let Some(outer) = &mut self.outer {
                 outer.remove_inbound(child);
             }
         }

@@ -139,7 +139,7 @@ impl Peer {
     /// UDP, IKE goes the same way, and its silence is noticed.
     fn unanswered(&self, now: Instant) -> Option<Unanswered> {
         let begun = self.begun.as_ref().filter(|_| !self.outbound.is_empty())?;
-        let native = self.link.as_ref()?.wire.overhead().udp == 0;
+        let native = self.outer.as_ref()?.wire.overhead().udp == 0;
         let waited = now.saturating_duration_since(begun.at);
         let counters = self.counters();
         let packets = counters.sent().saturating_sub(begun.sent);

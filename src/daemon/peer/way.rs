@@ -142,7 +142,7 @@ impl Peer {
             false => Threads::PerDirection,
         };
         let link = Link::start(&ports, threads, &wire, tell, messages)?;
-        self.link = Some(Outer {
+        self.outer = Some(Outer {
             wire,
             link,
             inbound: Vec::new(),
@@ -196,11 +196,11 @@ impl Peer {
             self.path_mtu.take_link(way.mtu);
         }
         let like = |outer: &Outer| outer.wire.is_like(path, via, encapsulation);
-        if self.link.as_ref().is_none_or(like) {
+        if self.outer.as_ref().is_none_or(like) {
             return Ok(());
         }
         let wire = Arc::new(self.make_wire(path, via, encapsulation)?);
-        let Some(outer) = &mut self.link else {
+        let Some(outer) = &mut self.outer else {
             return Ok(());
         };
         outer.link.rewire(Arc::clone(&wire));
@@ -226,7 +226,7 @@ impl Peer {
     /// Lets go of the wire and the workers of one that may call from anywhere, when it is not there.
     pub(super) async fn let_go_idle(&mut self) {
         let carries = !self.outbound.is_empty() || !self.retiring.is_empty();
-        if !self.calls_from_anywhere() || self.link.is_none() || carries {
+        if !self.calls_from_anywhere() || self.outer.is_none() || carries {
             return;
         }
         self.unlink();
@@ -355,7 +355,7 @@ impl Peer {
     /// Each device's MTU is what path, wire and cipher leave, within the bounds of
     /// [`device_mtu`](crate::daemon::mtu::device_mtu).
     pub(super) async fn follow_path_mtu(&mut self) {
-        let Some(outer) = &self.link else {
+        let Some(outer) = &self.outer else {
             return;
         };
         let (overhead, path_mtu) = (outer.wire.overhead(), self.known_path_mtu());
