@@ -39,6 +39,7 @@ mod names;
 mod nat;
 mod operations;
 mod outer_headers;
+mod path_news;
 mod policy_tables;
 mod probes;
 mod rekeying;

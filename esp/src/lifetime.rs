@@ -124,6 +124,11 @@ impl Budget {
         Ok(first..first + wanted)
     }
 
+    /// How many packets that were.
+    pub(crate) fn packets_spent(&self) -> u64 {
+        self.packets.used.load(Ordering::Relaxed)
+    }
+
     /// Whether a soft limit is passed.
     pub(crate) fn is_beyond_soft(&self) -> bool {
         self.packets.is_beyond_soft() || self.bytes.is_beyond_soft()

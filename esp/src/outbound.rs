@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::cbc;
 use crate::cipher::{Cipher, PacketId};
 use crate::error::SealError;
+use crate::header::Header;
 use crate::keys::{Keys, SaId, Spi};
 use crate::lifetime::{Budget, Limits};
 use crate::sequence::{Exhausted, Reservation, Seq, Sequence};
@@ -63,6 +64,15 @@ impl OutboundSa {
     #[must_use]
     pub const fn spi(&self) -> Spi {
         self.spi
+    }
+
+    /// Whether a packet that begins like `packet` may be one of this SA, by its SPI and sequence number.
+    /// With ESN only the low half of that is to be seen (RFC 4303 §2.2.1).
+    #[must_use]
+    pub fn may_have_sent(&self, packet: &[u8]) -> bool {
+        Header::read(packet, HEADER_LEN).is_ok_and(|header| {
+            header.spi == self.spi && self.sequence.may_have_given(header.seq_low)
+        })
     }
 
     /// Octets a payload of `payload_len` octets needs behind it: padding, trailer and ICV.

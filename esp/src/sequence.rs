@@ -109,6 +109,12 @@ impl Sequence {
             soft_limit: self.budget.is_beyond_soft(),
         })
     }
+
+    /// Whether a number with this low half may have been handed out.
+    pub(crate) fn may_have_given(&self, low: u32) -> bool {
+        let given = self.budget.packets_spent();
+        given > u64::from(u32::MAX) || (1..=given).contains(&u64::from(low))
+    }
 }
 
 #[cfg(test)]

@@ -50,10 +50,14 @@ impl PathMtu {
         self.news = None;
     }
 
-    /// The network says that the path takes so much.
-    pub(crate) fn take_news(&mut self, mtu: u16, now: Instant) {
-        let old_at = now + NEWS_HOLD;
-        self.news = Some(News { mtu, old_at });
+    /// The network says that the path takes so much. Whether that is less than was known.
+    pub(crate) fn take_news(&mut self, mtu: u16, now: Instant) -> bool {
+        let is_news = mtu < self.octets();
+        if is_news {
+            let old_at = now + NEWS_HOLD;
+            self.news = Some(News { mtu, old_at });
+        }
+        is_news
     }
 
     /// Forgets news that are old. Whether there were any.
@@ -154,21 +158,24 @@ mod tests {
         let mut path = PathMtu::default();
         assert_eq!((path.octets(), path.old_at()), (LINK_MTU, None));
         path.take_link(1500);
-        path.take_news(1300, now);
+        assert!(path.take_news(1300, now));
         assert_eq!(path.octets(), 1300);
         let almost = now + NEWS_HOLD - Duration::from_nanos(1);
         assert!(!path.forget_old(almost));
         assert_eq!(path.octets(), 1300);
-        // The same again holds for as long again.
-        path.take_news(1300, almost);
+        // Nobody makes a path wider, nor keeps it narrow by saying the same again.
+        assert!(!path.take_news(1400, almost) && !path.take_news(1300, almost));
+        assert_eq!(path.octets(), 1300);
+        // But less of it holds for as long again.
+        assert!(path.take_news(1200, almost));
         assert!(!path.forget_old(now + NEWS_HOLD));
         assert!(path.forget_old(almost + NEWS_HOLD));
         assert_eq!((path.octets(), path.old_at()), (1500, None));
         assert!(!path.forget_old(almost + NEWS_HOLD), "once");
 
-        path.take_news(9000, now);
+        assert!(!path.take_news(9000, now) && !path.take_news(1500, now));
         assert_eq!(path.octets(), 1500, "the link takes no more");
-        path.take_news(1300, now);
+        assert!(path.take_news(1300, now));
         assert!(!path.is_of_another_link(1500) && path.is_of_another_link(1400));
         path.take_link(1400);
         assert_eq!((path.octets(), path.old_at()), (1400, None), "another way");

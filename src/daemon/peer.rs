@@ -1,9 +1,11 @@
 //! One peer as the daemon serves it: its tunnels, its link in the data plane, its SAs. The outer side is
 //! in [`way`], the SAs are in [`sas`], each tunnel with its device in [`tunnel`], routes that would lead
-//! a tunnel into itself in [`recursion`], a peer that moves in [`moving`], a peer whose ESP does not arrive in
-//! [`silence`], probes in [`probing`], what went wrong in [`trouble`].
+//! a tunnel into itself in [`recursion`], a peer that moves in [`moving`], what routers say of the way in
+//! [`news`], a peer whose ESP does not arrive in [`silence`], probes in [`probing`], what went wrong in
+//! [`trouble`].
 
 mod moving;
+mod news;
 mod probing;
 mod recursion;
 mod sas;
@@ -14,7 +16,7 @@ mod way;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use secure_gre_esp::Spi;
@@ -35,7 +37,7 @@ use super::journal::Records;
 use super::locate::LocateError;
 use super::mtu::PathMtu;
 use crate::config::{self, PeerAddress};
-use crate::dataplane::outbound::Own;
+use crate::dataplane::outbound::{Own, SharedSa};
 use crate::dataplane::{Link, LinkCounters, Message, Note, StartError, TunnelId};
 use crate::net::esp::{Wire, WireError};
 use crate::net::netlink::{CoveringRoute, Netlink};
@@ -165,8 +167,9 @@ enum RekeyTrial {
 struct Outer {
     wire: Arc<Wire>,
     link: Link,
-    /// The inbound SAs that the link has.
+    /// The SAs that the link has.
     inbound: Vec<(ChildId, Spi)>,
+    outbound: Vec<(ChildId, Weak<SharedSa>)>,
 }
 
 /// Why packets cannot get to the peer.
@@ -444,13 +447,6 @@ impl Peer {
     /// Deals with news of the packet workers.
     pub(super) async fn on_note(&mut self, note: Note, now: Instant) -> Reaction {
         match note {
-            // Of a way into the tunnel, it would be the tunnel's own.
-            Note::PathMtu(_) if self.stranded.is_some() => Reaction::None,
-            Note::PathMtu(mtu) => {
-                self.path_mtu.take_news(mtu, now);
-                self.probe_anew(now).await;
-                Reaction::None
-            }
             Note::Exhausted { sa } => self.used_up(ChildId(sa.0), true),
             Note::SoftLimit { sa } => self.used_up(ChildId(sa.0), false),
             Note::Elsewhere { path } => Reaction::SeenAt(path),

@@ -47,6 +47,7 @@ use crate::control::server::{Call, Server};
 use crate::dataplane::Message;
 use crate::net::ike::{Arrival, Discard, IkeSockets};
 use crate::net::netlink::{Netlink, Watch};
+use crate::net::news::{News, NewsSockets};
 use crate::net::outer::Path as OuterPath;
 use crate::telemetry::{self, Listeners, peer_span};
 
@@ -107,7 +108,10 @@ pub(super) struct Supervisor {
     /// Callers whose rekeys are under way.
     awaited: Vec<AwaitedRekey>,
     sponsors: BTreeMap<PeerId, Sponsor>,
-    /// Datagrams on the IKE ports that were no IKE messages, by the reason.
+    /// What routers say.
+    news: NewsSockets,
+    /// Datagrams on the IKE ports that were no IKE messages, and news of paths that are not believed, by
+    /// the reason.
     discards: BTreeMap<&'static str, u64>,
     /// Why our own peer was given up.
     gave_up: Option<String>,
@@ -187,6 +191,7 @@ impl Supervisor {
             farewells: Vec::new(),
             awaited: Vec::new(),
             sponsors: BTreeMap::new(),
+            news: NewsSockets::open().map_err(os("listen to ICMP"))?,
             discards: BTreeMap::new(),
             gave_up: None,
             hook_tasks: JoinSet::new(),
@@ -263,6 +268,7 @@ impl Supervisor {
                 () = self.watch.changed() => self.on_change().await,
                 Some(peer) = self.hang_ups.recv() => self.on_hang_up(peer).await,
                 () = sleep_until(next) => self.on_alarm().await,
+                news = self.news.receive() => self.on_news(news).await,
                 // Last: a flood of datagrams holds up nothing else.
                 Some(message) = self.messages.recv() => {
                     self.on_datagram(message.path, &message.bytes).await;
@@ -315,6 +321,19 @@ impl Supervisor {
             peek_spi(esp).is_some_and(|spi| peers.any(|served| served.take_stray(spi, path, esp)));
         if !taken {
             *self.discards.entry(Discard::EspInUdp.name()).or_default() += 1;
+        }
+    }
+
+    /// A router says that a packet was too big for it.
+    async fn on_news(&mut self, news: News) {
+        let mut peers = self.peers.values_mut();
+        match peers.find(|served| served.may_have_sent(&news)) {
+            Some(served) => {
+                let span = peer_span(served.name());
+                let taken = served.take_news(news, Instant::now());
+                taken.instrument(span).await;
+            }
+            None => *self.discards.entry("path_news_not_ours").or_default() += 1,
         }
     }
 

@@ -55,7 +55,7 @@ mod worker;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use secure_gre_esp::{InboundSa, OutboundSa, Spi};
 use secure_gre_gre as gre;
@@ -212,10 +212,11 @@ impl Link {
         self.inbound.send_if_idle(inbound::Command::Open(stray))
     }
 
-    /// This SA carries all packets from here on.
-    pub fn install_outbound(&self, id: SaId, sa: OutboundSa) {
+    /// This SA carries all packets from here on. What is returned lasts as long as it does.
+    pub fn install_outbound(&self, id: SaId, sa: OutboundSa) -> Weak<SharedSa> {
         let sa = Arc::new(SharedSa::new(id, sa));
         self.tell_outbound(|| outbound::Command::Install(Arc::clone(&sa)));
+        Arc::downgrade(&sa)
     }
 
     /// Packets of this inbound SA are refused from here on. The grace for those on their way is the

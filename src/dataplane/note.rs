@@ -64,8 +64,6 @@ pub enum Note {
         /// Of the request, in octets.
         size: u16,
     },
-    /// The largest outer packet that the path takes has changed to so many octets.
-    PathMtu(u16),
     /// The kernel does not cut messages on this wire: each packet costs a passage through its stack.
     SegmentationLost,
     /// A thread has ended, and its direction carries nothing until the link is started again.

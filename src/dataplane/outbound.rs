@@ -347,6 +347,11 @@ impl SharedSa {
         }
     }
 
+    /// As [`OutboundSa::may_have_sent`].
+    pub fn may_have_sent(&self, packet: &[u8]) -> bool {
+        self.sa.may_have_sent(packet)
+    }
+
     /// Seals the packets of `batch`, which are of this kind, and counts in `tally` what is not sealed.
     fn protect(
         &self,

@@ -103,7 +103,7 @@ impl Pinger {
 }
 
 /// RFC 1071, over a whole number of octets.
-fn checksum(message: &[u8]) -> u16 {
+pub(super) fn checksum(message: &[u8]) -> u16 {
     let words = message.chunks(2).map(|word| match *word {
         [high, low] => u16::from_be_bytes([high, low]),
         [high] => u16::from_be_bytes([high, 0]),

@@ -24,12 +24,12 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, getsockopt, recv, sockopt};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, bind, connect, recv};
 
 use self::kind::{Kind, bind_via, enlarge_buffers};
 use self::refusal::{AfterRefusal, is_network_error};
 use super::outer::{Encapsulation, NAT_KEEPALIVE, Path, Via};
-use super::sys::{self, Family, Refused};
+use super::sys::{self, Refused};
 
 pub use self::batch::{Incoming, ReceiveBatch, ReceiveOutcome};
 pub use self::kind::Overhead;
@@ -131,18 +131,6 @@ impl Wire {
             ip: self.kind.ip_header(),
             udp: self.kind.udp_header(),
         }
-    }
-
-    /// The largest outer packet, headers included, that reaches the peer as far as the kernel knows:
-    /// the link's MTU, or less after an ICMP "too big" (RFC 1191, RFC 8201).
-    pub fn path_mtu(&self) -> io::Result<usize> {
-        // A socket answers from the route that it was connected on; this looks it up afresh.
-        self.connect()?;
-        let mtu = match self.kind.family {
-            Family::V4 => getsockopt(&self.socket, sockopt::IpMtu)?,
-            Family::V6 => getsockopt(&self.socket, sys::Ipv6Mtu)?,
-        };
-        Ok(usize::try_from(mtu).unwrap_or(0))
     }
 
     /// How long nothing may be sent before [`keep_alive`](Self::keep_alive) is due; `None`: for ever.
@@ -345,7 +333,8 @@ pub struct Outgoing<'a> {
 pub struct SendOutcome {
     /// Given to the kernel.
     pub sent: usize,
-    /// Longer than [`Wire::path_mtu`] allows.
+    /// Longer than the link takes; or a router has said so of an earlier packet, and the kernel tells it
+    /// to this one instead of sending it.
     pub too_big: usize,
     /// No route to the peer, its link is down, or our outer address is gone.
     pub unreachable: usize,

@@ -11,6 +11,7 @@ pub mod ike;
 pub mod isolation;
 pub mod netlink;
 pub mod netns;
+pub mod news;
 pub mod outer;
 pub mod poll;
 pub mod prefix;

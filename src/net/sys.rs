@@ -4,13 +4,15 @@
 #![allow(unsafe_code, reason = "the one room that speaks to the kernel itself")]
 
 use std::ffi::CStr;
-use std::mem;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::{io, mem};
 
 use nix::errno::Errno;
 use nix::sys::socket::AddressFamily;
 use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 mod messages;
 
@@ -72,13 +74,26 @@ sockopt_impl!(
     libc::c_int
 );
 
+/// Of `linux/icmp.h` and `linux/icmpv6.h`.
+const ICMP_FILTER: libc::c_int = 1;
+const ICMPV6_FILTER: libc::c_int = 1;
+
 sockopt_impl!(
-    /// `IPV6_MTU`: the path MTU of a connected socket.
-    Ipv6Mtu,
-    GetOnly,
-    libc::IPPROTO_IPV6,
-    libc::IPV6_MTU,
-    libc::c_int
+    /// `ICMP_FILTER` (icmp(7), raw(7)): a bit for each type of message that a raw socket is not to get.
+    IcmpFilter,
+    SetOnly,
+    libc::SOL_RAW,
+    ICMP_FILTER,
+    u32
+);
+
+sockopt_impl!(
+    /// `ICMPV6_FILTER` (RFC 3542 §3.2): the same for ICMPv6.
+    Icmpv6Filter,
+    SetOnly,
+    libc::SOL_ICMPV6,
+    ICMPV6_FILTER,
+    [u32; 8]
 );
 
 nix::ioctl_readwrite_bad!(
@@ -171,6 +186,13 @@ pub(super) fn socket(
     let fd = Errno::result(fd)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets the runtime of this thread say when there is something to read.
+pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is one descriptor, which stays open and the same until it is dropped.
+    let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    Ok(watched?)
 }
 
 /// Lets a fresh packet socket hear the device with index `link`, frames of every protocol.

@@ -30,6 +30,9 @@ const GATEWAYS_LEFT: [&str; 2] = ["10.77.0.254", "fd77::fe"];
 const GATEWAYS_RIGHT: [&str; 2] = ["10.88.0.254", "fd88::fe"];
 /// The router to which `left`'s default route leads, when it has one.
 pub(crate) const ROUTER: &str = "192.0.2.254";
+/// A peer's behind that router, and the router's there.
+const BEYOND: [&str; 2] = ["198.51.100.2", "2001:db8:51::2"];
+const GATEWAYS_BEYOND: [&str; 2] = ["198.51.100.254", "2001:db8:51::fe"];
 /// The bridge's port toward the product. A capture here sees exactly what `left` sends and gets.
 const LEFT_PORT: &str = "left0";
 /// The tap device that a guest attaches to.
@@ -65,6 +68,15 @@ impl Outer {
         udp: true,
         ..Self::NATIVE_V6
     };
+
+    /// The same, but to a peer behind the router.
+    pub(crate) fn beyond_router(self) -> Self {
+        let [v4, v6] = BEYOND;
+        Self {
+            right: if self.is_v6() { v6 } else { v4 },
+            ..self
+        }
+    }
 
     pub(crate) fn is_v6(self) -> bool {
         self.left.contains(':')
@@ -198,6 +210,24 @@ impl Topology {
         inside
     }
 
+    /// Connects a namespace with the peer's addresses through a router in the middle.
+    pub(crate) fn add_beyond_router(&self) -> Netns {
+        let (mid, router_v6) = (&self.mid, "2001:db8::fe");
+        mid.ip(&format!("address add {ROUTER}/24 dev br0"));
+        mid.ip(&format!("address add {router_v6}/64 dev br0 nodad"));
+        forward(mid);
+        let far = self.add_behind(mid, "far0", BEYOND, GATEWAYS_BEYOND);
+        self.left.ip(&format!("route add default via {ROUTER}"));
+        self.left.ip(&format!("route add default via {router_v6}"));
+        far
+    }
+
+    /// The link behind the router takes so much from here on.
+    pub(crate) fn narrow_beyond_router(&self, far: &Netns, mtu: u16) {
+        self.mid.ip(&format!("link set far0 mtu {mtu}"));
+        far.ip(&format!("link set wire mtu {mtu}"));
+    }
+
     /// Connects a namespace at [`INSIDE_RIGHT`] through `right`, which becomes a NAT and forwards IKE's
     /// ports to it.
     pub(crate) fn add_inside_right(&self, right: &Netns) -> Netns {
@@ -298,10 +328,7 @@ impl Topology {
 /// Makes a router of a namespace that puts its own address, and any port, in place of what it sends
 /// to `outside`.
 pub(crate) fn translate(netns: &Netns, outside: &str) {
-    for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-        let file = format!("/proc/sys/net/{forwarding}");
-        netns.enter(|| fs::write(file, "1")).unwrap();
-    }
+    forward(netns);
     for family in ["ip", "ip6"] {
         for command in [
             format!("add table {family} nat"),
@@ -310,6 +337,14 @@ pub(crate) fn translate(netns: &Netns, outside: &str) {
         ] {
             nft(netns, &command);
         }
+    }
+}
+
+/// Makes a router of a namespace.
+fn forward(netns: &Netns) {
+    for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        let file = format!("/proc/sys/net/{forwarding}");
+        netns.enter(|| fs::write(file, "1")).unwrap();
     }
 }
 

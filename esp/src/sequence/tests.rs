@@ -118,3 +118,20 @@ proptest! {
         prop_assert!(taken.into_iter().eq(1..=last));
     }
 }
+
+/// D50: of a packet that somebody quotes.
+#[test]
+fn what_may_have_been_handed_out() {
+    let short = sequence(false);
+    assert!(!short.may_have_given(0) && !short.may_have_given(1));
+    let _ = short.reserve(3, 0).unwrap();
+    let given = [0, 1, 3, 4, u32::MAX].map(|low| short.may_have_given(low));
+    assert_eq!(given, [false, true, true, false, false]);
+
+    // With ESN the low halves come again.
+    let long = sequence(true);
+    let _ = long.reserve(u32::MAX, 0).unwrap();
+    assert!(!long.may_have_given(0));
+    let _ = long.reserve(1, 0).unwrap();
+    assert!(long.may_have_given(0) && long.may_have_given(u32::MAX));
+}

@@ -59,7 +59,7 @@ impl Peer {
         child: ChildId,
         keys: &ChildKeys,
     ) -> bool {
-        let Some(outer) = &self.outer else {
+        let Some(outer) = &mut self.outer else {
             return false;
         };
         let limits = esp::Limits {
@@ -68,7 +68,10 @@ impl Peer {
             soft_per_mille: rand::random_range(SOFT_PER_MILLE),
         };
         match install::outbound(keys, limits) {
-            Ok(sa) => outer.link.install_outbound(SaId(child.0), sa),
+            Ok(sa) => {
+                let sa = outer.link.install_outbound(SaId(child.0), sa);
+                outer.outbound.push((child, sa));
+            }
             Err(problem) => {
                 error!("{}: outbound SA not installed: {problem}", self.name());
                 return false;
@@ -176,7 +179,7 @@ impl Peer {
     ) {
         // Without a link, the pair went with its workers.
         if let Some(outer) = &mut self.outer {
-            outer.link.remove_outbound(SaId(child.0));
+            outer.remove_outbound(child);
             // What was in flight on a pair with a successor has had its time.
             if matches!(why, GoneReason::Disconnected | GoneReason::Rekeyed) {
                 outer.remove_inbound(child);
@@ -216,5 +219,10 @@ impl Outer {
     fn remove_inbound(&mut self, child: ChildId) {
         self.inbound.retain(|(id, _)| *id != child);
         self.link.remove_inbound(SaId(child.0));
+    }
+
+    fn remove_outbound(&mut self, child: ChildId) {
+        self.outbound.retain(|(id, _)| *id != child);
+        self.link.remove_outbound(SaId(child.0));
     }
 }

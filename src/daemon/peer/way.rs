@@ -146,6 +146,7 @@ impl Peer {
             wire,
             link,
             inbound: Vec::new(),
+            outbound: Vec::new(),
         });
         self.follow_path_mtu().await;
         Ok(())

@@ -29,8 +29,6 @@ pub(super) struct OutboundWorker<N> {
     /// The port that is read next, if it has something.
     turn: usize,
     batch: Batch,
-    /// What was last told of it.
-    path_mtu: Option<u16>,
     /// When the last batch went to the wire, or a keepalive.
     pub(super) last_sent: Instant,
     pub(super) wire: Arc<Wire>,
@@ -62,7 +60,6 @@ impl<N: Fn(Note) + Clone> OutboundWorker<N> {
             devices: places.filter_map(device).collect(),
             turn: 0,
             batch: Batch::default(),
-            path_mtu: None,
             last_sent: Instant::now(),
             wire,
             counters,
@@ -118,17 +115,10 @@ impl<N: Fn(Note)> Duty for OutboundWorker<N> {
 impl<N: Fn(Note)> OutboundWorker<N> {
     fn obey(&mut self, order: Order<Command>, poller: &Poller) {
         match order {
-            Order::Command(command) => {
-                // Whoever sets the MTU may have forgotten what was told of the path.
-                if matches!(command, Command::SetMtu { .. }) {
-                    self.path_mtu = None;
-                }
-                self.path.obey(command);
-            }
+            Order::Command(command) => self.path.obey(command),
             Order::Rewire(wire) => {
                 self.path.travel(wire.path());
                 self.wire = wire;
-                self.path_mtu = None;
             }
             Order::Attach(tunnel, queues) => {
                 if let Err(error) = self.attach(tunnel, queues, poller) {
@@ -286,22 +276,8 @@ impl<N: Fn(Note)> OutboundWorker<N> {
                 tally.drop(reason, packets);
             }
         }
-        if too_big > 0 {
-            self.tell_path_mtu();
-        }
         if segmentation_lost {
             self.path.notify()(Note::SegmentationLost);
-        }
-    }
-
-    fn tell_path_mtu(&mut self) {
-        // Without a route there is no MTU, and a later packet that is too big asks again.
-        let Ok(mtu) = self.wire.path_mtu() else {
-            return;
-        };
-        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-        if self.path_mtu.replace(mtu) != Some(mtu) {
-            self.path.notify()(Note::PathMtu(mtu));
         }
     }
 }

@@ -79,9 +79,8 @@ impl Kind {
         Ok(socket)
     }
 
-    /// The TOS of what arrives. No IP_RECVERR: without it the kernel keeps the path MTU
-    /// and reports EMSGSIZE all the same, while an error queue would have to be emptied before
-    /// poll(2) rests again. UDP checksums are the kernel's default, real ones (D49).
+    /// The TOS of what arrives. No IP_RECVERR: an error queue would have to be emptied before poll(2)
+    /// rests again; what routers say of packets comes by [`news`](crate::net::news). UDP checksums are the kernel's default, real ones (D49).
     pub(super) fn configure(self, socket: &OwnedFd) -> Result<(), Errno> {
         match self.family {
             Family::V4 => setsockopt(socket, sockopt::IpRecvTos, &true),
@@ -90,7 +89,8 @@ impl Kind {
     }
 
     /// TTL and DF of what is sent. Packets that may be fragmented leave IPv4's DF clear, whatever is
-    /// known of the path; over IPv6 this host cuts them to the path's MTU.
+    /// known of the path; over IPv6 this host cuts them to the path's MTU. Others need only fit the link:
+    /// what the kernel has learned of the path, it has from anybody who knows both addresses (D50).
     pub(super) fn set_fields(self, socket: &OwnedFd, fields: OuterFields) -> Result<(), Errno> {
         let OuterFields { ttl, may_fragment } = fields;
         let ttl = libc::c_int::from(ttl.get());
@@ -98,7 +98,7 @@ impl Kind {
             Family::V4 => {
                 let discover = match may_fragment {
                     true => libc::IP_PMTUDISC_DONT,
-                    false => libc::IP_PMTUDISC_DO,
+                    false => libc::IP_PMTUDISC_PROBE,
                 };
                 setsockopt(socket, sys::Ipv4MtuDiscover, &discover)?;
                 setsockopt(socket, sockopt::Ipv4Ttl, &ttl)
@@ -106,7 +106,7 @@ impl Kind {
             Family::V6 => {
                 let discover = match may_fragment {
                     true => libc::IPV6_PMTUDISC_WANT,
-                    false => libc::IPV6_PMTUDISC_DO,
+                    false => libc::IPV6_PMTUDISC_PROBE,
                 };
                 setsockopt(socket, sys::Ipv6MtuDiscover, &discover)?;
                 setsockopt(socket, sockopt::Ipv6Ttl, &ttl)

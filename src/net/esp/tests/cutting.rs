@@ -1,8 +1,9 @@
 //! Many packets in one message, which the kernel cuts, and what follows when it does not.
 
-use nix::sys::socket::setsockopt;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
+use crate::net::sys::Family;
 
 /// Loopback hands on what was sent as one, so that one slot takes many packets.
 #[test]
