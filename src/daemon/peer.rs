@@ -4,6 +4,7 @@
 //! [`news`], a peer whose ESP does not arrive in [`silence`], probes in [`probing`], what went wrong in
 //! [`trouble`].
 
+mod due;
 mod moving;
 mod news;
 mod probing;
@@ -27,6 +28,7 @@ use secure_gre_ike::event::ChildId;
 use tokio::sync::mpsc;
 use tracing::{Span, debug, error, info, warn};
 
+use self::due::{Pulse, REPAIR_EVERY};
 use self::probing::{EchoTo, Probing};
 use self::silence::{Beginning, Fallback};
 use self::trouble::Trouble;
@@ -43,12 +45,6 @@ use crate::net::esp::{Wire, WireError};
 use crate::net::netlink::{CoveringRoute, Netlink};
 use crate::net::outer::{Path as OuterPath, Via};
 use crate::telemetry::peer_span;
-
-/// How often it is made sure that nobody has taken from the host what we put there.
-const REPAIR_EVERY: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether the peer's packets have come in: as fine as liveness checks go.
-const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a refusal is said.
 const REFUSALS_EVERY: Duration = Duration::from_secs(10);
@@ -136,22 +132,6 @@ pub(super) struct Peer {
     covering: Vec<CoveringRoute>,
     /// What was said of the host.
     obstacles: Vec<String>,
-}
-
-/// Signs of life in ESP packets are looked for now and then, not packet by packet.
-struct Pulse {
-    listen_at: Instant,
-    /// How many there were.
-    authentic: u64,
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self {
-            listen_at: Instant::now(),
-            authentic: 0,
-        }
-    }
 }
 
 /// Whether the first pair is rekeyed at once, to see whether that works (PAINS 8).
@@ -373,77 +353,6 @@ impl Peer {
         self.config.initiate && self.farewell_at.is_none()
     }
 
-    /// Others may have taken something from the host: it is looked at once.
-    pub(super) fn repair_at_once(&mut self, now: Instant) {
-        self.repair_at = now;
-    }
-
-    /// Does everything that is due. `heard`: when IKE last heard of the peer.
-    pub(super) async fn do_due(&mut self, now: Instant, heard: Option<Instant>) -> Reaction {
-        self.retire_due(now);
-        self.let_go_idle().await;
-        self.repair_due(now).await;
-        self.remake_due(now).await;
-        self.ask_due(now).await;
-        self.forget_old_news(now).await;
-        self.probe_due(now).await;
-        self.fall_back(now, heard)
-    }
-
-    /// Puts back on the host what others have taken from it, when it is time to look.
-    async fn repair_due(&mut self, now: Instant) {
-        if now < self.repair_at || self.is_parting() {
-            return;
-        }
-        self.repair_at = now + REPAIR_EVERY;
-        self.name_silence(now);
-        let stands = !self.outbound.is_empty();
-        let mut repaired = Vec::new();
-        let mut outcome = self.host.repair(&mut repaired).await;
-        for tunnel in &mut self.tunnels {
-            let of_tunnel = tunnel.repair(stands, &mut repaired).await;
-            outcome = outcome.and(of_tunnel);
-        }
-        if !repaired.is_empty() {
-            warn!(
-                "{}: someone had removed {}; put back",
-                self.config.name,
-                repaired.join(", ")
-            );
-        }
-        if let Err(problem) = outcome {
-            self.repair_at = now + LOCATE_AGAIN_MAX;
-            warn!("{}: {problem}", self.config.name);
-        }
-    }
-
-    /// Makes the devices anew that are gone, when it is time to.
-    async fn remake_due(&mut self, now: Instant) {
-        let (stands, addresses) = (!self.outbound.is_empty(), self.addresses());
-        for tunnel in &mut self.tunnels {
-            let Some(queues) = tunnel.remake_due(now).await else {
-                continue;
-            };
-            if let Some(outer) = &self.outer {
-                outer.link.attach(tunnel.id(), &queues);
-            }
-            if stands {
-                tunnel.open(addresses).await;
-            }
-        }
-    }
-
-    /// Asks the peer in each tunnel where it is time to.
-    async fn ask_due(&mut self, now: Instant) {
-        let addresses = self.addresses();
-        for tunnel in &mut self.tunnels {
-            let request = tunnel.ask_due(now, addresses).await;
-            if let Some((outer, request)) = self.outer.as_ref().zip(request) {
-                outer.link.send(tunnel.id(), Own::Passenger(request));
-            }
-        }
-    }
-
     /// Deals with news of the packet workers.
     pub(super) async fn on_note(&mut self, note: Note, now: Instant) -> Reaction {
         match note {
@@ -498,22 +407,6 @@ impl Peer {
         }
     }
 
-    /// Whether anybody wants to know of signs of life.
-    const fn listens(&self) -> bool {
-        self.config.dpd.is_some() && !self.outbound.is_empty()
-    }
-
-    /// Whether authentic packets have come since the last time it was looked for them, if it is time
-    /// to look.
-    pub(super) fn heard_since(&mut self, now: Instant) -> bool {
-        if !self.listens() || now < self.pulse.listen_at {
-            return false;
-        }
-        self.pulse.listen_at = now + LISTEN_EVERY;
-        let authentic = self.counters().arrivals.authentic;
-        std::mem::replace(&mut self.pulse.authentic, authentic) != authentic
-    }
-
     /// Begins to leave; `false` if that has begun.
     pub(super) fn part(&mut self, deadline: Instant) -> bool {
         let first = self.farewell_at.is_none();
@@ -526,38 +419,6 @@ impl Peer {
 
     pub(super) fn is_parting(&self) -> bool {
         self.farewell_at.is_some()
-    }
-
-    /// To be located again, but not at once.
-    pub(super) fn rest(&mut self, now: Instant) {
-        self.locate_at = Some(now + LOCATE_AGAIN);
-    }
-
-    /// Whether it is to be located again in a while, so not at once.
-    pub(super) const fn waits_to_be_located(&self) -> bool {
-        self.locate_at.is_some()
-    }
-
-    pub(super) fn locate_due(&mut self, now: Instant) -> bool {
-        self.locate_at.take_if(|at| *at <= now).is_some()
-    }
-
-    pub(super) fn farewell_due(&self, now: Instant) -> bool {
-        self.farewell_at.is_some_and(|at| at <= now)
-    }
-
-    pub(super) fn next_alarm(&self) -> Option<Instant> {
-        let repair_at = Some(self.repair_at).filter(|_| !self.is_parting());
-        let listen_at = self.listens().then_some(self.pulse.listen_at);
-        let alarms = [self.locate_at, self.farewell_at, repair_at, listen_at];
-        alarms
-            .into_iter()
-            .flatten()
-            .chain(self.tunnels.iter().filter_map(Tunnel::next_alarm))
-            .chain(self.next_probe())
-            .chain(self.path_mtu.old_at())
-            .chain(self.retiring.values().copied())
-            .min()
     }
 }
 
