@@ -24,6 +24,16 @@ async fn served(
     (host, device, queues)
 }
 
+/// Two peers whose tunnels share the prefix, and carry both.
+async fn both_open(netlink: &Netlink, records: &Records) -> [(Host, Device, Queues); 2] {
+    let mut north = served(netlink, records, "north", &path(0)).await;
+    let mut south = served(netlink, records, "south", &path(1)).await;
+    for (_, device, _) in [&mut north, &mut south] {
+        device.open().await.unwrap();
+    }
+    [north, south]
+}
+
 /// The devices that lead to the prefix, each with its metric; and whether it is guarded.
 async fn paths(netlink: &Netlink) -> (Vec<(u32, String)>, bool) {
     let own = netlink.list_own_routes().await.unwrap();
@@ -106,10 +116,7 @@ fn what_went_with_a_deleted_device_is_put_back_for_the_other() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let records = Records::load(folder.path()).unwrap();
-        let (_host, mut north, queue) = served(&netlink, &records, "north", &path(0)).await;
-        let (_other, mut south, _kept) = served(&netlink, &records, "south", &path(1)).await;
-        north.open().await.unwrap();
-        south.open().await.unwrap();
+        let [(_host, _, queue), (_other, mut south, _kept)] = both_open(&netlink, &records).await;
         drop(queue);
         assert_eq!(paths(&netlink).await, (vec![], true));
         let back = repaired(&mut south, &path(1), true).await;
@@ -126,10 +133,8 @@ fn a_device_that_somebody_sets_down_carries_nothing() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let records = Records::load(folder.path()).unwrap();
-        let (_host, mut north, _queue) = served(&netlink, &records, "north", &path(0)).await;
-        let (_other, mut south, _kept) = served(&netlink, &records, "south", &path(1)).await;
-        north.open().await.unwrap();
-        south.open().await.unwrap();
+        let [(_host, north, _queue), (_other, mut south, _kept)] =
+            both_open(&netlink, &records).await;
         let link = netlink.link_by_name("sgre1").await.unwrap().index;
         netlink.set_down(link).await.unwrap();
         repaired(&mut south, &path(1), true).await;
@@ -151,10 +156,7 @@ fn a_route_into_a_tunnel_that_carries_nothing_is_left_again() {
         let netlink = Netlink::connect().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let records = Records::load(folder.path()).unwrap();
-        let (_host, mut north, _queue) = served(&netlink, &records, "north", &path(0)).await;
-        let (_other, mut south, _kept) = served(&netlink, &records, "south", &path(1)).await;
-        north.open().await.unwrap();
-        south.open().await.unwrap();
+        let [(_host, _, _queue), (_other, mut south, _kept)] = both_open(&netlink, &records).await;
         repaired(&mut south, &path(1), false).await;
         assert_eq!(paths(&netlink).await, (named(&[(100, "sgre0")]), true));
     });
