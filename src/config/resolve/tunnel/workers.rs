@@ -47,9 +47,10 @@ pub(super) fn one_thread(typed: Option<&Spanned<WordOrNumber>>) -> bool {
     !asked && is_enough(available_parallelism().unwrap_or(NonZeroUsize::MIN))
 }
 
-/// With so many cores: two threads would take turns with the kernel and whoever makes the traffic.
-fn is_enough(cores: NonZeroUsize) -> bool {
-    cores.get() <= 2
+/// With so many cores: two threads would only take turns. On two cores one thread answers sooner and
+/// carries less.
+const fn is_enough(cores: NonZeroUsize) -> bool {
+    cores.get() == 1
 }
 
 /// Of so many cores. Beside each worker there are the other direction, the kernel's own part and
@@ -103,7 +104,7 @@ mod tests {
         for (cores, workers) in [(1, 1), (2, 1), (4, 1), (7, 1), (8, 2), (64, 16)] {
             let cores = NonZeroUsize::new(cores).unwrap();
             assert_eq!(helpful(cores).get(), workers, "{cores} cores");
-            assert_eq!(is_enough(cores), cores.get() < 4, "{cores} cores");
+            assert_eq!(is_enough(cores), cores.get() < 2, "{cores} cores");
         }
     }
 }
