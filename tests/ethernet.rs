@@ -53,7 +53,7 @@ fn bridged(tunnel: &str, check: impl FnOnce(&Netns, &Netns, &Product<'_>)) {
     there.wait_until_established();
     // The first frames teach the bridges and the hosts their addresses.
     eventually("the first ping", SOON, || {
-        let ping = traffic::ping(&here_host, HOSTS[1], "-c 1");
+        let ping = traffic::ping(&here_host, HOSTS[1], "-c 1 -W 1");
         ping.success().then_some(())
     });
     check(&here_host, &there_host, &here);

@@ -12,7 +12,7 @@ const DESTINATIONS: [&str; 3] = ["10.255.0.2", product::ROUTED_HOST, "fd00:255::
 #[track_caller]
 fn send_in_vain(left: &Netns) {
     for destination in DESTINATIONS {
-        let reply = traffic::ping(left, destination, "-c 2");
+        let reply = traffic::ping(left, destination, "-c 2 -W 1");
         assert!(
             !reply.success(),
             "an answer from {destination}: {}",
@@ -110,7 +110,7 @@ fn carrier_and_routes_go_with_an_sa_whose_peer_is_gone() {
     send_in_vain(&topology.left);
     there.resume();
     wait_for(true);
-    traffic::ping(&topology.left, "10.255.0.2", "-c 1 -W 10").expect("after its return");
+    traffic::ping(&topology.left, "10.255.0.2", "-c 1").expect("after its return");
     assert_eq!(capture.stop().in_clear(), None);
 }
 

@@ -44,10 +44,10 @@ fn fifty_spokes_come_up_three_of_them_at_one_private_address() {
     });
 
     for number in 1..=SPOKES {
-        traffic::ping(&topology.left, &spoke_inner(number), "-c 1 -W 5").expect(&name(number));
+        traffic::ping(&topology.left, &spoke_inner(number), "-c 1").expect(&name(number));
     }
     for spoke in &homes.spokes {
-        traffic::ping(&spoke.netns, &hub_inner(spoke.number()), "-c 1 -W 5").expect("to the hub");
+        traffic::ping(&spoke.netns, &hub_inner(spoke.number()), "-c 1").expect("to the hub");
     }
     let peers = hub.peers().unwrap();
     let at_nat = peers.iter().filter(|peer| peer["remote-address"] == NAT);
@@ -118,7 +118,7 @@ fn spokes_are_added_and_taken_down_without_disturbing_others() {
         down.stderr
     );
     assert_eq!(hub.peers().unwrap().len(), 2);
-    traffic::ping(&topology.left, &spoke_inner(1), "-c 1 -W 5").expect("spoke 1");
+    traffic::ping(&topology.left, &spoke_inner(1), "-c 1").expect("spoke 1");
 
     // Taken down, it is served when the file comes again; and the hub's name means all of them.
     hub.folder
@@ -164,8 +164,8 @@ fn the_example_carries_packets() {
         .folder
         .up(&spoke.netns, &file(&spoke.folder, "paris.toml"));
     lab::eventually("paris", SOON, || (hub.up() == 1).then_some(()));
-    traffic::ping(&spoke.netns, "10.255.1.0", "-c 2 -W 5").expect("to the hub");
-    traffic::ping(&topology.left, "10.255.1.1", "-c 2 -W 5").expect("to the spoke");
+    traffic::ping(&spoke.netns, "10.255.1.0", "-c 2").expect("to the hub");
+    traffic::ping(&topology.left, "10.255.1.1", "-c 2").expect("to the spoke");
     drop((there, here));
 }
 
@@ -190,7 +190,7 @@ fn a_spoke_that_comes_back_elsewhere_has_its_tunnel_there() {
         (hub.spoke(1)["remote-address"] == "192.0.2.222").then_some(())
     });
     assert_ne!(before, "192.0.2.222");
-    traffic::ping(&topology.left, &spoke_inner(1), "-c 2 -W 5").expect("to the spoke");
+    traffic::ping(&topology.left, &spoke_inner(1), "-c 2").expect("to the spoke");
     assert_eq!(hub.spoke(1)["children"].as_array().unwrap().len(), 1);
     drop((daemon, again));
 }

@@ -51,7 +51,7 @@ fn assert_outer(topology: &Topology, outer: Outer, policies: &'static str, all: 
         let Passenger { ping, to, .. } = passenger;
         let size = Passenger::size(place);
         // Whether it is answered is another matter.
-        traffic::ping(&topology.left, to, &format!("-c 1 {ping} -s {size}"));
+        traffic::ping(&topology.left, to, &format!("-c 1 -W 1 {ping} -s {size}"));
     }
     let packets = capture.stop();
     for (place, passenger) in all.iter().enumerate() {
@@ -302,7 +302,7 @@ fn congestion_between_the_ends_reaches_the_passengers() {
         count.as_u64().unwrap_or(0)
     };
     let before = lost(&there.status());
-    assert!(!traffic::ping(&topology.left, RIGHT_V4, "-c 3 -Q 0xb8").success());
+    assert!(!traffic::ping(&topology.left, RIGHT_V4, "-c 3 -W 1 -Q 0xb8").success());
     let after = lost(&there.status());
     assert!(after >= before + 3, "{before} before, {after} after");
 }

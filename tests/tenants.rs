@@ -81,11 +81,11 @@ fn tenants_with_the_same_prefixes_reach_their_own_and_nobody_elses() {
         assert!(after[place] >= before[place] + 6, "{before:?} {after:?}");
     }
     traffic::ping(&paris.red, RED_HAS, "-c 3").expect("red's own");
-    assert!(!traffic::ping(&paris.blue, RED_HAS, "-c 3").success());
-    assert!(!traffic::ping(&topology.left, BOTH_HAVE, "-c 1").success());
+    assert!(!traffic::ping(&paris.blue, RED_HAS, "-c 3 -W 1").success());
+    assert!(!traffic::ping(&topology.left, BOTH_HAVE, "-c 1 -W 1").success());
     assert!(!topology.left.ip("address").contains("10.255.0.1"));
 
-    assert!(!traffic::ping(&topology.left, "10.255.9.2", "-c 3").success());
+    assert!(!traffic::ping(&topology.left, "10.255.9.2", "-c 3 -W 1").success());
     let status = there.status();
     let strange = &status["strange-keys"][0];
     assert_eq!(strange["key"], Value::from(0), "{status}");

@@ -263,7 +263,7 @@ fn assert_established(host: &Host<'_>) {
 #[track_caller]
 fn send_in_vain(from: &Netns) {
     for destination in ["10.20.0.1", "2001:db8:20::1", "10.255.0.2", "10.255.1.2"] {
-        let reply = lab::traffic::ping(from, destination, "-c 2");
+        let reply = lab::traffic::ping(from, destination, "-c 2 -W 1");
         assert!(!reply.success(), "{destination}: {}", reply.stdout);
     }
 }

@@ -97,12 +97,12 @@ fn pass(scene: &Scene, payloads: &[usize]) {
     let v6 = payloads.last().unwrap() - 20;
     let mut script = String::from("set -e\n");
     for payload in payloads {
-        let options = format!("-c 1 -W 10 -M do -s {payload}");
+        let options = format!("-c 1 -M do -s {payload}");
         traffic::ping(scene.home(), strongswan::INNER_V4, &options)
             .expect(&format!("ping with {payload} octets"));
         script += &format!("ping -n {options} {}\n", product::INNER_V4);
     }
-    let options = format!("-c 1 -W 10 -M do -s {v6}");
+    let options = format!("-c 1 -M do -s {v6}");
     traffic::ping(scene.home(), strongswan::INNER_V6, &options).expect("ping over IPv6");
     script += &format!("ping -n {options} {}\n", product::INNER_V6);
     let pings = scene.guest.run(&script, Duration::from_secs(60));

@@ -24,7 +24,8 @@ pub(crate) const PORT: u16 = 5999;
 
 const PING_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Pings from a namespace; `options` are `ping`'s own.
+/// Pings from a namespace; `options` are `ping`'s own. Where no answer is to come, `-W 1` saves the wait
+/// for one.
 #[track_caller]
 pub(crate) fn ping(netns: &Netns, destination: &str, options: &str) -> Output {
     netns.run(&ping_line(destination, options), PING_TIMEOUT)
@@ -36,9 +37,10 @@ pub(crate) fn ping_from_guest(guest: &Guest, destination: &str, options: &str) -
     guest.run(&ping_line(destination, options), PING_TIMEOUT)
 }
 
+/// It waits long only where nothing at all comes back: a loaded machine may stand still for seconds.
 fn ping_line(destination: &str, options: &str) -> String {
     let pattern: String = MARKER.iter().map(|octet| format!("{octet:02x}")).collect();
-    format!("ping -n -i 0.2 -W 1 -p {pattern} {options} {destination}")
+    format!("ping -n -i 0.2 -p {pattern} {options} {destination}")
 }
 
 /// A socket of `netns` for datagrams to [`PORT`] that come in or leave by `device` only, and a

@@ -76,7 +76,7 @@ impl<'l> VlanHost<'l> {
     #[track_caller]
     pub(crate) fn ping(&self, destination: &str, options: &str) -> Output {
         let Self { guest, enter, .. } = self;
-        let line = format!("{enter} ping -n -q -i 0.2 -W 2 {options} {destination}");
+        let line = format!("{enter} ping -n -q -i 0.2 {options} {destination}");
         guest.run(&line, PATIENCE)
     }
 
@@ -107,7 +107,7 @@ pub(crate) fn are_neighbours(hosts: [&VlanHost<'_>; 2]) {
         let to = far.address(tagged);
         // The first frames teach the bridges and the hosts their addresses.
         eventually(&to, PATIENCE, || {
-            near.ping(&to, "-c 1").success().then_some(())
+            near.ping(&to, "-c 1 -W 1").success().then_some(())
         });
         for (from, to) in [(near, far), (far, near)] {
             let to = to.address(tagged);

@@ -213,7 +213,7 @@ fn each_packet_passes_the_device_once(product: &Product<'_>, netns: &Netns) {
     let sealed = |status: &Value| count(status, "/tunnels/0/outbound/packets").unwrap_or(0);
     let recursed = |status: &Value| count(status, "/tunnels/0/drops/recursion").unwrap_or(0);
     let before = product.status();
-    assert!(!traffic::ping(netns, RIGHT_V4, "-c 10").success());
+    assert!(!traffic::ping(netns, RIGHT_V4, "-c 10 -W 1").success());
     let after = product.status();
     let came_back = recursed(&after) - recursed(&before);
     // IKE, probes and the kernel's own packets for the device are few; going round, these ten alone would

@@ -49,5 +49,5 @@ fn pings(topology: &Topology, guest: &Guest) {
     traffic::ping(&topology.left, strongswan::INNER_V4, "-c 2").expect("small ones");
     traffic::ping(&topology.left, strongswan::INNER_V6, "-c 2").expect("with IPv6");
     traffic::ping_from_guest(guest, product::INNER_V4, "-c 2").expect("from the guest");
-    traffic::ping(&topology.left, strongswan::INNER_V4, "-c 1 -M do -s 1372").expect("a full one");
+    traffic::ping(&topology.left, strongswan::INNER_V4, "-c 3 -M do -s 1372").expect("a full one");
 }

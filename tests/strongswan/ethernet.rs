@@ -38,7 +38,7 @@ fn gretap_and_gre_share_an_sa() {
     traffic::ping(&topology.left, strongswan::INNER_V4, "-c 3").expect("IP");
     traffic::ping_from_guest(&guest, product::INNER_V4, "-c 3").expect("IP, from there");
     lab::eventually("the neighbour", Duration::from_secs(15), || {
-        traffic::ping(&topology.left, THEIRS, "-c 1")
+        traffic::ping(&topology.left, THEIRS, "-c 1 -W 1")
             .success()
             .then_some(())
     });

@@ -134,7 +134,7 @@ fn starts_anew(topology: &Topology, guest: &Guest) {
 fn keys_differ(topology: &Topology, guest: &Guest) {
     gre_device::replace(guest, Outer::NATIVE_V4, "key 1001");
     let product = established(topology, Outer::NATIVE_V4, "key = 1002");
-    assert!(!traffic::ping_from_guest(guest, product::INNER_V4, "-c 3").success());
+    assert!(!traffic::ping_from_guest(guest, product::INNER_V4, "-c 3 -W 1").success());
     let peer = product.status();
     assert!(
         peer["drops"]["gre_key_unknown"].as_u64() >= Some(3),
@@ -195,5 +195,5 @@ fn pings(topology: &Topology, guest: &Guest) {
     for destination in [product::INNER_V4, product::INNER_V6] {
         traffic::ping_from_guest(guest, destination, "-c 3").expect(destination);
     }
-    traffic::ping(&topology.left, strongswan::INNER_V4, "-c 1 -M do -s 1372").expect("a full one");
+    traffic::ping(&topology.left, strongswan::INNER_V4, "-c 3 -M do -s 1372").expect("a full one");
 }
