@@ -135,7 +135,7 @@ fn gre(config: &secure_gre_gre::Config) -> String {
 fn mtu(peer: &Peer, tunnel: &Tunnel) -> String {
     let envelope = envelope(peer, tunnel, None, overhead(peer));
     let fits = envelope.passenger_mtu(LINK_MTU);
-    let mtu = device_mtu(peer, tunnel, None, overhead(peer), LINK_MTU);
+    let mtu = device_mtu(tunnel, fits);
     let outer = envelope.outer_len(usize::from(mtu));
     match tunnel.mtu {
         None => format!("{mtu}, in outer packets of {outer} (up to {fits} would fit {LINK_MTU})"),

@@ -1,5 +1,5 @@
-//! What fits: the path's MTU as the host knows it, and the arithmetic of DESIGN §5 for a peer's file, the cipher that was agreed on, the wire
-//! that its packets take, and the path's MTU.
+//! What fits: the path's MTU as the host knows it, and what it leaves to passengers (DESIGN §5) by a peer's
+//! file, the cipher that was agreed on, and the wire that its packets take.
 
 use std::time::{Duration, Instant};
 
@@ -82,17 +82,10 @@ fn bounded(mtu: u32) -> u16 {
     u16::try_from(mtu).unwrap_or(u16::MAX)
 }
 
-/// The MTU of a tunnel's device for a path of `path_mtu` octets: the file's, or 1400; less if the path
-/// leaves less (DESIGN §5). A file that names one and clears DF wants it whatever the path leaves: outer
-/// packets are fragmented.
-pub(crate) fn device_mtu(
-    peer: &config::Peer,
-    tunnel: &config::Tunnel,
-    cipher: Option<Cipher>,
-    overhead: Overhead,
-    path_mtu: u16,
-) -> u16 {
-    let fits = envelope(peer, tunnel, cipher, overhead).passenger_mtu(path_mtu);
+/// The MTU of a tunnel's device where the path takes passengers of `fits` octets
+/// ([`Envelope::passenger_mtu`]): the file's, or 1400; less if less fits (DESIGN §5), down to a floor. A
+/// file that names one and clears DF wants it whatever fits: outer packets are fragmented.
+pub(crate) fn device_mtu(tunnel: &config::Tunnel, fits: u16) -> u16 {
     if let (Some(mtu), df::Policy::Clear) = (tunnel.mtu, tunnel.df) {
         return mtu;
     }
@@ -209,7 +202,9 @@ mod tests {
             let gcm = Some(Cipher::Aead(Aead::Aes256Gcm16));
             for path in 0..=LINK_MTU {
                 let overhead = Overhead::of(false, true);
-                let mtu = device_mtu(&peer, &peer.tunnels[0], gcm, overhead, path);
+                let tunnel = &peer.tunnels[0];
+                let fits = envelope(&peer, tunnel, gcm, overhead).passenger_mtu(path);
+                let mtu = device_mtu(tunnel, fits);
                 assert!((floor..=1400).contains(&mtu), "{mtu} for {path}");
             }
         }
@@ -227,8 +222,10 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let peer = config::load(&file).unwrap().peers.remove(0);
         let tunnel = &peer.tunnels[0];
-        let mtu =
-            |cipher, udp| device_mtu(&peer, tunnel, cipher, Overhead::of(true, udp), LINK_MTU);
+        let mtu = |cipher, udp| {
+            let envelope = envelope(&peer, tunnel, cipher, Overhead::of(true, udp));
+            device_mtu(tunnel, envelope.passenger_mtu(LINK_MTU))
+        };
         let gcm = Cipher::Aead(Aead::Aes256Gcm16);
         let sha512 = Cipher::CbcHmac(Cbc::Aes256, Integrity::HmacSha512);
         // Around the ciphertext 40, 8 and the IV; within it 16 of GRE and 2 of the trailer.

@@ -19,11 +19,11 @@
 //! | `worker` | the threads: reading, writing, waiting, commands |
 //!
 //! A [`Link`] is the daemon's handle. All tunnels of the peer share it and its SAs; the key in the GRE
-//! header tells them apart. One thread receives and owns the inbound SAs. The same one, or one or several others
-//! ([`Threads`]), send, each of
-//! them what the kernel puts into its queues of the devices, so that a flow has one; they share the
-//! outbound SAs, of which each takes sequence numbers for a batch in one atomic step. Nothing else on
-//! the path of a packet is shared, and nothing locked or allocated. SAs reach their threads over
+//! header tells them apart. One thread receives and owns the inbound SAs. The same one, or one or several
+//! others ([`Threads`]), send, each of them what the kernel puts into its queues of the devices, so that
+//! a flow has one; they share the outbound SAs, of which each takes sequence numbers for a batch in one
+//! atomic step, and the wire, whose lock each shares while it sends a batch. Nothing else on the path of a
+//! packet is shared, and nothing allocated. SAs reach their threads over
 //! channels, which a thread empties once per batch. The inbound thread does so
 //! between receiving a batch and opening it: whatever the daemon installed before it let the peer
 //! send is there when the packet is looked up.
@@ -236,8 +236,7 @@ impl Link {
     /// packets that may be fragmented (RFC 7676 §3). An increase must reach the device later than this,
     /// a decrease may come before or after.
     pub fn set_mtu(&self, tunnel: TunnelId, mtu: u16, whole: u16) {
-        self.tell_outbound(|| outbound::Command::SetMtu { tunnel, mtu });
-        self.tell_outbound(|| outbound::Command::SetWhole { tunnel, whole });
+        self.tell_outbound(|| outbound::Command::SetMtu { tunnel, mtu, whole });
         let mtu = mtu.min(whole);
         self.inbound.send(inbound::Command::SetMtu { tunnel, mtu });
     }

@@ -36,12 +36,7 @@ pub enum Command {
         tunnel: TunnelId,
         /// In octets.
         mtu: u16,
-    },
-    /// The largest passenger whose outer packet the path takes in one piece.
-    SetWhole {
-        /// Of this tunnel.
-        tunnel: TunnelId,
-        /// In octets.
+        /// The largest whose outer packet the path takes in one piece, in octets.
         whole: u16,
     },
     /// A packet of our own is to be sent.
@@ -160,14 +155,9 @@ impl<N: FnMut(Note)> Outbound<N> {
         match command {
             Command::Install(sa) => self.sas.push(sa),
             Command::Remove(id) => self.sas.retain(|sa| sa.id != id),
-            Command::SetMtu { tunnel, mtu } => {
+            Command::SetMtu { tunnel, mtu, whole } => {
                 if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
-                    tunnel.mtu = mtu;
-                }
-            }
-            Command::SetWhole { tunnel, whole } => {
-                if let Some(tunnel) = self.tunnels.get_mut(tunnel.0) {
-                    tunnel.whole = whole;
+                    (tunnel.mtu, tunnel.whole) = (mtu, whole);
                 }
             }
             Command::Send { tunnel, own } => self.own.push((tunnel, own)),

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::Peer;
 use crate::config;
-use crate::daemon::mtu::envelope;
+use crate::daemon::mtu::device_mtu;
 use crate::dataplane::TunnelId;
 use crate::dataplane::outbound::Own;
 use crate::net::esp::Overhead;
@@ -119,8 +119,9 @@ impl Peer {
         };
         let known = self.path_mtu.octets();
         let sizes = self.tunnels.iter().map(|tunnel| {
-            let mtu = tunnel.fitting_mtu(&self.config, self.cipher, overhead, known);
-            envelope(&self.config, tunnel.config(), self.cipher, overhead).outer_len(mtu.into())
+            let envelope = tunnel.envelope(&self.config, self.cipher, overhead);
+            let mtu = device_mtu(tunnel.config(), envelope.passenger_mtu(known));
+            envelope.outer_len(mtu.into())
         });
         let largest = sizes.max().and_then(|size| u16::try_from(size).ok());
         largest.map_or(known, |largest| largest.min(known))
@@ -129,8 +130,8 @@ impl Peer {
     /// What surrounds a passenger of the tunnel.
     fn envelope_of(&self, tunnel: TunnelId) -> Option<Envelope> {
         let overhead = self.overhead()?;
-        let tunnel = self.config.tunnels.get(tunnel.0)?;
-        Some(envelope(&self.config, tunnel, self.cipher, overhead))
+        let tunnel = self.tunnels.get(tunnel.0)?;
+        Some(tunnel.envelope(&self.config, self.cipher, overhead))
     }
 
     /// What surrounds the payload of a dummy.
@@ -160,12 +161,11 @@ impl Peer {
     /// passenger: a peer need not send back more than its own device takes.
     fn echo_of(&self, outer: u16) -> u16 {
         let to = self.echo.map_or(FIRST, |echo| echo.tunnel);
-        let Some((overhead, tunnel)) = self.overhead().zip(self.tunnels.get(to.0)) else {
+        let Some((envelope, tunnel)) = self.envelope_of(to).zip(self.tunnels.get(to.0)) else {
             return 0;
         };
-        let largest =
-            tunnel.fitting_mtu(&self.config, self.cipher, overhead, self.path_mtu.octets());
-        let envelope = envelope(&self.config, tunnel.config(), self.cipher, overhead);
+        let fits = envelope.passenger_mtu(self.path_mtu.octets());
+        let largest = device_mtu(tunnel.config(), fits);
         envelope.passenger_mtu(outer).min(largest)
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use secure_gre_gre::Key;
 use secure_gre_gre::keepalive::{self, Due, Ends, Packet, Prober};
+use secure_gre_gre::mtu::Envelope;
 use secure_gre_gre::probe::echo::Echo;
 use secure_gre_ike::algorithm::Cipher;
 use tracing::{error, info, warn};
@@ -61,7 +62,8 @@ impl Tunnel {
         let Some(config) = peer.tunnels.get(id.0).cloned() else {
             return Ok(None);
         };
-        let mtu = device_mtu(peer, &config, None, Overhead::MAX, LINK_MTU);
+        let fits = envelope(peer, &config, None, Overhead::MAX).passenger_mtu(LINK_MTU);
+        let mtu = device_mtu(&config, fits);
         let (device, queues) = host.make_device(&config, mtu).await?;
         let label = match peer.tunnels.len() {
             1 => peer.name.clone(),
@@ -153,27 +155,14 @@ impl Tunnel {
         }
     }
 
-    /// What its device's MTU should be; see [`device_mtu`].
-    pub(super) fn fitting_mtu(
+    /// What surrounds its passengers.
+    pub(super) fn envelope(
         &self,
         peer: &config::Peer,
         cipher: Option<Cipher>,
         overhead: Overhead,
-        path_mtu: u16,
-    ) -> u16 {
-        device_mtu(peer, &self.config, cipher, overhead, path_mtu)
-    }
-
-    /// The largest of its passengers that such a path takes in one piece: less than the device's MTU
-    /// where that has a floor.
-    pub(super) fn whole_mtu(
-        &self,
-        peer: &config::Peer,
-        cipher: Option<Cipher>,
-        overhead: Overhead,
-        path_mtu: u16,
-    ) -> u16 {
-        envelope(peer, &self.config, cipher, overhead).passenger_mtu(path_mtu)
+    ) -> Envelope {
+        envelope(peer, &self.config, cipher, overhead)
     }
 
     /// The path takes `path_mtu` octets, so that the device takes `mtu`. One that cannot be told keeps no

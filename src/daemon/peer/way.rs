@@ -18,7 +18,7 @@ use super::{
     Reaction, Tunnel,
 };
 use crate::daemon::host::HostError;
-use crate::daemon::mtu::PathMtu;
+use crate::daemon::mtu::{PathMtu, device_mtu};
 use crate::daemon::{locate, obstacles};
 use crate::dataplane::{Link, Threads};
 use crate::net::esp::{Wire, WireError};
@@ -354,15 +354,16 @@ impl Peer {
     }
 
     /// Each device's MTU is what path, wire and cipher leave, within the bounds of
-    /// [`device_mtu`](crate::daemon::mtu::device_mtu).
+    /// [`device_mtu`].
     pub(super) async fn follow_path_mtu(&mut self) {
         let Some(outer) = &self.outer else {
             return;
         };
         let (overhead, path_mtu) = (outer.wire.overhead(), self.known_path_mtu());
         for tunnel in &mut self.tunnels {
-            let mtu = tunnel.fitting_mtu(&self.config, self.cipher, overhead, path_mtu);
-            let whole = tunnel.whole_mtu(&self.config, self.cipher, overhead, path_mtu);
+            let envelope = tunnel.envelope(&self.config, self.cipher, overhead);
+            let whole = envelope.passenger_mtu(path_mtu);
+            let mtu = device_mtu(tunnel.config(), whole);
             outer.link.set_mtu(tunnel.id(), mtu, whole);
             tunnel.set_mtu(mtu, path_mtu).await;
         }

@@ -58,6 +58,7 @@ fn a_passenger_that_is_too_big_is_answered_and_not_sent() {
     sender.path.obey(outbound::Command::SetMtu {
         tunnel: ONLY,
         mtu: 1401,
+        whole: 1401,
     });
     assert_eq!(sender.send(&[udp4(0, DF, 1401)]).len(), 1);
 }
@@ -102,8 +103,9 @@ fn may_be_cut(df: gre::df::Policy, passengers: &[Vec<u8>]) -> Vec<bool> {
         mtu: 1280,
         ..CONFIG
     });
-    sender.path.obey(outbound::Command::SetWhole {
+    sender.path.obey(outbound::Command::SetMtu {
         tunnel: ONLY,
+        mtu: 1280,
         whole: 1242,
     });
     sender.send(passengers);
@@ -136,8 +138,9 @@ fn the_mss_is_what_the_path_takes_in_one_piece() {
         mtu: 1280,
         ..CONFIG
     });
-    sender.path.obey(outbound::Command::SetWhole {
+    sender.path.obey(outbound::Command::SetMtu {
         tunnel: ONLY,
+        mtu: 1280,
         whole: 1242,
     });
     let packets = sender.send(&[syn(1460)]);

@@ -91,8 +91,9 @@ impl<N: Fn(Note)> Duty for InboundWorker<N> {
         poller: &Poller,
         _: Pace,
     ) -> Result<ControlFlow<(), usize>, WorkerError> {
-        let wire = Arc::clone(&self.wire);
-        let received = self.has_work().then(|| wire.receive(&mut self.batch));
+        // An order may bring another one.
+        let path = self.wire.path();
+        let received = self.has_work().then(|| self.wire.receive(&mut self.batch));
         self.ready = false;
         // After the reception and before the packets: whatever SA the daemon installed before it let
         // the peer send is there for them.
@@ -113,7 +114,7 @@ impl<N: Fn(Note)> Duty for InboundWorker<N> {
             return Ok(ControlFlow::Continue(0));
         }
         self.account(outcome);
-        self.hand_on(wire.path());
+        self.hand_on(path);
         self.forward();
         self.publish();
         Ok(ControlFlow::Continue(outcome.packets.max(1)))
