@@ -39,6 +39,11 @@ fn usual() -> Tunnel {
     tunnel(&["10.255.0.1/30", "fd00:255::1/64"], &["10.20.0.0/16"])
 }
 
+/// A host on which nothing of ours is yet, and its runtime directory.
+fn bare() -> (Netlink, tempfile::TempDir) {
+    (Netlink::connect().unwrap(), tempfile::tempdir().unwrap())
+}
+
 /// What a peer with this tunnel has on the host.
 async fn raise(
     netlink: &Netlink,
@@ -91,8 +96,7 @@ fn ip(arguments: &str) -> String {
 #[test]
 fn guards_stand_while_the_tunnel_carries_nothing_and_go_with_it() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let (host, mut device, queue) = raised.unwrap();
         assert_eq!(own_routes(&netlink).await.0, GUARDED);
@@ -119,8 +123,7 @@ fn guards_stand_while_the_tunnel_carries_nothing_and_go_with_it() {
 #[test]
 fn guards_outlive_a_crash_and_the_next_run_takes_them_over() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let (host, mut device, queue) = raised.unwrap();
         device.open().await.unwrap();
@@ -145,8 +148,7 @@ fn guards_outlive_a_crash_and_the_next_run_takes_them_over() {
 #[test]
 fn what_a_killed_daemon_left_can_be_swept() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         drop(raised.unwrap());
         let records = Records::load(folder.path()).unwrap();
@@ -161,8 +163,7 @@ fn what_a_killed_daemon_left_can_be_swept() {
 #[test]
 fn a_damaged_record_is_named_and_nothing_is_touched() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         std::fs::write(folder.path().join("berlin.routes.json"), "no json").unwrap();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let problem = raised.unwrap_err().to_string();
@@ -178,8 +179,7 @@ fn a_damaged_record_is_named_and_nothing_is_touched() {
 #[test]
 fn without_its_damaged_record_a_peer_takes_over_what_a_crash_left() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
         let peer = "192.0.2.2".parse().unwrap();
         let crashed = async || {
@@ -201,8 +201,7 @@ fn without_its_damaged_record_a_peer_takes_over_what_a_crash_left() {
 #[test]
 fn nothing_is_left_where_the_device_cannot_be_made() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let _taken = Tun::create("sgre0", Layer::Ip, NonZeroUsize::MIN, Offloads::None).unwrap();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         assert!(matches!(
@@ -217,8 +216,7 @@ fn nothing_is_left_where_the_device_cannot_be_made() {
 #[test]
 fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let (_underlay, link) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let (mut host, device, queue) = raised.unwrap();
@@ -254,8 +252,7 @@ fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
 #[test]
 fn what_another_peer_has_pinned_through_a_tunnel_stays_when_that_closes() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let (host, mut device, queue) = raised.unwrap();
         device.open().await.unwrap();
@@ -281,8 +278,7 @@ fn what_another_peer_has_pinned_through_a_tunnel_stays_when_that_closes() {
 #[test]
 fn a_way_that_two_peers_take_stays_pinned_until_the_last_has_gone() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
         let records = Records::load(folder.path()).unwrap();
         let host = async |name| {
@@ -307,8 +303,7 @@ fn a_way_that_two_peers_take_stays_pinned_until_the_last_has_gone() {
 #[test]
 fn routes_of_another_table_fail_closed_and_never_recursive_there() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
         let tenant = Tunnel {
             table: 100,
@@ -359,8 +354,7 @@ async fn placed_routes(netlink: &Netlink) -> Vec<(u32, String, bool)> {
 #[test]
 fn a_deleted_device_is_made_again() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let raised = raise(&netlink, folder.path(), usual(), 1380).await;
         let (host, mut device, queue) = raised.unwrap();
         device.open().await.unwrap();
@@ -383,8 +377,7 @@ fn a_deleted_device_is_made_again() {
 #[test]
 fn what_others_take_from_the_host_is_put_back() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let (host, mut device, queue) = raised.unwrap();
         device.open().await.unwrap();
@@ -415,8 +408,7 @@ fn what_others_take_from_the_host_is_put_back() {
 #[test]
 fn a_route_of_others_in_the_place_of_one_keeps_no_other_from_standing() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let (_underlay, link) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
         let several = || tunnel(&["10.255.0.1/30"], &["10.20.0.0/16", "10.30.0.0/16"]);
         let raised = raise(&netlink, folder.path(), several(), 1400).await;
@@ -475,8 +467,7 @@ fn a_route_of_others_in_the_place_of_one_keeps_no_other_from_standing() {
 #[test]
 fn a_route_of_others_in_our_place_can_be_looked_at_as_the_message_says() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let addresses = ["192.0.2.1/24", "fd00:192::1/64"];
         let (_underlay, _) = sandbox::device(&netlink, "wan0", &addresses).await;
         for table in [MAIN_TABLE, 100] {
@@ -501,8 +492,7 @@ fn a_route_of_others_in_our_place_can_be_looked_at_as_the_message_says() {
 #[test]
 fn a_route_of_others_in_our_place_is_told_before_anything_stands() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let (_underlay, link) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
         ip(&format!(
             "route add 10.20.0.0/16 dev {} metric 100",
@@ -525,8 +515,7 @@ fn a_route_of_others_in_our_place_is_told_before_anything_stands() {
 #[test]
 fn a_subnet_that_another_device_has_is_refused() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let (_other, _) = sandbox::device(&netlink, "lan0", &["10.255.0.2/30"]).await;
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let problem = raised.unwrap_err().to_string();
@@ -546,8 +535,7 @@ fn a_subnet_that_another_device_has_is_refused() {
 #[test]
 fn an_address_that_is_not_ours_is_told_from_a_missing_route() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         let (_underlay, _) = sandbox::device(&netlink, "wan0", &["192.0.2.1/24"]).await;
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let (mut host, device, queue) = raised.unwrap();

@@ -10,6 +10,13 @@ fn path(number: u8) -> Tunnel {
     }
 }
 
+/// A [`bare`] host with its records.
+fn recorded() -> (Netlink, tempfile::TempDir, Records) {
+    let (netlink, folder) = bare();
+    let records = Records::load(folder.path()).unwrap();
+    (netlink, folder, records)
+}
+
 /// A peer that has this tunnel.
 async fn served(
     netlink: &Netlink,
@@ -61,9 +68,7 @@ fn named(paths: &[(u32, &str)]) -> Vec<(u32, String)> {
 #[test]
 fn next_hops_follow_their_tunnels_and_the_guard_goes_with_the_last() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let records = Records::load(folder.path()).unwrap();
+        let (netlink, folder, records) = recorded();
         let (host, mut north, queue) = served(&netlink, &records, "north", &path(0)).await;
         north.open().await.unwrap();
         let (other_host, mut south, other_queue) =
@@ -91,9 +96,7 @@ fn next_hops_follow_their_tunnels_and_the_guard_goes_with_the_last() {
 #[test]
 fn the_better_metric_carries_when_its_tunnel_does() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let records = Records::load(folder.path()).unwrap();
+        let (netlink, _folder, records) = recorded();
         let backup = Tunnel {
             metric: 200,
             ..path(1)
@@ -113,9 +116,7 @@ fn the_better_metric_carries_when_its_tunnel_does() {
 #[test]
 fn what_went_with_a_deleted_device_is_put_back_for_the_other() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let records = Records::load(folder.path()).unwrap();
+        let (netlink, _folder, records) = recorded();
         let [(_host, _, queue), (_other, mut south, _kept)] = both_open(&netlink, &records).await;
         drop(queue);
         assert_eq!(paths(&netlink).await, (vec![], true));
@@ -130,9 +131,7 @@ fn what_went_with_a_deleted_device_is_put_back_for_the_other() {
 #[test]
 fn a_device_that_somebody_sets_down_carries_nothing() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let records = Records::load(folder.path()).unwrap();
+        let (netlink, _folder, records) = recorded();
         let [(_host, north, _queue), (_other, mut south, _kept)] =
             both_open(&netlink, &records).await;
         let link = netlink.link_by_name("sgre1").await.unwrap().index;
@@ -153,9 +152,7 @@ fn a_device_that_somebody_sets_down_carries_nothing() {
 #[test]
 fn a_route_into_a_tunnel_that_carries_nothing_is_left_again() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let records = Records::load(folder.path()).unwrap();
+        let (netlink, _folder, records) = recorded();
         let [(_host, _, _queue), (_other, mut south, _kept)] = both_open(&netlink, &records).await;
         repaired(&mut south, &path(1), false).await;
         assert_eq!(paths(&netlink).await, (named(&[(100, "sgre0")]), true));
@@ -166,9 +163,7 @@ fn a_route_into_a_tunnel_that_carries_nothing_is_left_again() {
 #[test]
 fn after_a_crash_a_shared_guard_goes_with_the_last_record() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let records = Records::load(folder.path()).unwrap();
+        let (netlink, folder, records) = recorded();
         let both = [
             served(&netlink, &records, "north", &path(0)).await,
             served(&netlink, &records, "south", &path(1)).await,
@@ -191,8 +186,7 @@ fn after_a_crash_a_shared_guard_goes_with_the_last_record() {
 #[test]
 fn a_damaged_record_keeps_no_other_peer_down() {
     sandbox::run(async {
-        let netlink = Netlink::connect().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let (netlink, folder) = bare();
         std::fs::write(folder.path().join("south.routes.json"), "{").unwrap();
         let records = Records::load(folder.path()).unwrap();
         let (host, _, queue) = served(&netlink, &records, "north", &path(0)).await;

@@ -32,6 +32,14 @@ async fn tunnels() -> Tunnels {
     }
 }
 
+/// The same, both joined.
+async fn sharing() -> Tunnels {
+    let tunnels = tunnels().await;
+    tunnels.join(0).await;
+    tunnels.join(1).await;
+    tunnels
+}
+
 impl Tunnels {
     fn route(&self, tunnel: usize, destination: &str) -> Route {
         let destination: Prefix = destination.parse().unwrap();
@@ -127,9 +135,7 @@ fn metrics_are_routes_of_their_own() {
 #[test]
 fn a_route_that_went_with_one_device_is_joined_again() {
     sandbox::run(async {
-        let tunnels = tunnels().await;
-        tunnels.join(0).await;
-        tunnels.join(1).await;
+        let tunnels = sharing().await;
         let Tunnels {
             netlink,
             links,
@@ -154,9 +160,7 @@ fn a_route_that_went_with_one_device_is_joined_again() {
 #[test]
 fn a_device_that_is_down_does_not_keep_others_from_sharing() {
     sandbox::run(async {
-        let tunnels = tunnels().await;
-        tunnels.join(0).await;
-        tunnels.join(1).await;
+        let tunnels = sharing().await;
         let [north, _] = &tunnels.links;
         tunnels.netlink.set_down(north.index).await.unwrap();
         tunnels.join(1).await;
@@ -171,9 +175,7 @@ fn a_device_that_is_down_does_not_keep_others_from_sharing() {
 #[test]
 fn a_tunnel_that_leaves_while_its_device_is_down_stays_out_when_it_is_up() {
     sandbox::run(async {
-        let tunnels = tunnels().await;
-        tunnels.join(0).await;
-        tunnels.join(1).await;
+        let tunnels = sharing().await;
         let [north, _] = &tunnels.links;
         tunnels.netlink.set_down(north.index).await.unwrap();
         tunnels.leave(0).await;
