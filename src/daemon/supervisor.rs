@@ -329,7 +329,7 @@ impl Supervisor {
         let mut peers = self.peers.values_mut();
         match peers.find(|served| served.may_have_sent(&news)) {
             Some(served) => {
-                let span = peer_span(served.name());
+                let span = served.span().clone();
                 let taken = served.take_news(news, Instant::now());
                 taken.instrument(span).await;
             }

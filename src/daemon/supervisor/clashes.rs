@@ -43,9 +43,11 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Says which prefixes a peer that was added shares with others, or between its tunnels.
+    /// Says which prefixes a peer that was added shares with others, or between its tunnels. Spokes share
+    /// none ([`spokes_prefix`]), and there may be many.
     pub(super) fn say_shared(&self, id: PeerId) {
-        let Some(served) = self.peers.get(&id) else {
+        let served = self.peers.get(&id);
+        let Some(served) = served.filter(|served| served.config().hub.is_none()) else {
             return;
         };
         let routes = self.routes_of(&[id]);
