@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::lab::{self, Peer, Product, Topology, eventually};
+use crate::lab::{self, Peer, Product, Topology, eventually, reaper};
 
 /// The commands run when the tunnel carries packets and when it does not any more, also at the end;
 /// the product waits for the last one.
@@ -12,7 +12,7 @@ fn hooks_run_when_the_tunnel_comes_and_goes() {
     let Some(lab) = lab::require() else { return };
     let topology = Topology::new(lab);
     let right = topology.add_right();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = reaper::folder();
     let log = folder.path().join("log");
     let script = folder.path().join("record.sh");
     let line = "$SECURE_GRE_EVENT $1: $SECURE_GRE_PEER on $SECURE_GRE_DEVICE, $SECURE_GRE_ROUTES \

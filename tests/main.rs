@@ -32,6 +32,7 @@ mod host_filter;
 mod hub;
 mod interop;
 mod keepalive;
+mod killed_test;
 mod lifecycle;
 mod limit;
 mod mtu_edge;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::netns::Netns;
 use super::process::Process;
 use super::product;
+use super::reaper;
 use super::topology::Outer;
 use super::traffic::MARKER;
 
@@ -31,7 +32,7 @@ impl Capture {
     /// Captures everything on `link`; returns once `tcpdump` listens.
     #[track_caller]
     pub(crate) fn start(netns: &Netns, link: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = reaper::folder();
         let file = folder.path().join("outer.pcap");
         let mut tcpdump = netns.spawn(&format!(
             // A short snapshot length gives the kernel's buffer many slots; no packet of the outer

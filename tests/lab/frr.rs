@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::guest::Guest;
+use super::reaper;
 use super::router::Router;
 
 /// Hellos and retries of routing protocols are seconds apart.
@@ -29,7 +30,7 @@ impl<'l> Frr<'l> {
     pub(crate) fn start(router: Router<'l>, daemons: &[&str]) -> Self {
         let (files, folder, log) = match router {
             Router::Namespace(_) => {
-                let files = tempfile::tempdir().unwrap();
+                let files = reaper::folder();
                 let folder = files.path().display().to_string();
                 let log = format!("{folder}/log");
                 (Some(files), folder, log)

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::eventually;
 use super::netns::Netns;
 use super::process::{Output, pid};
+use super::reaper;
 use super::require::PATH;
 
 const INIT: &str = include_str!("guest-init.sh");
@@ -40,10 +41,7 @@ impl Guest {
     /// Boots a guest on a tap device of `netns`, with `address` (in CIDR form) on its device `vec0`.
     #[track_caller]
     pub(crate) fn boot(netns: &Netns, tap: &str, address: &str) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("sgrelab-guest-")
-            .tempdir()
-            .unwrap();
+        let folder = reaper::folder();
         let requests = request_channel(folder.path());
         let uml = start(netns, tap, address, folder.path(), &requests);
         let guest = Self {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Every wait has an end, and whatever a test made is gone when its values are dropped, also on a
-//! panic. What a killed test process left behind is swept by the next one. Nothing here asserts
-//! anything about the product: that is what the test modules are for.
+//! panic; when the test process is killed, `reaper` does it. Nothing here asserts anything about the
+//! product: that is what the test modules are for.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ pub(crate) mod netns;
 pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod product;
+pub(crate) mod reaper;
 pub(crate) mod require;
 pub(crate) mod router;
 pub(crate) mod spokes;

@@ -3,22 +3,17 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::process::{self, Output, Process};
+use super::reaper;
 use super::require::Lab;
 
 /// Time for one `ip`-like command; they take milliseconds on an idle machine.
 const QUICK: Duration = Duration::from_secs(20);
-
-/// What all names of our namespaces start with, followed by the process id of their owner.
-const PREFIX: &str = "sgrelab";
 
 /// What `ip netns exec` shows in place of files of `/etc`, for each namespace.
 const FILES: &str = "/etc/netns";
@@ -31,11 +26,10 @@ pub(crate) struct Netns {
 impl Netns {
     /// Makes a namespace with its loopback up. `role` is for people who read `ip netns`.
     pub(crate) fn new(_lab: Lab, role: &str) -> Self {
-        static SWEEP: Once = Once::new();
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        SWEEP.call_once(sweep);
+        reaper::watch();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{PREFIX}-{}-{count}-{role}", std::process::id());
+        let name = reaper::named(&format!("{count}-{role}"));
         quick("ip", &["netns", "add", &name]);
         let netns = Self { name };
         netns.ip("link set lo up");
@@ -127,7 +121,7 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        remove(&self.name);
+        reaper::remove(&self.name);
     }
 }
 
@@ -136,39 +130,4 @@ fn quick(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments);
     process::run(command, QUICK).expect(&format!("{program} {}", arguments.join(" ")))
-}
-
-/// Removes the namespaces of test processes that are gone, with the processes left in them.
-fn sweep() {
-    let Ok(entries) = fs::read_dir("/run/netns") else {
-        return;
-    };
-    for name in entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-    {
-        let owner = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').nth(1));
-        let Some(owner) = owner.and_then(|owner| owner.parse::<u32>().ok()) else {
-            continue;
-        };
-        if !Path::new("/proc").join(owner.to_string()).exists() {
-            remove(&name);
-        }
-    }
-}
-
-/// Ends what runs in a namespace of ours and deletes it. Must not panic: it runs in `drop`.
-fn remove(name: &str) {
-    let pids = Command::new("ip").args(["netns", "pids", name]).output();
-    let pids = pids.map(|output| output.stdout).unwrap_or_default();
-    for pid in String::from_utf8_lossy(&pids)
-        .lines()
-        .filter_map(|line| line.parse().ok())
-    {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-    let _ = Command::new("ip").args(["netns", "del", name]).status();
-    let _ = fs::remove_dir_all(Path::new(FILES).join(name));
 }

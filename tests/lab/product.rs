@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::netns::Netns;
 use super::process::{self, Output, Process};
 use super::topology::{LEFT, Outer, RIGHT};
-use super::{eventually, traffic};
+use super::{eventually, reaper, traffic};
 
 /// The pre-shared key of both ends.
 pub(crate) const PSK: &str = "a laboratory key of many characters";
@@ -141,7 +141,7 @@ impl Folder {
     }
 
     fn with_secret(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = reaper::folder();
         for (name, key) in [(name, PSK), (PPK_FILE, PPK)] {
             let secret = folder.path().join(name);
             fs::write(&secret, key).unwrap();
