@@ -122,20 +122,19 @@ pub struct Message {
 /// The running packet path of one peer. Dropping it stops it.
 #[derive(Debug)]
 pub struct Link {
-    /// At least one; the first sends what comes from no device.
-    outbound: Vec<worker::Handle<outbound::Command>>,
-    inbound: worker::Handle<inbound::Command>,
+    /// The first of those who send sends what comes from no device.
+    crew: worker::Crew,
     counters: Arc<SharedCounters>,
 }
 
 /// What threads a link has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
-    /// One, for both directions; each port has one worker. It spares a wake-up where a packet that was
-    /// received is answered at once, and is best where more threads had nowhere to run.
-    Shared,
-    /// One that receives, and as many that send as the ports have workers.
-    PerDirection,
+    /// One, for both directions: best where more threads had nowhere to run.
+    One,
+    /// One while that is enough; under load it receives, and as many others send as the ports have
+    /// workers.
+    AsNeeded,
 }
 
 /// One tunnel of a link that is to be started.
@@ -168,32 +167,29 @@ impl Link {
         N: Fn(Note) + Clone + Send + 'static,
     {
         let counters = Arc::new(SharedCounters::new(ports.len()));
-        let (outbound, inbound) =
-            worker::start_all(ports, threads, wire, &counters, &notify, messages)?;
-        Ok(Self {
-            outbound,
-            inbound,
-            counters,
-        })
+        let crew = worker::Crew::start(ports, threads, wire, &counters, &notify, messages)?;
+        Ok(Self { crew, counters })
     }
 
     /// The tunnel has a device, in place of the one that it had.
     pub fn attach(&self, tunnel: TunnelId, queues: &Arc<Queues>) {
-        for worker in &self.outbound {
+        for worker in &self.crew.sending {
             worker.attach(tunnel, Arc::clone(queues));
         }
-        self.inbound.attach(tunnel, Arc::clone(queues));
+        self.crew.receiving.attach(tunnel, Arc::clone(queues));
     }
 
     /// Packets with this SPI are held for a moment, should they come before their SA is installed; to
     /// be called before the SPI is offered to the peer.
     pub fn expect_inbound(&self, spi: Spi) {
-        self.inbound.send(inbound::Command::Expect(spi));
+        self.crew.receiving.send(inbound::Command::Expect(spi));
     }
 
     /// No SA of this SPI will be installed.
     pub fn expect_inbound_no_more(&self, spi: Spi) {
-        self.inbound.send(inbound::Command::ExpectNoMore(spi));
+        self.crew
+            .receiving
+            .send(inbound::Command::ExpectNoMore(spi));
     }
 
     /// Packets of this SA are opened from here on; to be called before the peer may send them.
@@ -201,7 +197,8 @@ impl Link {
     /// sequence numbers with it (RFC 2890 §2.2).
     pub fn install_inbound(&self, id: SaId, sa: InboundSa, fresh: bool) {
         let sa = Box::new(sa);
-        self.inbound
+        self.crew
+            .receiving
             .send(inbound::Command::Install { id, sa, fresh });
     }
 
@@ -209,7 +206,9 @@ impl Link {
     /// `false`: too many wait already, and it is lost.
     #[must_use]
     pub fn open_stray(&self, stray: Stray) -> bool {
-        self.inbound.send_if_idle(inbound::Command::Open(stray))
+        self.crew
+            .receiving
+            .send_if_idle(inbound::Command::Open(stray))
     }
 
     /// This SA carries all packets from here on. What is returned lasts as long as it does.
@@ -222,7 +221,7 @@ impl Link {
     /// Packets of this inbound SA are refused from here on. The grace for those on their way is the
     /// caller's.
     pub fn remove_inbound(&self, id: SaId) {
-        self.inbound.send(inbound::Command::Remove(id));
+        self.crew.receiving.send(inbound::Command::Remove(id));
     }
 
     /// This outbound SA carries nothing from here on. The newest of those left takes over; without
@@ -238,22 +237,24 @@ impl Link {
     pub fn set_mtu(&self, tunnel: TunnelId, mtu: u16, whole: u16) {
         self.tell_outbound(|| outbound::Command::SetMtu { tunnel, mtu, whole });
         let mtu = mtu.min(whole);
-        self.inbound.send(inbound::Command::SetMtu { tunnel, mtu });
+        self.crew
+            .receiving
+            .send(inbound::Command::SetMtu { tunnel, mtu });
     }
 
     /// Sends a packet of our own through a tunnel, if there is an SA for it.
     pub fn send(&self, tunnel: TunnelId, own: outbound::Own) {
-        if let Some(first) = self.outbound.first() {
+        if let Some(first) = self.crew.sending.first() {
             first.send(outbound::Command::Send { tunnel, own });
         }
     }
 
     /// Packets travel on this wire from here on, both ways. The SAs stay.
     pub fn rewire(&self, wire: Arc<Wire>) {
-        for worker in &self.outbound {
+        for worker in &self.crew.sending {
             worker.rewire(Arc::clone(&wire));
         }
-        self.inbound.rewire(wire);
+        self.crew.receiving.rewire(wire);
     }
 
     /// What has been counted so far.
@@ -262,17 +263,14 @@ impl Link {
     }
 
     fn tell_outbound(&self, command: impl Fn() -> outbound::Command) {
-        for worker in &self.outbound {
+        for worker in &self.crew.sending {
             worker.send(command());
         }
     }
 
     /// Ends all threads, which drop their SAs, and returns the final counts.
     pub fn stop(mut self) -> LinkCounters {
-        for worker in &mut self.outbound {
-            worker.stop();
-        }
-        self.inbound.stop();
+        self.crew.stop();
         self.counters.read()
     }
 }

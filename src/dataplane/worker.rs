@@ -1,19 +1,22 @@
-//! The threads of a link: waiting, turns, and taking the daemon's commands. [`outbound`] and [`inbound`]
-//! are the two directions, which have a thread each or share one ([`Threads`](super::Threads)); here is
-//! what they have in common.
+//! The threads of a link. [`outbound`] and [`inbound`] are the two directions; here is what they have in
+//! common.
 //!
-//! A thread sleeps on all its descriptors and its waker together, and gives each [`Duty`] that has
-//! something to do a turn, of a batch at most, until nothing is left. How it waits depends on what
-//! there was to do ([`pace`]). It ends when the daemon lets go of its [`Handle`], or with a
-//! [`Note::WorkerFailed`] when the socket has become unusable; a device that is gone takes the packets
-//! of its tunnel with it, and whatever concerns only one packet is counted and goes on.
+//! A thread sleeps on all descriptors of the directions that it serves, and gives each [`Duty`] that has
+//! something to do a turn, of a batch at most, until nothing is left ([`shift`]). How it waits depends on
+//! what there was to do ([`pace`]). One thread serves all duties while it is enough, and lends those that
+//! send to others while it is not ([`relief`]). A thread ends when the daemon lets go of the [`Crew`], or
+//! with a [`Note::WorkerFailed`] when the socket has become unusable; a device that is gone takes the
+//! packets of its tunnel with it, and whatever concerns only one packet is counted and goes on.
 //!
 //! Not here: what is done to the packets (`super::outbound`, `super::inbound`).
 
 mod inbound;
+mod load;
 mod outbound;
 mod pace;
 mod port;
+mod relief;
+mod shift;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -21,7 +24,7 @@ use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use tokio::sync::mpsc;
@@ -29,6 +32,8 @@ use tokio::sync::mpsc;
 use self::inbound::InboundWorker;
 use self::outbound::OutboundWorker;
 use self::pace::Pace;
+use self::relief::Relief;
+use self::shift::Shift;
 use super::counters::SharedCounters;
 use super::{
     Direction, Message, Note, Port, StartError, Threads, TunnelId, WorkerError,
@@ -38,73 +43,110 @@ use crate::net::esp::Wire;
 use crate::net::poll::{Poller, Waker};
 use crate::net::tun::Queues;
 
-/// Those who send, at least one, and the one who receives.
-pub(super) type Workers = (Vec<Handle<sending::Command>>, Handle<receiving::Command>);
+/// The workers of a link and the threads that serve them. Dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Crew {
+    /// Those who send, at least one.
+    pub(super) sending: Vec<Handle<sending::Command>>,
+    /// The one who receives.
+    pub(super) receiving: Handle<receiving::Command>,
+    threads: Vec<JoinHandle<()>>,
+}
 
-/// Starts both directions.
-pub(super) fn start_all<N>(
-    ports: &[Port],
-    threads: Threads,
-    wire: &Arc<Wire>,
-    counters: &Arc<SharedCounters>,
-    notify: &N,
-    messages: mpsc::Sender<Message>,
-) -> Result<Workers, StartError>
-where
-    N: Fn(Note) + Clone + Send + 'static,
-{
-    let sender = |number, orders| -> Box<dyn Duty + Send> {
-        let (wire, counters) = (Arc::clone(wire), Arc::clone(counters));
-        let notify = notify.clone();
-        Box::new(OutboundWorker::new(
-            number, ports, wire, counters, notify, orders,
-        ))
-    };
-    let receiver = |orders| -> Box<dyn Duty + Send> {
-        let (wire, counters) = (Arc::clone(wire), Arc::clone(counters));
-        let notify = notify.clone();
-        Box::new(InboundWorker::new(
-            ports, wire, counters, notify, messages, orders,
-        ))
-    };
-    let start = |name: &str, direction, waker: &Arc<Waker>, duties| {
-        start(name, direction, notify.clone(), Arc::clone(waker), duties)
-    };
-    match threads {
-        Threads::Shared => {
-            let waker = waker()?;
-            let (mut sending, to_send) = Handle::new(&waker);
-            let (receiving, to_receive) = Handle::new(&waker);
-            let duties = vec![receiver(to_receive), sender(0, to_send)];
-            sending.thread = Some(start("sgre-packets", Direction::Both, &waker, duties)?);
-            Ok((vec![sending], receiving))
+impl Crew {
+    /// Starts both directions.
+    pub(super) fn start<N>(
+        ports: &[Port],
+        threads: Threads,
+        wire: &Arc<Wire>,
+        counters: &Arc<SharedCounters>,
+        notify: &N,
+        messages: mpsc::Sender<Message>,
+    ) -> Result<Self, StartError>
+    where
+        N: Fn(Note) + Clone + Send + 'static,
+    {
+        let shared = || (Arc::clone(wire), Arc::clone(counters), notify.clone());
+        let (receiving, orders) = Handle::new()?;
+        let (own_wire, own_counters, own_notify) = shared();
+        let receiver =
+            InboundWorker::new(ports, own_wire, own_counters, own_notify, messages, orders);
+        let mut duties: Vec<AnyDuty> = vec![Box::new(receiver)];
+        let mut crew = Self {
+            sending: Vec::new(),
+            receiving,
+            threads: Vec::new(),
+        };
+        let number = ports.iter().map(|port| port.workers.get()).max();
+        for number in 0..number.unwrap_or(1) {
+            let (handle, orders) = Handle::new()?;
+            let (wire, counters, notify) = shared();
+            let sender = OutboundWorker::new(number, ports, wire, counters, notify, orders);
+            duties.push(Box::new(sender));
+            crew.sending.push(handle);
         }
-        Threads::PerDirection => {
-            let number = ports.iter().map(|port| port.workers.get()).max();
-            let senders = (0..number.unwrap_or(1)).map(|number| {
-                let waker = waker()?;
-                let (mut sending, orders) = Handle::new(&waker);
-                let (name, duties) = (
-                    format!("sgre-outbound{number}"),
-                    vec![sender(number, orders)],
-                );
-                sending.thread = Some(start(&name, Direction::Outbound, &waker, duties)?);
-                Ok(sending)
-            });
-            let senders = senders.collect::<Result<_, _>>()?;
-            let waker = waker()?;
-            let (mut receiving, orders) = Handle::new(&waker);
-            let duties = vec![receiver(orders)];
-            receiving.thread = Some(start("sgre-inbound", Direction::Inbound, &waker, duties)?);
-            Ok((senders, receiving))
+        let mut first = shift()?;
+        for duty in duties {
+            first.take(duty).map_err(StartError::Poll)?;
+        }
+        let relief = match threads {
+            Threads::One => None,
+            Threads::AsNeeded => {
+                let (relief, reserve) = relief::new(first.load().shown(), &crew.receiving.waker);
+                for number in 0..crew.sending.len() {
+                    let (shift, reserve) = (shift()?, reserve.clone());
+                    let name = format!("sgre-outbound{number}");
+                    let body = move || reserve.serve(shift);
+                    let thread = start(&name, Direction::Outbound, notify.clone(), body)?;
+                    crew.threads.push(thread);
+                }
+                Some(relief)
+            }
+        };
+        let body = move || serve(first, relief.as_ref());
+        let thread = start("sgre-packets", Direction::Both, notify.clone(), body)?;
+        crew.threads.push(thread);
+        Ok(crew)
+    }
+
+    /// Ends all workers and waits for their end.
+    pub(super) fn stop(&mut self) {
+        self.sending.iter_mut().for_each(Handle::end);
+        self.receiving.end();
+        for thread in self.threads.drain(..) {
+            // A panic was caught, and told, on the thread itself.
+            let _ = thread.join();
         }
     }
 }
 
-/// One direction of a link, as its thread sees it.
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn shift() -> Result<Shift, StartError> {
+    Shift::new().map_err(StartError::Poll)
+}
+
+/// Serves all duties, but for those that are lent, until they are to end.
+fn serve(mut shift: Shift, relief: Option<&Relief>) -> Result<(), WorkerError> {
+    while shift.turn()?.is_continue() {
+        if let Some(relief) = relief {
+            relief.share_out(&mut shift)?;
+        }
+    }
+    Ok(())
+}
+
+/// One direction of a link, as the thread sees it that serves it.
 trait Duty {
-    /// Has `poller` wait for what it waits for, beside orders.
+    /// Has `poller` wait for what it waits for.
     fn enroll(&mut self, poller: &Poller) -> io::Result<()>;
+
+    /// Has `poller`, on which it is enrolled, wait for it no more.
+    fn withdraw(&mut self, poller: &Poller);
 
     /// The poller has told this number.
     fn tell(&mut self, number: u64);
@@ -121,6 +163,9 @@ trait Duty {
     ) -> Result<ControlFlow<(), usize>, WorkerError>;
 }
 
+/// One that can go from thread to thread.
+type AnyDuty = Box<dyn Duty + Send>;
+
 /// The numbers that descriptors have for the poller; those of devices are [`port`]'s.
 const WAKER: u64 = u64::MAX;
 const WIRE: u64 = u64::MAX - 1;
@@ -136,26 +181,24 @@ enum Order<C> {
     Attach(TunnelId, Arc<Queues>),
 }
 
-/// The daemon's end of a worker. Dropping it ends the worker.
+/// The daemon's end of a worker.
 #[derive(Debug)]
 pub(super) struct Handle<C> {
     /// `None`: told to end.
     orders: Option<Sender<Order<C>>>,
     waker: Arc<Waker>,
-    /// `None`: another handle's.
-    thread: Option<JoinHandle<()>>,
 }
 
 impl<C> Handle<C> {
-    /// For a thread that is to be started; what its worker reads.
-    fn new(waker: &Arc<Waker>) -> (Self, Mailbox<C>) {
+    /// For a worker that is to be made, which gets the mailbox.
+    fn new() -> Result<(Self, Mailbox<C>), StartError> {
         let (sender, orders) = unbounded();
+        let waker = Arc::new(Waker::new().map_err(StartError::Poll)?);
         let handle = Self {
             orders: Some(sender),
-            waker: Arc::clone(waker),
-            thread: None,
+            waker: Arc::clone(&waker),
         };
-        (handle, Mailbox(orders))
+        Ok((handle, Mailbox { orders, waker }))
     }
 
     pub(super) fn send(&self, command: C) {
@@ -188,30 +231,39 @@ impl<C> Handle<C> {
         }
     }
 
-    /// Ends the worker and waits for its end.
-    pub(super) fn stop(&mut self) {
+    /// Tells the worker to end.
+    fn end(&mut self) {
         drop(self.orders.take());
         self.waker.wake();
-        if let Some(thread) = self.thread.take() {
-            // A panic was caught, and told, on the thread itself.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl<C> Drop for Handle<C> {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 
 /// The worker's end of its [`Handle`].
-struct Mailbox<C>(Receiver<Order<C>>);
+struct Mailbox<C> {
+    orders: Receiver<Order<C>>,
+    waker: Arc<Waker>,
+}
 
 impl<C> Mailbox<C> {
+    fn enroll(&self, poller: &Poller) -> io::Result<()> {
+        poller.add(self.waker.as_fd(), WAKER)
+    }
+
+    fn withdraw(&self, poller: &Poller) {
+        // The descriptor is open and was added.
+        let _ = poller.remove(self.waker.as_fd());
+    }
+
+    /// The poller has told this number: to be called before [`next`](Self::next).
+    fn tell(&self, number: u64) {
+        if number == WAKER {
+            self.waker.reset();
+        }
+    }
+
     /// The next order. `Break`: the daemon has let go.
     fn next(&self) -> ControlFlow<(), Option<Order<C>>> {
-        match self.0.try_recv() {
+        match self.orders.try_recv() {
             Ok(order) => ControlFlow::Continue(Some(order)),
             Err(TryRecvError::Empty) => ControlFlow::Continue(None),
             Err(TryRecvError::Disconnected) => ControlFlow::Break(()),
@@ -219,26 +271,16 @@ impl<C> Mailbox<C> {
     }
 }
 
-fn waker() -> Result<Arc<Waker>, StartError> {
-    Waker::new().map(Arc::new).map_err(StartError::Poll)
-}
-
-/// Starts a thread that runs until it has failed, which is told, or is told to end.
+/// Starts a thread that does `body`. That it has failed is told.
 fn start(
     name: &str,
     direction: Direction,
     notify: impl Fn(Note) + Send + 'static,
-    waker: Arc<Waker>,
-    mut duties: Vec<Box<dyn Duty + Send>>,
+    body: impl FnOnce() -> Result<(), WorkerError> + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError> {
-    let poller = Poller::new().map_err(StartError::Poll)?;
-    poller.add(waker.as_fd(), WAKER).map_err(StartError::Poll)?;
-    for duty in &mut duties {
-        duty.enroll(&poller).map_err(StartError::Poll)?;
-    }
     let body = move || {
         // A silent end would be a black hole that nobody knows of.
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut duties, poller, &waker)));
+        let outcome = catch_unwind(AssertUnwindSafe(body));
         if let Err(error) = outcome.unwrap_or(Err(WorkerError::Panicked)) {
             notify(Note::WorkerFailed { direction, error });
         }
@@ -247,43 +289,6 @@ fn start(
         .name(name.to_owned())
         .spawn(body)
         .map_err(StartError::Thread)
-}
-
-/// Gives each duty its turns, until one is told to end.
-fn run(
-    duties: &mut [Box<dyn Duty + Send>],
-    mut poller: Poller,
-    waker: &Waker,
-) -> Result<(), WorkerError> {
-    let mut pace = Pace::default();
-    loop {
-        let asleep = pace.sleeps().then(Instant::now);
-        let timeout = match asleep {
-            Some(_) => duties.iter().filter_map(|duty| duty.until_due()).min(),
-            None => Some(Duration::ZERO),
-        };
-        for number in poller.wait(timeout).map_err(WorkerError::Wait)? {
-            if number == WAKER {
-                waker.reset();
-            }
-            for duty in &mut *duties {
-                duty.tell(number);
-            }
-        }
-        if let Some(since) = asleep {
-            pace.woken(since.elapsed());
-        }
-        let mut packets = 0;
-        for duty in &mut *duties {
-            match duty.take_turn(&poller, pace)? {
-                ControlFlow::Continue(done) => packets += done,
-                ControlFlow::Break(()) => return Ok(()),
-            }
-        }
-        if pace.after(packets).is_break() {
-            thread::yield_now();
-        }
-    }
 }
 
 /// Orders that may wait before one that strangers can cause is dropped.

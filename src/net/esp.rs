@@ -206,23 +206,13 @@ impl Wire {
     /// packets does not mean that none is left: that is for `poll` to say.
     pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<ReceiveOutcome> {
         let mut outcome = ReceiveOutcome::default();
-        let mut arrivals = [sys::Arrival::default(); sys::BATCH];
-        let received = match sys::receive_batch(
-            self.socket.as_fd(),
-            self.kind.family,
-            batch.slots(),
-            &mut arrivals,
-        ) {
-            Ok(received) => received,
-            Err(Errno::EAGAIN) => 0,
-            Err(errno) if is_network_error(errno) => {
-                outcome.network_errors += 1;
-                0
-            }
+        let (slots, arrivals) = batch.room();
+        match sys::receive_batch(self.socket.as_fd(), self.kind.family, slots, arrivals) {
+            Ok(()) | Err(Errno::EAGAIN) => {}
+            Err(errno) if is_network_error(errno) => outcome.network_errors += 1,
             Err(errno) => return Err(errno.into()),
-        };
-        let arrivals = arrivals.get(..received).unwrap_or(&arrivals);
-        batch.fill(self.kind, arrivals, &mut outcome);
+        }
+        batch.sort(self.kind, &mut outcome);
         Ok(outcome)
     }
 

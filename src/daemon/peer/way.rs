@@ -138,8 +138,8 @@ impl Peer {
             })
             .collect();
         let threads = match self.config.one_thread {
-            true => Threads::Shared,
-            false => Threads::PerDirection,
+            true => Threads::One,
+            false => Threads::AsNeeded,
         };
         let link = Link::start(&ports, threads, &wire, tell, messages)?;
         self.outer = Some(Outer {

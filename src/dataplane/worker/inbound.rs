@@ -75,10 +75,18 @@ impl<N: Fn(Note) + Clone> InboundWorker<N> {
 
 impl<N: Fn(Note)> Duty for InboundWorker<N> {
     fn enroll(&mut self, poller: &Poller) -> io::Result<()> {
+        self.orders.enroll(poller)?;
         poller.add(self.wire.as_fd(), WIRE)
     }
 
+    fn withdraw(&mut self, poller: &Poller) {
+        self.orders.withdraw(poller);
+        // The descriptor is open and was added.
+        let _ = poller.remove(self.wire.as_fd());
+    }
+
     fn tell(&mut self, number: u64) {
+        self.orders.tell(number);
         self.ready |= number == WIRE;
     }
 
@@ -134,7 +142,7 @@ impl<N: Fn(Note)> InboundWorker<N> {
                 // The descriptor is open and was added.
                 let _ = poller.remove(self.wire.as_fd());
                 self.wire = wire;
-                return self.enroll(poller);
+                return poller.add(self.wire.as_fd(), WIRE);
             }
             Order::Attach(tunnel, queues) => {
                 if let Some(port) = self.ports.get_mut(tunnel.0) {

@@ -24,8 +24,6 @@ pub(super) struct OutboundWorker<N> {
     pub(super) path: Outbound<N>,
     /// By tunnel.
     pub(super) ports: Box<[Port]>,
-    /// The devices that the ports are given when the poller is there.
-    devices: Vec<(TunnelId, Arc<Queues>)>,
     /// The port that is read next, if it has something.
     turn: usize,
     batch: Batch,
@@ -49,15 +47,10 @@ impl<N: Fn(Note) + Clone> OutboundWorker<N> {
     ) -> Self {
         let mut path = Outbound::new(ports.iter().map(|port| &port.config), notify);
         path.travel(wire.path());
-        let places = ports.iter().enumerate();
-        let device = |(place, port): (usize, &dataplane::Port)| {
-            Some((TunnelId(place), port.queues.clone()?))
-        };
         Self {
             number,
             path,
-            ports: ports.iter().map(Port::vacant).collect(),
-            devices: places.filter_map(device).collect(),
+            ports: ports.iter().map(|port| Port::new(port, number)).collect(),
             turn: 0,
             batch: Batch::default(),
             last_sent: Instant::now(),
@@ -70,11 +63,18 @@ impl<N: Fn(Note) + Clone> OutboundWorker<N> {
 
 impl<N: Fn(Note)> Duty for OutboundWorker<N> {
     fn enroll(&mut self, poller: &Poller) -> io::Result<()> {
-        let mut devices = std::mem::take(&mut self.devices).into_iter();
-        devices.try_for_each(|(tunnel, queues)| self.attach(tunnel, queues, poller))
+        self.orders.enroll(poller)?;
+        let mut ports = self.ports.iter().enumerate();
+        ports.try_for_each(|(place, port)| port.enroll(place, poller))
+    }
+
+    fn withdraw(&mut self, poller: &Poller) {
+        self.orders.withdraw(poller);
+        self.ports.iter().for_each(|port| port.withdraw(poller));
     }
 
     fn tell(&mut self, number: u64) {
+        self.orders.tell(number);
         let Some((place, lane)) = place_and_lane(number) else {
             return;
         };
@@ -135,10 +135,12 @@ impl<N: Fn(Note)> OutboundWorker<N> {
     }
 
     fn attach(&mut self, tunnel: TunnelId, queues: Arc<Queues>, poller: &Poller) -> io::Result<()> {
-        match self.ports.get_mut(tunnel.0) {
-            Some(port) => port.attach(queues, self.number, tunnel.0, poller),
-            None => Ok(()),
-        }
+        let Some(port) = self.ports.get_mut(tunnel.0) else {
+            return Ok(());
+        };
+        port.detach(poller);
+        port.attach(queues, self.number);
+        port.enroll(tunnel.0, poller)
     }
 
     /// Sends a keepalive if one is due.

@@ -57,56 +57,63 @@ pub(super) struct Filled {
 }
 
 impl Port {
-    /// One without a device.
-    pub(super) fn vacant(port: &dataplane::Port) -> Self {
+    /// That of the worker with this number.
+    pub(super) fn new(port: &dataplane::Port, worker: usize) -> Self {
         let passengers = port.config.gre.kind;
-        Self {
+        let mut new = Self {
             passengers,
             workers: port.workers.get(),
             device: None,
             limit: (port.config.limit).map(|rate| Limit::new(rate, passengers)),
+        };
+        if let Some(queues) = &port.queues {
+            new.attach(Arc::clone(queues), worker);
         }
+        new
     }
 
-    /// Takes the queues of this worker, and has `poller` tell of them by numbers of tunnel `place`.
-    pub(super) fn attach(
-        &mut self,
-        queues: Arc<Queues>,
-        worker: usize,
-        place: usize,
-        poller: &Poller,
-    ) -> io::Result<()> {
-        self.detach(poller);
-        let mut lanes = Vec::new();
-        if worker < self.workers {
-            for queue in (worker..queues.len()).step_by(self.workers) {
-                if let Some(open) = queues.get(queue) {
-                    poller.add(open.as_fd(), number(place, lanes.len()))?;
-                }
-                let source = Source::new(self.passengers);
-                lanes.push(Lane {
-                    queue,
-                    source,
-                    ready: true,
-                });
-            }
-        }
+    /// Takes the queues of this worker.
+    pub(super) fn attach(&mut self, queues: Arc<Queues>, worker: usize) {
+        let own = match worker < self.workers {
+            true => worker..queues.len(),
+            false => 0..0,
+        };
+        let lane = |queue| Lane {
+            queue,
+            source: Source::new(self.passengers),
+            ready: true,
+        };
         self.device = Some(Device {
+            lanes: own.step_by(self.workers).map(lane).collect(),
             queues,
-            lanes,
             turn: 0,
         });
-        Ok(())
     }
 
     /// Lets go of the device, and forgets what was read of it.
     pub(super) fn detach(&mut self, poller: &Poller) {
-        if let Some(Device { queues, lanes, .. }) = self.device.take() {
-            for queue in lanes.iter().filter_map(|lane| queues.get(lane.queue)) {
-                // The descriptor is open and was added.
-                let _ = poller.remove(queue.as_fd());
-            }
+        self.withdraw(poller);
+        self.device = None;
+    }
+
+    /// Has `poller` tell of the queues by numbers of tunnel `place`.
+    pub(super) fn enroll(&self, place: usize, poller: &Poller) -> io::Result<()> {
+        let mut lanes = self.open_lanes().enumerate();
+        lanes.try_for_each(|(lane, queue)| poller.add(queue.as_fd(), number(place, lane)))
+    }
+
+    /// Has `poller` tell of them no more.
+    pub(super) fn withdraw(&self, poller: &Poller) {
+        for queue in self.open_lanes() {
+            // The descriptor is open and was added.
+            let _ = poller.remove(queue.as_fd());
         }
+    }
+
+    fn open_lanes(&self) -> impl Iterator<Item = &Queue> {
+        self.device.iter().flat_map(|Device { queues, lanes, .. }| {
+            lanes.iter().filter_map(|lane| queues.get(lane.queue))
+        })
     }
 
     /// The lane may have something.

@@ -111,7 +111,7 @@ async fn end_with(
     let wire = wire(path[0], path[1], Encapsulation::None);
     let messages = tokio::sync::mpsc::channel(1).0;
     (
-        Link::start(&[port], Threads::PerDirection, &wire, notify, messages).unwrap(),
+        Link::start(&[port], Threads::AsNeeded, &wire, notify, messages).unwrap(),
         notes,
     )
 }
@@ -145,11 +145,17 @@ fn several_workers_share_an_sa() {
     });
 }
 
-/// One with a thread per direction, the other with one for both.
+/// One with as many threads as it needs, the other with one.
 async fn both_ends(netlink: &Netlink) -> (End, End) {
-    let (two, one) = (Threads::PerDirection, Threads::Shared);
-    let east = end(netlink, two, "east", "10.1.0.1/24", [EAST, WEST]).await;
-    let west = end(netlink, one, "west", "10.2.0.1/24", [WEST, EAST]).await;
+    let east = end(
+        netlink,
+        Threads::AsNeeded,
+        "east",
+        "10.1.0.1/24",
+        [EAST, WEST],
+    )
+    .await;
+    let west = end(netlink, Threads::One, "west", "10.2.0.1/24", [WEST, EAST]).await;
     (east, west)
 }
 
@@ -269,14 +275,7 @@ fn packets_pass_on_another_wire() {
 fn what_is_not_esp_on_a_wire_in_udp() {
     sandbox::run(async {
         let netlink = Netlink::connect().unwrap();
-        let mut west = end(
-            &netlink,
-            Threads::Shared,
-            "west",
-            "10.2.0.1/24",
-            [WEST, EAST],
-        )
-        .await;
+        let mut west = end(&netlink, Threads::One, "west", "10.2.0.1/24", [WEST, EAST]).await;
         let udp = Encapsulation::Udp { keepalives: false };
         west.link.rewire(wire(WEST, EAST, udp));
         let peer = UdpSocket::bind((EAST, NAT_TRAVERSAL_PORT)).unwrap();
@@ -306,7 +305,7 @@ fn keepalives_are_due_when_idle() {
             queues: None,
             workers: NonZeroUsize::MIN,
         };
-        let (_daemon, orders) = Handle::new(&waker().unwrap());
+        let (_daemon, orders) = Handle::new().unwrap();
         let mut worker = OutboundWorker::new(
             0,
             &[port],
@@ -370,7 +369,7 @@ fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
             }
             let (sender, _messages) = tokio::sync::mpsc::channel(1);
             let wire = wire(local, remote, Encapsulation::None);
-            ends.push(Link::start(&ports, Threads::Shared, &wire, drop::<Note>, sender).unwrap());
+            ends.push(Link::start(&ports, Threads::One, &wire, drop::<Note>, sender).unwrap());
         }
         let [east, west] = &ends[..] else {
             panic!("two ends")
@@ -405,17 +404,10 @@ fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
 fn a_panic_is_told() {
     let (sender, notes) = mpsc::channel();
     let notify = move |note| sender.send(note).unwrap();
-    let waker = waker().unwrap();
-    let duties: Vec<Box<dyn Duty + Send>> = vec![Box::new(Clumsy)];
-    let thread = start(
-        "test",
-        Direction::Inbound,
-        notify,
-        Arc::clone(&waker),
-        duties,
-    )
-    .unwrap();
-    waker.wake();
+    let mut shift = shift().unwrap();
+    shift.take(Box::new(Clumsy)).unwrap();
+    let body = move || serve(shift, None);
+    let thread = start("test", Direction::Inbound, notify, body).unwrap();
     let note = notes.recv_timeout(PATIENCE);
     assert!(
         matches!(
@@ -438,10 +430,12 @@ impl Duty for Clumsy {
         Ok(())
     }
 
+    fn withdraw(&mut self, _: &Poller) {}
+
     fn tell(&mut self, _: u64) {}
 
     fn until_due(&self) -> Option<Duration> {
-        None
+        Some(Duration::ZERO)
     }
 
     fn take_turn(&mut self, _: &Poller, _: Pace) -> Result<ControlFlow<(), usize>, WorkerError> {

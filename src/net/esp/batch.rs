@@ -36,6 +36,9 @@ pub struct ReceiveBatch {
     buffer: Box<[u8]>,
     slot_size: NonZeroUsize,
     kind: Option<Kind>,
+    /// How many slots are offered: what is offered is touched, and takes its time where the last packet
+    /// is long ago.
+    wanted: usize,
     /// For each slot that the last reception filled.
     filled: Vec<sys::Arrival>,
 }
@@ -50,6 +53,7 @@ impl ReceiveBatch {
             buffer: vec![0; slots * slot_size.get()].into_boxed_slice(),
             slot_size,
             kind: None,
+            wanted: slots,
             filled: Vec::with_capacity(slots),
         }
     }
@@ -85,20 +89,17 @@ impl ReceiveBatch {
             })
     }
 
-    pub(super) fn slots(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.buffer.chunks_exact_mut(self.slot_size.get())
+    /// The slots that are to be filled next, and what is to be said of them.
+    pub(super) fn room(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<sys::Arrival>) {
+        let slots = self.buffer.chunks_exact_mut(self.slot_size.get());
+        (slots.take(self.wanted), &mut self.filled)
     }
 
-    /// Takes note of what the slots hold.
-    pub(super) fn fill(
-        &mut self,
-        kind: Kind,
-        arrivals: &[sys::Arrival],
-        outcome: &mut ReceiveOutcome,
-    ) {
+    /// Sorts what the slots were filled with.
+    pub(super) fn sort(&mut self, kind: Kind, outcome: &mut ReceiveOutcome) {
         self.kind = Some(kind);
-        self.filled.clear();
-        self.filled.extend_from_slice(arrivals);
+        let slots = self.buffer.len() / self.slot_size;
+        self.wanted = (self.filled.len() * 2).max(FEWEST).min(slots);
         for arrival in &mut self.filled {
             if arrival.truncated || arrival.length > self.slot_size.get() {
                 arrival.length = 0;
@@ -126,6 +127,9 @@ impl ReceiveBatch {
         })
     }
 }
+
+/// Slots that are offered when none was filled.
+const FEWEST: usize = 4;
 
 /// Octets of each datagram in a slot but the last, which may be shorter.
 fn datagram_size(arrival: &sys::Arrival) -> usize {

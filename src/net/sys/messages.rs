@@ -4,9 +4,10 @@
 //! messages has its own TOS and segment size, and its preallocated headers are neither `Send` nor
 //! reset between receptions.
 
-use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{mem, slice};
 
+use arrayvec::ArrayVec;
 use nix::errno::Errno;
 
 use super::Family;
@@ -35,50 +36,36 @@ pub(in crate::net) fn send_messages(
     packets: &[Outgoing<'_>],
     run: impl Fn(&[Outgoing<'_>]) -> usize,
 ) -> Result<usize, Refused> {
-    // SAFETY: these are C structures of integers and pointers, for which all zero is valid.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut controls: [[Control; 2]; BATCH] = unsafe { mem::zeroed() };
     let mut rest = packets.get(..BATCH).unwrap_or(packets);
-    let mut vectors = vectors.as_mut_slice();
-    let mut count = 0;
-    for (header, control) in headers.iter_mut().zip(&mut controls) {
-        let Some(first) = rest.first() else { break };
+    let mut vectors = ArrayVec::<_, BATCH>::new();
+    vectors.extend(rest.iter().map(|packet| libc::iovec {
+        iov_base: packet.esp.as_ptr().cast_mut().cast(),
+        iov_len: packet.esp.len(),
+    }));
+    let mut messages = ArrayVec::<_, BATCH>::new();
+    while let Some(first) = rest.first() {
         let (message, later) = rest.split_at(run(rest).clamp(1, rest.len()));
-        let (own_vectors, later_vectors) = vectors.split_at_mut(message.len());
-        for (vector, packet) in own_vectors.iter_mut().zip(message) {
-            vector.iov_base = packet.esp.as_ptr().cast_mut().cast();
-            vector.iov_len = packet.esp.len();
-        }
-        let header = &mut header.msg_hdr;
-        header.msg_iov = own_vectors.as_mut_ptr();
-        header.msg_iovlen = message.len() as _;
         let segment = u16::try_from(first.esp.len()).unwrap_or(u16::MAX);
-        let wanted = [
-            (message.len() > 1).then(|| Control::segment(segment)),
-            (first.tos != 0).then(|| Control::tos(family, first.tos)),
-        ];
-        let mut used = 0;
-        for (place, wanted) in control.iter_mut().zip(wanted.into_iter().flatten()) {
-            *place = wanted;
-            used += 1;
-        }
-        if used > 0 {
-            header.msg_control = control.as_mut_ptr().cast();
-            header.msg_controllen = (used * size_of::<Control>()) as _;
-        }
-        (rest, vectors) = (later, later_vectors);
-        count += 1;
+        let mut controls = ArrayVec::<_, CONTROLS>::new();
+        controls.extend((message.len() > 1).then(|| Control::segment(segment)));
+        controls.extend((first.tos != 0).then(|| Control::tos(family, first.tos)));
+        messages.push((message.len(), controls));
+        rest = later;
     }
-    // SAFETY: the first `count` headers point at `vectors` and `controls`, which outlive the call, and
-    // those at `packets`, which the kernel only reads.
+    let mut headers = ArrayVec::<_, BATCH>::new();
+    let mut unused = vectors.as_mut_slice();
+    for (packets, controls) in &mut messages {
+        let (own, others) = unused.split_at_mut(*packets);
+        headers.push(header(own, controls));
+        unused = others;
+    }
+    // SAFETY: the headers point at `vectors` and `messages`, which outlive the call, and those at
+    // `packets`, which the kernel only reads.
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
             headers.as_mut_ptr(),
-            count,
+            u32::try_from(headers.len()).unwrap_or_default(),
             libc::MSG_DONTWAIT as _,
         )
     };
@@ -110,57 +97,68 @@ pub(in crate::net) struct Arrival {
     pub(in crate::net) tos: u8,
 }
 
-/// `recvmmsg` into the first [`BATCH`] of `slots` without waiting: how many messages came. Fails
-/// with `EAGAIN` when there is none.
+/// `recvmmsg` into the first [`BATCH`] of `slots` without waiting: what came is in `arrivals`, at least
+/// one. Fails with `EAGAIN` when there is none.
 pub(in crate::net) fn receive_batch<'a>(
     socket: BorrowedFd<'_>,
     family: Family,
     slots: impl Iterator<Item = &'a mut [u8]>,
-    arrivals: &mut [Arrival; BATCH],
-) -> Result<usize, Errno> {
-    // SAFETY: these are C structures of integers and pointers, for which all zero is valid.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut controls: [[Control; 2]; BATCH] = unsafe { mem::zeroed() };
-    let parts = headers.iter_mut().zip(&mut vectors).zip(&mut controls);
-    let mut count = 0;
-    for (slot, ((header, vector), control)) in slots.zip(parts) {
-        vector.iov_base = slot.as_mut_ptr().cast();
-        vector.iov_len = slot.len();
-        header.msg_hdr.msg_iov = &raw mut *vector;
-        header.msg_hdr.msg_iovlen = 1;
-        header.msg_hdr.msg_control = control.as_mut_ptr().cast();
-        header.msg_hdr.msg_controllen = size_of_val(control) as _;
-        count += 1;
-    }
-    // SAFETY: the first `count` headers point at `vectors` and `controls`, which outlive the call,
-    // and the vectors at distinct slots that are mutably borrowed for longer than it.
+    arrivals: &mut Vec<Arrival>,
+) -> Result<(), Errno> {
+    let mut parts = ArrayVec::<_, BATCH>::new();
+    parts.extend(slots.take(BATCH).map(|slot| {
+        let vector = libc::iovec {
+            iov_base: slot.as_mut_ptr().cast(),
+            iov_len: slot.len(),
+        };
+        (vector, [Control::NONE; CONTROLS])
+    }));
+    let mut headers = ArrayVec::<_, BATCH>::new();
+    let vectors = parts.iter_mut();
+    headers.extend(vectors.map(|(vector, controls)| header(slice::from_mut(vector), controls)));
+    arrivals.clear();
+    // SAFETY: the headers point at `parts`, which outlives the call, and those at distinct slots that
+    // are mutably borrowed for longer than it.
     let received = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
             headers.as_mut_ptr(),
-            count,
+            u32::try_from(headers.len()).unwrap_or_default(),
             libc::MSG_DONTWAIT as _,
             std::ptr::null_mut(),
         )
     };
     let received = Errno::result(received).map(i32::cast_unsigned)? as usize;
-    let filled = headers.iter().zip(&controls).take(received);
-    for (arrival, (header, control)) in arrivals.iter_mut().zip(filled) {
-        *arrival = Arrival {
+    let filled = headers.iter().zip(&parts).take(received);
+    arrivals.extend(filled.map(|(header, (_, controls))| {
+        Arrival {
             length: header.msg_len as usize,
-            segment: control.iter().find_map(Control::as_segment).unwrap_or(0),
+            segment: controls.iter().find_map(Control::as_segment).unwrap_or(0),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-            tos: control
+            tos: controls
                 .iter()
                 .find_map(|control| control.as_tos(family))
                 .unwrap_or(0),
-        };
-    }
-    Ok(received)
+        }
+    }));
+    Ok(())
 }
+
+/// A message of these pieces. It points at them.
+fn header(vectors: &mut [libc::iovec], controls: &mut [Control]) -> libc::mmsghdr {
+    // SAFETY: a C structure of integers and pointers, for which all zero is valid.
+    let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+    header.msg_hdr.msg_iov = vectors.as_mut_ptr();
+    header.msg_hdr.msg_iovlen = vectors.len() as _;
+    if !controls.is_empty() {
+        header.msg_hdr.msg_control = controls.as_mut_ptr().cast();
+        header.msg_hdr.msg_controllen = size_of_val(controls) as _;
+    }
+    header
+}
+
+/// Control messages of one message at most: the segments' length, and the TOS octet.
+const CONTROLS: usize = 2;
 
 /// A control message with up to four octets of data, laid out as `CMSG_FIRSTHDR`, `CMSG_NXTHDR` and
 /// `CMSG_DATA` lay it out. All zero is none.
@@ -172,9 +170,14 @@ struct Control {
 }
 
 impl Control {
-    fn new((level, kind): (libc::c_int, libc::c_int), octets: u32, data: [u8; 4]) -> Self {
+    const NONE: Self = Self {
         // SAFETY: a `cmsghdr` is integers, for which zero is valid.
-        let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
+        header: unsafe { mem::zeroed() },
+        data: [0; 4],
+    };
+
+    fn new((level, kind): (libc::c_int, libc::c_int), octets: u32, data: [u8; 4]) -> Self {
+        let mut header = Self::NONE.header;
         // SAFETY: arithmetic on a constant; nothing is dereferenced.
         header.cmsg_len = unsafe { libc::CMSG_LEN(octets) } as _;
         (header.cmsg_level, header.cmsg_type) = (level, kind);

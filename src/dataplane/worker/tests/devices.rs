@@ -107,8 +107,7 @@ fn frames_pass_from_bridge_to_bridge_with_their_tags() {
                     };
                     let (sender, _messages) = tokio::sync::mpsc::channel(1);
                     let wire = wire(local, remote, Encapsulation::None);
-                    Link::start(&[port], Threads::PerDirection, &wire, drop::<Note>, sender)
-                        .unwrap()
+                    Link::start(&[port], Threads::AsNeeded, &wire, drop::<Note>, sender).unwrap()
                 });
             let [near, far] =
                 ["east", "west"].map(|name| port(&format!("br-{name}"), &format!("lan-{name}")));
@@ -142,14 +141,12 @@ fn flows_come_out_of_a_device_in_turn() {
         netlink.bring_up(device, 1400).await.unwrap();
         let network = "10.1.0.1/24".parse().unwrap();
         netlink.add_address(device, network).await.unwrap();
-        let mut port = port::Port::vacant(&Port {
+        let port = Port {
             config: CONFIG,
             workers: one,
-            queues: None,
-        });
-        let queues = Arc::new(tun.into());
-        let poller = Poller::new().unwrap();
-        port.attach(queues, 0, 0, &poller).unwrap();
+            queues: Some(Arc::new(tun.into())),
+        };
+        let mut port = port::Port::new(&port, 0);
 
         send(500, 100);
         for _ in 0..16 {
