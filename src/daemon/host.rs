@@ -13,7 +13,9 @@ use std::num::NonZeroU32;
 pub(super) use self::device::{Device, shared_guard};
 use super::journal::{Entry, Journal, JournalError, Records};
 use crate::config::Tunnel;
-use crate::net::netlink::{CoveringRoute, MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo};
+use crate::net::netlink::{
+    Added, CoveringRoute, Look, MAIN_TABLE, Netlink, NetlinkError, Route, RouteInfo,
+};
 use crate::net::netns::NamespaceError;
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
@@ -117,11 +119,17 @@ impl Host {
         ))
     }
 
+    /// A look at what is there, for what follows.
+    pub(super) fn look(&self) -> Look {
+        Look::at(&self.netlink)
+    }
+
     /// Finds the way of outer packets to `peer` as if we were not there, and pins it (DESIGN §1,
     /// never recursive), unless rules lead them to another table than
     /// the tunnels' routes are in. `devices` are the peer's.
     pub(super) async fn pin(
         &mut self,
+        look: &mut Look,
         peer: IpAddr,
         source: Option<IpAddr>,
         via: Via,
@@ -131,15 +139,21 @@ impl Host {
         if self.pinned.iter().any(another) {
             self.unpin(&[]).await?;
         }
-        let way = self.way_to(peer, source, via, devices).await?;
+        let way = self.way_to(look, peer, source, via, devices).await?;
         let wanted = pins(peer, &way, devices);
         self.unpin(&wanted).await?;
         for route in wanted {
             self.journal.add(Entry::of(None, &route))?;
             // In place of the one before, so that there is no moment without: the kernel may also
             // have taken that one along with its link or its source address.
-            match self.netlink.add_route(&route).await {
-                Ok(_) => {
+            let mut own = look.own_routes().await?.iter();
+            let pinned = match own.find(|own| own.is_in_place_of(&route)) {
+                Some(standing) if *standing == route => Ok(()),
+                Some(_) => self.netlink.replace_route(&route).await,
+                None => self.netlink.add_route(&route).await.map(drop),
+            };
+            match pinned {
+                Ok(()) => {
                     let mut pinned = self.pinned.iter_mut();
                     match pinned.find(|pinned| pinned.is_in_place_of(&route)) {
                         Some(pinned) => *pinned = route,
@@ -159,20 +173,20 @@ impl Host {
 
     async fn way_to(
         &self,
+        look: &mut Look,
         peer: IpAddr,
         source: Option<IpAddr>,
         via: Via,
         devices: &[&Device],
     ) -> Result<RouteInfo, HostError> {
         let tunnels: Vec<_> = here(devices).map(Device::link).collect();
-        let found = self.netlink.way_to(peer, source, via, &tunnels).await;
+        let found = look.way_to(peer, source, via, &tunnels).await;
         let problem = match found {
             Err(problem @ NetlinkError::NoRoute { .. }) => problem,
             way => return Ok(way?),
         };
         // The kernel has one answer for several causes.
-        if let (Some(local), Ok(_)) = (source, self.netlink.way_to(peer, None, via, &tunnels).await)
-        {
+        if let (Some(local), Ok(_)) = (source, look.way_to(peer, None, via, &tunnels).await) {
             return Err(HostError::ForeignSource { peer, local });
         }
         self.refuse_recursion(peer, source, via, devices).await?;
@@ -203,11 +217,12 @@ impl Host {
     /// pinned.
     pub(super) async fn covering_routes(
         &self,
+        look: &mut Look,
         peer: IpAddr,
         devices: &[&Device],
     ) -> Result<Vec<CoveringRoute>, HostError> {
         let tunnels: Vec<_> = here(devices).map(Device::link).collect();
-        Ok(self.netlink.covering_routes(peer, &tunnels).await?)
+        Ok(look.covering_routes(peer, &tunnels).await?)
     }
 
     /// Takes back what is pinned: no outer packets leave until the next way is.
@@ -229,11 +244,15 @@ impl Host {
         Ok(())
     }
 
-    /// Puts back what others have taken of what is pinned. What that was, in words, is added to
-    /// `repaired`.
-    pub(super) async fn repair(&self, repaired: &mut Vec<String>) -> Result<(), HostError> {
-        let own = self.netlink.list_own_routes().await?;
-        match put_back(&self.netlink, &self.pinned, &own, repaired).await {
+    /// Puts back what, by this `look`, others have taken of what is pinned. What that was, in words, is
+    /// added to `repaired`.
+    pub(super) async fn repair(
+        &self,
+        look: &Look,
+        repaired: &mut Vec<String>,
+    ) -> Result<(), HostError> {
+        let own = look.own_routes().await?;
+        match put_back(&self.netlink, &self.pinned, own, repaired).await {
             // Whoever follows the host's routes says what comes of that.
             Err(NetlinkError::ForeignRoute { .. }) => Ok(()),
             outcome => Ok(outcome?),
@@ -291,7 +310,9 @@ async fn put_back(
     let mut outcome = Ok(());
     for route in routes.iter().filter(|route| !stands(route)) {
         match netlink.add_route(route).await {
-            Ok(_) => repaired.push(format!("the route {}", route.destination)),
+            Ok(Added::New) => repaired.push(format!("the route {}", route.destination)),
+            // Another peer, which shares it, was faster.
+            Ok(Added::Adopted) => {}
             Err(problem) => outcome = outcome.and(Err(problem)),
         }
     }

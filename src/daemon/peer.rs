@@ -28,7 +28,7 @@ use secure_gre_ike::event::ChildId;
 use tokio::sync::mpsc;
 use tracing::{Span, debug, error, info, warn};
 
-use self::due::{Pulse, REPAIR_EVERY};
+use self::due::Pulse;
 use self::probing::{EchoTo, Probing};
 use self::silence::{Beginning, Fallback};
 use self::trouble::Trouble;
@@ -121,7 +121,8 @@ pub(super) struct Peer {
     /// When a refusal of the peer's attempt may be said again.
     refusals_from: Option<Instant>,
     farewell_at: Option<Instant>,
-    repair_at: Instant,
+    /// What could not be put back on the host is tried again then.
+    repair_from: Option<Instant>,
     /// Why there is no way to the peer, which was said.
     stranded: Option<String>,
     /// While pairs stand.
@@ -230,7 +231,7 @@ impl Peer {
             advised: None,
             refusals_from: None,
             farewell_at: None,
-            repair_at: Instant::now() + REPAIR_EVERY,
+            repair_from: None,
             stranded: None,
             probing: None,
             echo,

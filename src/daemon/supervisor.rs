@@ -2,10 +2,11 @@
 //! outputs are performed in their order ([`events`]), which is what makes "inbound SA ready" come
 //! before the datagram that lets the peer use it. [`calls`] is what comes over the control socket,
 //! [`rekey`] one of these; [`reach`] is how a peer is found, [`departure`] how it is let go of; [`ends`]
-//! are the signals that end the loop; [`spokes`] are files with several peers, [`clashes`] what no two peers
-//! can both have.
+//! are the signals that end the loop; [`changes`] are those of the host; [`spokes`] are files with several
+//! peers, [`clashes`] what no two peers can both have.
 
 mod calls;
+mod changes;
 mod clashes;
 mod departure;
 mod ends;
@@ -33,6 +34,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, Level, Span, enabled, warn};
 
 use self::calls::{Farewell, Sponsor};
+use self::changes::{REPAIR_EVERY, heed};
 use self::departure::Departure;
 use self::ends::EndSignals;
 use self::events::ike_path;
@@ -100,6 +102,8 @@ pub(super) struct Supervisor {
     not_in_udp: Vec<PeerId>,
     /// Peers to be forgotten once the outputs are drained.
     departed: Vec<(PeerId, Departure)>,
+    /// When it is looked whether the host has what all peers have put there.
+    repair_at: Instant,
     /// When the endpoint wants to be called.
     deadline: Option<Instant>,
     ends: EndSignals,
@@ -186,6 +190,7 @@ impl Supervisor {
             on_trial: Vec::new(),
             not_in_udp: Vec::new(),
             departed: Vec::new(),
+            repair_at: Instant::now() + REPAIR_EVERY,
             deadline: None,
             ends: EndSignals::watch().map_err(os("watch for signals"))?,
             farewells: Vec::new(),
@@ -265,7 +270,7 @@ impl Supervisor {
                 Some(located) = self.located.recv() => self.on_located(located).await,
                 Some(obstacles) = self.obstacles.recv() => self.on_obstacles(obstacles),
                 Some(call) = self.calls.recv() => self.on_call(call).await,
-                () = self.watch.changed() => self.on_change().await,
+                () = self.watch.changed(|route| heed(&self.peers, route)) => self.on_change().await,
                 Some(peer) = self.hang_ups.recv() => self.on_hang_up(peer).await,
                 () = sleep_until(next) => self.on_alarm().await,
                 news = self.news.receive() => self.on_news(news).await,
@@ -359,9 +364,10 @@ impl Supervisor {
         let mut overdue = Vec::new();
         let mut heard = Vec::new();
         let mut reactions = Vec::new();
+        let look = self.look_due(now);
         for (id, served) in &mut self.peers {
             let span = served.span().clone();
-            let done = served.do_due(now, self.endpoint.heard(*id));
+            let done = served.do_due(now, look.as_ref(), self.endpoint.heard(*id));
             reactions.push((*id, done.instrument(span).await));
             if served.heard_since(now) {
                 heard.push(*id);
@@ -395,19 +401,6 @@ impl Supervisor {
         self.react(peer, reaction).await;
     }
 
-    /// The host's addresses, links or routes have changed.
-    async fn on_change(&mut self) {
-        let now = Instant::now();
-        let ids: Vec<_> = self.peers.keys().copied().collect();
-        for id in ids {
-            let span = self.span(id);
-            if let Some(served) = self.peers.get_mut(&id) {
-                let reaction = served.follow(now).instrument(span).await;
-                self.react(id, reaction).await;
-            }
-        }
-    }
-
     fn on_obstacles(&mut self, Obstacles { peer, found }: Obstacles) {
         let span = self.span(peer);
         if let Some(served) = self.peers.get_mut(&peer) {
@@ -418,12 +411,7 @@ impl Supervisor {
     async fn react(&mut self, peer: PeerId, reaction: Reaction) {
         match reaction {
             Reaction::None => {}
-            Reaction::Repair => {
-                let now = Instant::now();
-                self.peers
-                    .values_mut()
-                    .for_each(|served| served.repair_at_once(now));
-            }
+            Reaction::Repair => self.repair_at_once(),
             // The SAs can carry nothing more: new ones follow when these are deleted.
             Reaction::Renew => {
                 self.command(Instant::now(), Command::Disconnect { peer })
@@ -486,6 +474,8 @@ impl Supervisor {
             Life::LastTunnel { patience_until } if self.peers.is_empty() => Some(patience_until),
             _ => None,
         };
+        let repair_at = Some(self.repair_at).filter(|_| !self.peers.is_empty());
+        let alarms = alarms.chain(repair_at);
         alarms.chain(self.deadline).chain(patience).min()
     }
 }

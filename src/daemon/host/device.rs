@@ -14,7 +14,7 @@ use secure_gre_gre::Passengers;
 use super::{HostError, put_back};
 use crate::config::Tunnel;
 use crate::daemon::journal::{Entry, Journal};
-use crate::net::netlink::{MAIN_TABLE, Netlink, NetlinkError, NextHop, Route, Target};
+use crate::net::netlink::{Look, MAIN_TABLE, Netlink, NetlinkError, NextHop, Route, Target};
 use crate::net::netns::{HeldNamespace, NamespaceError};
 use crate::net::prefix::Prefix;
 use crate::net::tun::{ANY_NAME, Layer, Offloads, Queues, Tun, TunError};
@@ -185,28 +185,31 @@ impl Device {
         self.home.is_there()
     }
 
-    /// Puts back what others have taken, such as the addresses of a device that was set down and up
+    /// Puts back what, by this `look` at the daemon's namespace, others have taken, such as the addresses of a device that was set down and up
     /// again; with the usable routes if the tunnel `carries` packets, else without. What that was, in
     /// words, is added to `repaired`, whatever else fails.
     pub(in crate::daemon) async fn repair(
         &mut self,
+        look: &Look,
         tunnel: &Tunnel,
         carries: bool,
         repaired: &mut Vec<String>,
     ) -> Result<(), HostError> {
         let netlink = &self.home.netlink;
-        let own = netlink.list_own_routes().await?;
+        let elsewhere = self.home.tenant.as_ref().map(|_| Look::at(netlink));
+        let look = elsewhere.as_ref().unwrap_or(look);
+        let own = look.own_routes().await?;
         let device = netlink.link_by_name(&self.name).await;
         // Whoever set it down may have meant it; one that is gone is made anew elsewhere.
         let device_works = device.is_ok_and(|link| link.up && link.index == self.link);
-        let mut outcome = put_back(netlink, &self.guards, &own, repaired).await;
+        let mut outcome = put_back(netlink, &self.guards, own, repaired).await;
         if device_works {
-            outcome = outcome.and(self.put_back_addresses(tunnel, repaired).await);
+            outcome = outcome.and(self.put_back_addresses(look, tunnel, repaired).await);
         }
         self.open.clear();
         if device_works && carries {
-            outcome = outcome.and(self.join_routes(&own, repaired).await);
-        } else if !carries && self.usable.iter().any(|route| self.is_led_to(route, &own)) {
+            outcome = outcome.and(self.join_routes(own, repaired).await);
+        } else if !carries && self.usable.iter().any(|route| self.is_led_to(route, own)) {
             outcome = outcome.and(self.leave_routes().await);
         }
         Ok(outcome?)
@@ -214,26 +217,20 @@ impl Device {
 
     async fn put_back_addresses(
         &self,
+        look: &Look,
         tunnel: &Tunnel,
         repaired: &mut Vec<String>,
     ) -> Result<(), NetlinkError> {
+        let found = look.addresses().await?;
+        let is_missing = |address: &&Prefix| !found.contains(&(self.link, **address));
         let mut outcome = Ok(());
-        for address in self.missing_addresses(tunnel).await? {
-            match self.home.netlink.add_address(self.link, address).await {
+        for address in tunnel.addresses.iter().filter(is_missing) {
+            match self.home.netlink.add_address(self.link, *address).await {
                 Ok(()) => repaired.push(format!("the address {address}")),
                 problem => outcome = outcome.and(problem),
             }
         }
         outcome
-    }
-
-    async fn missing_addresses(&self, tunnel: &Tunnel) -> Result<Vec<Prefix>, NetlinkError> {
-        let found = self.home.netlink.list_addresses().await?;
-        let missing = tunnel
-            .addresses
-            .iter()
-            .filter(|address| !found.contains(&(self.link, **address)));
-        Ok(missing.copied().collect())
     }
 
     /// Nothing is asked where there is nothing to leave, so that a hub's spokes by the thousand end soon.

@@ -76,10 +76,23 @@ async fn own_routes(netlink: &Netlink) -> (Vec<String>, Vec<String>) {
 
 const GUARDED: [&str; 3] = ["10.20.0.0/16", "10.255.0.0/30", "fd00:255::/64"];
 
+/// The way to `peer`, pinned by what is there at the moment.
+async fn pin(
+    host: &mut Host,
+    peer: IpAddr,
+    source: Option<IpAddr>,
+    devices: &[&Device],
+) -> Result<RouteInfo, HostError> {
+    let mut look = host.look();
+    let way = host.pin(&mut look, peer, source, Via::default(), devices);
+    way.await
+}
+
 /// What of the tunnel's had to be put back, or left.
 async fn repaired(device: &mut Device, tunnel: &Tunnel, carries: bool) -> Vec<String> {
     let mut repaired = Vec::new();
-    let outcome = device.repair(tunnel, carries, &mut repaired).await;
+    let look = Look::at(&Netlink::connect().unwrap());
+    let outcome = device.repair(&look, tunnel, carries, &mut repaired).await;
     outcome.unwrap();
     repaired
 }
@@ -185,7 +198,7 @@ fn without_its_damaged_record_a_peer_takes_over_what_a_crash_left() {
         let crashed = async || {
             let raised = raise(&netlink, folder.path(), usual(), 1400).await;
             let (mut host, device, queue) = raised.unwrap();
-            let pinned = host.pin(peer, None, Via::default(), &[&device]).await;
+            let pinned = pin(&mut host, peer, None, &[&device]).await;
             pinned.unwrap();
             (host, queue)
         };
@@ -221,26 +234,18 @@ fn outer_packets_are_pinned_and_a_way_through_the_tunnel_is_refused() {
         let raised = raise(&netlink, folder.path(), usual(), 1400).await;
         let (mut host, device, queue) = raised.unwrap();
         let peer: IpAddr = "192.0.2.2".parse().unwrap();
-        let way = host
-            .pin(peer, None, Via::default(), &[&device])
-            .await
-            .unwrap();
+        let way = pin(&mut host, peer, None, &[&device]).await.unwrap();
         assert_eq!(
             (way.link, way.source.to_string().as_str()),
             (link.index, "192.0.2.1")
         );
         assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
         // Again, as at each attempt: the pinned route is no answer to where the way is.
-        host.pin(peer, None, Via::default(), &[&device])
-            .await
-            .unwrap();
+        pin(&mut host, peer, None, &[&device]).await.unwrap();
         assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
 
         let behind: IpAddr = "10.255.0.2".parse().unwrap();
-        let refused = host
-            .pin(behind, None, Via::default(), &[&device])
-            .await
-            .unwrap_err();
+        let refused = pin(&mut host, behind, None, &[&device]).await.unwrap_err();
         assert!(matches!(refused, HostError::Recursive { .. }), "{refused}");
         assert!(own_routes(&netlink).await.1.is_empty());
         drop(queue);
@@ -261,7 +266,7 @@ fn what_another_peer_has_pinned_through_a_tunnel_stays_when_that_closes() {
         let mut inner = inner.unwrap();
         for peer in ["10.255.0.2", "fd00:255::2"] {
             let peer = peer.parse().unwrap();
-            let way = inner.pin(peer, None, Via::default(), &[]).await.unwrap();
+            let way = pin(&mut inner, peer, None, &[]).await.unwrap();
             assert_eq!(way.link_name, "sgre0");
             device.close().await.unwrap();
             let pinned = Prefix::host(peer).to_string();
@@ -288,7 +293,7 @@ fn a_way_that_two_peers_take_stays_pinned_until_the_last_has_gone() {
         let (mut first, mut second) = (host("berlin").await, host("paris").await);
         let peer: IpAddr = "192.0.2.2".parse().unwrap();
         for host in [&mut first, &mut second] {
-            host.pin(peer, None, Via::default(), &[]).await.unwrap();
+            pin(host, peer, None, &[]).await.unwrap();
         }
         first.lower().await.unwrap();
         assert_eq!(own_routes(&netlink).await.1, ["192.0.2.2/32"]);
@@ -312,9 +317,7 @@ fn routes_of_another_table_fail_closed_and_never_recursive_there() {
         let raised = raise(&netlink, folder.path(), tenant, 1400).await;
         let (mut host, mut device, queue) = raised.unwrap();
         let peer = "192.0.2.2".parse().unwrap();
-        host.pin(peer, None, Via::default(), &[&device])
-            .await
-            .unwrap();
+        pin(&mut host, peer, None, &[&device]).await.unwrap();
         device.open().await.unwrap();
         assert_eq!(
             placed_routes(&netlink).await,
@@ -432,7 +435,9 @@ fn a_route_of_others_in_the_place_of_one_keeps_no_other_from_standing() {
             netlink.delete_route(&route).await.unwrap();
         }
         let mut repaired = Vec::new();
-        let refused = device.repair(&several(), true, &mut repaired).await;
+        let refused = device
+            .repair(&Look::at(&netlink), &several(), true, &mut repaired)
+            .await;
         let refused = refused.unwrap_err();
         assert!(refused.to_string().contains("10.20.0.0/16"), "{refused}");
         let anew = ["10.30.0.0/16", "10.255.0.0/30", "10.30.0.0/16"];
@@ -450,7 +455,7 @@ fn a_route_of_others_in_the_place_of_one_keeps_no_other_from_standing() {
             ));
         }
         device
-            .repair(&several(), true, &mut repaired)
+            .repair(&Look::at(&netlink), &several(), true, &mut repaired)
             .await
             .unwrap();
         assert!(device.leads_to(&contested) && device.leads_to(&other));
@@ -541,14 +546,12 @@ fn an_address_that_is_not_ours_is_told_from_a_missing_route() {
         let (mut host, device, queue) = raised.unwrap();
         let [near, far] = ["192.0.2.2", "203.0.113.9"].map(|peer| peer.parse().unwrap());
         let foreign = Some("192.0.2.77".parse().unwrap());
-        let problem = host
-            .pin(near, foreign, Via::default(), &[&device])
+        let problem = pin(&mut host, near, foreign, &[&device])
             .await
             .unwrap_err()
             .to_string();
         assert!(problem.starts_with("peer.local: "), "{problem}");
-        let problem = host
-            .pin(far, foreign, Via::default(), &[&device])
+        let problem = pin(&mut host, far, foreign, &[&device])
             .await
             .unwrap_err()
             .to_string();

@@ -9,9 +9,7 @@ use tracing::warn;
 
 use super::{LOCATE_AGAIN, LOCATE_AGAIN_MAX, Peer, Reaction, Tunnel};
 use crate::dataplane::outbound::Own;
-
-/// How often it is made sure that nobody has taken from the host what we put there.
-pub(super) const REPAIR_EVERY: Duration = Duration::from_secs(2);
+use crate::net::netlink::Look;
 
 /// How often it is looked whether the peer's packets have come in: as fine as liveness checks go.
 const LISTEN_EVERY: Duration = Duration::from_secs(1);
@@ -33,20 +31,24 @@ impl Default for Pulse {
 }
 
 impl Peer {
-    /// Others may have taken something from the host: it is looked at once.
-    pub(in crate::daemon) fn repair_at_once(&mut self, now: Instant) {
-        self.repair_at = now;
+    /// Others may have taken something from the host: what could not be put back is tried again.
+    pub(in crate::daemon) fn repair_at_once(&mut self) {
+        self.repair_from = None;
     }
 
-    /// Does everything that is due. `heard`: when IKE last heard of the peer.
+    /// Does everything that is due. `look`: it is time to look whether the host has what was put there.
+    /// `heard`: when IKE last heard of the peer.
     pub(in crate::daemon) async fn do_due(
         &mut self,
         now: Instant,
+        look: Option<&Look>,
         heard: Option<Instant>,
     ) -> Reaction {
         self.retire_due(now);
         self.let_go_idle().await;
-        self.repair_due(now).await;
+        if let Some(look) = look {
+            self.repair(now, look).await;
+        }
         self.remake_due(now).await;
         self.ask_due(now).await;
         self.forget_old_news(now).await;
@@ -54,18 +56,17 @@ impl Peer {
         self.fall_back(now, heard)
     }
 
-    /// Puts back on the host what others have taken from it, when it is time to look.
-    async fn repair_due(&mut self, now: Instant) {
-        if now < self.repair_at || self.is_parting() {
+    /// Puts back on the host what others have taken from it.
+    async fn repair(&mut self, now: Instant, look: &Look) {
+        if self.repair_from.is_some_and(|from| now < from) || self.is_parting() {
             return;
         }
-        self.repair_at = now + REPAIR_EVERY;
         self.name_silence(now);
         let stands = !self.outbound.is_empty();
         let mut repaired = Vec::new();
-        let mut outcome = self.host.repair(&mut repaired).await;
+        let mut outcome = self.host.repair(look, &mut repaired).await;
         for tunnel in &mut self.tunnels {
-            let of_tunnel = tunnel.repair(stands, &mut repaired).await;
+            let of_tunnel = tunnel.repair(look, stands, &mut repaired).await;
             outcome = outcome.and(of_tunnel);
         }
         if !repaired.is_empty() {
@@ -76,7 +77,7 @@ impl Peer {
             );
         }
         if let Err(problem) = outcome {
-            self.repair_at = now + LOCATE_AGAIN_MAX;
+            self.repair_from = Some(now + LOCATE_AGAIN_MAX);
             warn!("{}: {problem}", self.config.name);
         }
     }
@@ -143,9 +144,8 @@ impl Peer {
     }
 
     pub(in crate::daemon) fn next_alarm(&self) -> Option<Instant> {
-        let repair_at = Some(self.repair_at).filter(|_| !self.is_parting());
         let listen_at = self.listens().then_some(self.pulse.listen_at);
-        let alarms = [self.locate_at, self.farewell_at, repair_at, listen_at];
+        let alarms = [self.locate_at, self.farewell_at, listen_at];
         alarms
             .into_iter()
             .flatten()

@@ -10,13 +10,19 @@ use tracing::{error, info, warn};
 
 use super::Peer;
 use crate::daemon::host::HostError;
-use crate::net::netlink::{CoveringRoute, RouteInfo};
+use crate::net::netlink::{CoveringRoute, Look, RouteInfo};
 
 impl Peer {
     /// Says which routes of others would lead outer packets into the tunnel, were `way` not pinned,
     /// and which of them are gone.
-    pub(super) async fn name_covering_routes(&mut self, remote: IpAddr, way: &RouteInfo) {
-        let found = match self.host.covering_routes(remote, &self.devices()).await {
+    pub(super) async fn name_covering_routes(
+        &mut self,
+        look: &mut Look,
+        remote: IpAddr,
+        way: &RouteInfo,
+    ) {
+        let devices = self.devices();
+        let found = match self.host.covering_routes(look, remote, &devices).await {
             Ok(found) => found,
             Err(problem) => return error!("{}: {problem}", self.name()),
         };

@@ -21,6 +21,7 @@ use crate::daemon::host::{Device, Host, HostError};
 use crate::daemon::mtu::{LINK_MTU, device_mtu, envelope};
 use crate::dataplane::{self, TunnelConfig, TunnelId};
 use crate::net::esp::Overhead;
+use crate::net::netlink::Look;
 use crate::net::outer::Path as OuterPath;
 use crate::net::prefix::Prefix;
 use crate::net::tun::Queues;
@@ -315,10 +316,11 @@ impl Tunnel {
         ask_at.into_iter().chain(self.remake_at).min()
     }
 
-    /// Puts back what others have taken from where the device is; with the usable routes if pairs stand
+    /// Puts back what, by this `look`, others have taken from where the device is; with the usable routes if pairs stand
     /// and the peer answers. What that was, in words, is added to `repaired`.
     pub(super) async fn repair(
         &mut self,
+        look: &Look,
         stands: bool,
         repaired: &mut Vec<String>,
     ) -> Result<(), HostError> {
@@ -333,7 +335,8 @@ impl Tunnel {
             return Ok(());
         }
         let carries = stands && self.is_answered();
-        self.device.repair(&self.config, carries, repaired).await
+        let repair = self.device.repair(look, &self.config, carries, repaired);
+        repair.await
     }
 
     /// Has the hook run that is for whether the tunnel carries packets.

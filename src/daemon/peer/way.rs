@@ -22,8 +22,9 @@ use crate::daemon::mtu::{PathMtu, device_mtu};
 use crate::daemon::{locate, obstacles};
 use crate::dataplane::{Link, Threads};
 use crate::net::esp::{Wire, WireError};
-use crate::net::netlink::RouteInfo;
+use crate::net::netlink::{Look, RouteInfo};
 use crate::net::outer::{Encapsulation, NAT_TRAVERSAL_PORT, Path as OuterPath, Via};
+use crate::net::prefix::Prefix;
 
 impl Peer {
     /// Finds a way to one of the peer's addresses, and brings up what carries packets on it.
@@ -31,9 +32,10 @@ impl Peer {
         &mut self,
         addresses: &[IpAddr],
     ) -> Result<Reached, ReachError> {
+        let mut look = self.host.look();
         let mut outcome = Err(ReachError::NoAddress(self.config.address.clone()));
         for remote in self.in_turn(addresses) {
-            outcome = self.reach(remote).await;
+            outcome = self.reach(&mut look, remote).await;
             if outcome.is_ok() {
                 break;
             }
@@ -55,8 +57,8 @@ impl Peer {
     }
 
     /// Finds the way to the peer, pins it, and brings up what carries packets on it.
-    async fn reach(&mut self, remote: IpAddr) -> Result<Reached, ReachError> {
-        let (via, way) = self.find_way(remote).await?;
+    async fn reach(&mut self, look: &mut Look, remote: IpAddr) -> Result<Reached, ReachError> {
+        let (via, way) = self.find_way(look, remote).await?;
         let local = way.source;
         self.path_mtu.take_link(way.mtu);
         if self.addresses() == Some((local, remote)) && self.via() == via {
@@ -81,14 +83,19 @@ impl Peer {
     }
 
     /// Finds the way to `remote`, and what packets on it are bound to.
-    async fn find_way(&mut self, remote: IpAddr) -> Result<(Via, RouteInfo), HostError> {
+    async fn find_way(
+        &mut self,
+        look: &mut Look,
+        remote: IpAddr,
+    ) -> Result<(Via, RouteInfo), HostError> {
         let called = self.addresses().filter(|_| self.calls_from_anywhere());
         let source = self.config.local.or(called.map(|(local, _)| local));
-        self.find_way_from(source, remote).await
+        self.find_way_from(look, source, remote).await
     }
 
     async fn find_way_from(
         &mut self,
+        look: &mut Look,
         source: Option<IpAddr>,
         remote: IpAddr,
     ) -> Result<(Via, RouteInfo), HostError> {
@@ -99,7 +106,7 @@ impl Peer {
         let mark = self.config.fwmark;
         let via = Via { link, mark };
         let devices: Vec<_> = self.tunnels.iter().map(Tunnel::device).collect();
-        let way = self.host.pin(remote, source, via, &devices).await?;
+        let way = self.host.pin(look, remote, source, via, &devices).await?;
         Ok((via, way))
     }
 
@@ -192,7 +199,9 @@ impl Peer {
             // One end is elsewhere, if only to its NAT: the pinned route follows.
             let called = self.calls_from_anywhere().then_some(path.local.ip());
             let source = self.config.local.or(called);
-            let (found, way) = self.find_way_from(source, path.remote.ip()).await?;
+            let mut look = self.host.look();
+            let found = self.find_way_from(&mut look, source, path.remote.ip());
+            let (found, way) = found.await?;
             via = found;
             self.path_mtu.take_link(way.mtu);
         }
@@ -217,7 +226,9 @@ impl Peer {
         encapsulation: Encapsulation,
     ) -> Result<(), ReachError> {
         let (local, remote) = (path.local.ip(), path.remote.ip());
-        let (via, way) = self.find_way_from(Some(local), remote).await?;
+        let mut look = self.host.look();
+        let found = self.find_way_from(&mut look, Some(local), remote);
+        let (via, way) = found.await?;
         self.path_mtu.take_link(way.mtu);
         self.start_link(path, via, encapsulation).await?;
         self.look_for_obstacles(local, remote, way.link_name);
@@ -274,8 +285,15 @@ impl Peer {
         &self.obstacles
     }
 
-    /// The host's addresses, links or routes have changed: packets follow the way that there is.
-    pub(in crate::daemon) async fn follow(&mut self, now: Instant) -> Reaction {
+    /// Whether the way to the peer may be another where a route to `prefix` has changed.
+    pub(in crate::daemon) fn heeds(&self, prefix: Prefix) -> bool {
+        let mut remote = self.addresses().into_iter().map(|(_, remote)| remote);
+        self.locate_at.is_some() || remote.any(|remote| prefix.contains(remote))
+    }
+
+    /// The host's addresses, links or routes have changed: packets follow the way that there is by this
+    /// `look`.
+    pub(in crate::daemon) async fn follow(&mut self, look: &mut Look, now: Instant) -> Reaction {
         if self.is_parting() {
             return Reaction::None;
         }
@@ -286,14 +304,14 @@ impl Peer {
         let Some((local, remote)) = self.addresses() else {
             return Reaction::None;
         };
-        let (via, way) = match self.find_way(remote).await {
+        let (via, way) = match self.find_way(look, remote).await {
             Ok(found) => found,
             Err(problem) => {
                 self.strand(&problem);
                 return Reaction::None;
             }
         };
-        self.name_covering_routes(remote, &way).await;
+        self.name_covering_routes(look, remote, &way).await;
         if way.source != local {
             info!(
                 "{}: our address is {} instead of {local}",

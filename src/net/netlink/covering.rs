@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteType};
 
-use super::route::{MAIN_TABLE, Parts, ROUTE_PROTOCOL};
-use super::way::{is_ours, led_into};
-use super::{Netlink, NetlinkError};
+use super::route::{MAIN_TABLE, Parts, ROUTE_PROTOCOL, destination_of};
+use super::way::led_into;
+use super::{Look, Netlink, NetlinkError};
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
 
@@ -57,22 +57,6 @@ impl Netlink {
         }
     }
 
-    /// Others' routes of the main table into the devices `tunnels` that cover `peer`, whether packets
-    /// take them or not.
-    pub async fn covering_routes(
-        &self,
-        peer: IpAddr,
-        tunnels: &[u32],
-    ) -> Result<Vec<CoveringRoute>, NetlinkError> {
-        let mut covering = Vec::new();
-        let routes = self.main_table(peer).await?;
-        for route in routes.iter().filter(|route| !is_ours(route)) {
-            covering.extend(self.covering(route, peer, tunnels).await?);
-        }
-        covering.dedup();
-        Ok(covering)
-    }
-
     /// `None`: the route does not cover the peer, or leads elsewhere.
     async fn covering(
         &self,
@@ -81,10 +65,7 @@ impl Netlink {
         tunnels: &[u32],
     ) -> Result<Option<CoveringRoute>, NetlinkError> {
         let (parts, header) = (Parts::of(route), &route.header);
-        // A default route has no destination.
-        let network = parts.destination.unwrap_or(peer);
-        let prefix = Prefix::new(network, header.destination_prefix_length);
-        let prefix = prefix.filter(|prefix| prefix.contains(peer));
+        let prefix = destination_of(route).filter(|prefix| prefix.contains(peer));
         let tunnel = led_into(route, tunnels).filter(|_| header.kind == RouteType::Unicast);
         let (Some(prefix), Some(tunnel)) = (prefix, tunnel) else {
             return Ok(None);
@@ -95,5 +76,23 @@ impl Netlink {
             device: self.link_by_index(tunnel).await?.name,
             origin: header.protocol,
         }))
+    }
+}
+
+impl Look {
+    /// Others' routes of the main table into the devices `tunnels` that cover `peer`, whether packets
+    /// take them or not.
+    pub async fn covering_routes(
+        &mut self,
+        peer: IpAddr,
+        tunnels: &[u32],
+    ) -> Result<Vec<CoveringRoute>, NetlinkError> {
+        let netlink = self.netlink.clone();
+        let mut covering = Vec::new();
+        for route in self.others(peer).await? {
+            covering.extend(netlink.covering(route, peer, tunnels).await?);
+        }
+        covering.dedup();
+        Ok(covering)
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! The only folder that knows the `rtnetlink` crate: links and addresses here, routes in `route`, those
 //! that several tunnels share in `multipath`, the kernel's way to an address in `way`, what would lead
-//! it into a tunnel in `covering`, what changes on the host in `watch`, pairs of devices in `veth`.
+//! it into a tunnel in `covering`, what many want to know at once in `look`, what changes on the host in
+//! `watch`, pairs of devices in `veth`.
 //! Every change can be repeated: adding what is there and removing what is gone both succeed, so that
 //! cleaning up after a crash is the same code as cleaning up.
 
 mod covering;
+mod look;
 mod multipath;
 mod route;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec};
 
 pub use self::covering::CoveringRoute;
+pub use self::look::Look;
 pub use self::multipath::NextHop;
 pub use self::route::{Added, MAIN_TABLE, ROUTE_PROTOCOL, Route, RouteInfo, Target};
 pub use self::watch::Watch;
@@ -54,9 +57,11 @@ pub struct Link {
 impl Netlink {
     /// Must be called within a tokio runtime with I/O, which drives the connection.
     pub fn connect() -> Result<Self, NetlinkError> {
-        // Strict checks make the kernel honour the filters of a dump.
-        let (connection, handle, _) =
-            rtnetlink::new_connection_with_strict_check().map_err(NetlinkError::Connect)?;
+        // Strict checks make the kernel honour the filters of a dump. Before Linux 4.20 it refuses them
+        // and lists everything, slowly: whoever lists leaves out the rest again.
+        let opened = rtnetlink::new_connection_with_strict_check();
+        let opened = opened.or_else(|_| rtnetlink::new_connection());
+        let (connection, handle, _) = opened.map_err(NetlinkError::Connect)?;
         tokio::spawn(connection);
         Ok(Self { handle })
     }

@@ -364,13 +364,8 @@ impl Route {
             },
             _ => return None,
         };
-        let address = match (parts.destination, header.address_family) {
-            (Some(address), _) => address,
-            (None, AddressFamily::Inet) => IpAddr::from([0; 4]),
-            (None, _) => IpAddr::from([0; 16]),
-        };
         Some(Self {
-            destination: Prefix::new(address, header.destination_prefix_length)?,
+            destination: destination_of(message)?,
             table: parts.table.unwrap_or_else(|| header.table.into()),
             metric: parts.metric,
             target,
@@ -378,10 +373,26 @@ impl Route {
     }
 }
 
+/// What a route is for; `None`: not for IP.
+pub(super) fn destination_of(message: &RouteMessage) -> Option<Prefix> {
+    let attributes = message.attributes.iter();
+    let mut found = attributes.filter_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => ip(address),
+        _ => None,
+    });
+    // A default route has none.
+    let any = match message.header.address_family {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    let address = found.next().unwrap_or(any);
+    Prefix::new(address, message.header.destination_prefix_length)
+}
+
 /// The attributes of a route message that mean something to us.
 #[derive(Default)]
 pub(super) struct Parts {
-    pub(super) destination: Option<IpAddr>,
     pub(super) gateway: Option<IpAddr>,
     pub(super) source: Option<IpAddr>,
     pub(super) link: Option<u32>,
@@ -395,7 +406,6 @@ impl Parts {
         let mut parts = Self::default();
         for attribute in &message.attributes {
             match attribute {
-                RouteAttribute::Destination(address) => parts.destination = ip(address),
                 RouteAttribute::Gateway(address) => parts.gateway = ip(address),
                 RouteAttribute::Via(via) => parts.gateway = next_hop(via),
                 RouteAttribute::PrefSource(address) => parts.source = ip(address),

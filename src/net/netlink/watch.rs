@@ -5,22 +5,36 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::{RouteMessage, RouteProtocol};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 use tokio::time::{Instant, sleep_until};
 
-use super::route::ROUTE_PROTOCOL;
+use super::route::destination_of;
+use super::way::is_ours;
 use super::{Netlink, NetlinkError};
+use crate::net::prefix::Prefix;
 
 /// A change rarely comes alone: an address brings its routes, a link both. Nobody waits for long.
 const SETTLE: Duration = Duration::from_millis(300);
 
+/// How much longer than what followed from the last changes: where a look at the routes takes a second,
+/// it is not all that is done.
+const REST: u32 = 4;
+
+/// What has changed.
+enum Change {
+    /// A route to this prefix.
+    Route(Prefix),
+    /// Anything else, or nobody knows.
+    Other,
+}
+
 /// Tells when something has changed that may lead outer packets another way.
 pub struct Watch {
     /// One item for each change that is not ours.
-    changes: BoxStream<'static, ()>,
+    changes: BoxStream<'static, Change>,
     settled_at: Option<Instant>,
+    settle: Duration,
 }
 
 impl Netlink {
@@ -42,21 +56,29 @@ impl Netlink {
         Ok(Watch {
             changes: changes.boxed(),
             settled_at: None,
+            settle: SETTLE,
         })
     }
 }
 
 impl Watch {
-    /// Waits for a change, and then a little for those that come with it. A future that is dropped
-    /// before it is ready has forgotten nothing.
-    pub async fn changed(&mut self) {
+    /// What followed from the changes took this long.
+    pub fn followed(&mut self, took: Duration) {
+        self.settle = SETTLE.max(took * REST);
+    }
+
+    /// Waits for a change, and then a little for those that come with it; of routes, for one to a
+    /// prefix that `concerns` us: a host with a full table of the Internet's has others all the time.
+    /// A future that is dropped before it is ready has forgotten nothing.
+    pub async fn changed(&mut self, concerns: impl Fn(Prefix) -> bool) {
         loop {
             let Some(at) = self.settled_at else {
-                if self.changes.next().await.is_none() {
+                match self.changes.next().await {
+                    Some(Change::Route(prefix)) if !concerns(prefix) => {}
+                    Some(_) => self.settled_at = Some(Instant::now() + self.settle),
                     // The socket is gone; whoever asks regularly still finds out.
-                    std::future::pending::<()>().await;
+                    None => std::future::pending::<()>().await,
                 }
-                self.settled_at = Some(Instant::now() + SETTLE);
                 continue;
             };
             tokio::select! {
@@ -65,20 +87,19 @@ impl Watch {
                     self.settled_at = None;
                     return;
                 }
-                Some(()) = self.changes.next() => {}
+                Some(_) = self.changes.next() => {}
             }
         }
     }
 }
 
-fn is_change(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<()> {
-    let ours = |route: &RouteMessage| route.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL);
+fn is_change(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
     match payload {
         NetlinkPayload::InnerMessage(
             RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
-        ) => (!ours(route)).then_some(()),
+        ) => (!is_ours(route)).then(|| destination_of(route).map_or(Change::Other, Change::Route)),
         // An overrun, too: whatever it was, it is to be looked at.
-        NetlinkPayload::InnerMessage(_) | NetlinkPayload::Overrun(_) => Some(()),
+        NetlinkPayload::InnerMessage(_) | NetlinkPayload::Overrun(_) => Some(Change::Other),
         _ => None,
     }
 }

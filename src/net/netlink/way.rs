@@ -4,16 +4,15 @@ use std::net::IpAddr;
 
 use futures_util::{StreamExt, TryStreamExt};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteProtocol,
-    RouteType,
+    RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteProtocol, RouteType,
 };
 
 use super::route::{MAIN_TABLE, Parts, ROUTE_PROTOCOL, RouteInfo};
-use super::{Netlink, NetlinkError, family, refused};
+use super::{Look, Netlink, NetlinkError};
 use crate::net::outer::Via;
 use crate::net::prefix::Prefix;
 
-impl Netlink {
+impl Look {
     /// The way to `destination`, from `source` if that is given, of packets bound to `via`. Neither
     /// routes of ours nor others into the devices `tunnels` count: the tunnels' packets cannot travel
     /// through the tunnels.
@@ -21,24 +20,22 @@ impl Netlink {
     /// Where the kernel's own choice is none of those, it is the answer, rules and tables of policy
     /// routing included; else the main table without them is searched.
     pub async fn way_to(
-        &self,
+        &mut self,
         destination: IpAddr,
         source: Option<IpAddr>,
         via: Via,
         tunnels: &[u32],
     ) -> Result<RouteInfo, NetlinkError> {
-        if self
-            .kernel_chooses_another(destination, source, via, tunnels)
-            .await
-        {
-            return self.route_to(destination, source, via).await;
+        let chosen = self
+            .netlink
+            .kernel_chooses_another(destination, source, via, tunnels);
+        if chosen.await {
+            return self.netlink.route_to(destination, source, via).await;
         }
         let no_route = || NetlinkError::NoRoute { destination };
-        let routes = self.main_table(destination).await?;
+        let routes = self.others(destination).await?;
         let usable = routes
-            .iter()
-            .filter(|route| !is_ours(route))
-            .filter_map(|route| Candidate::of(route, destination, via))
+            .filter_map(|route| Candidate::of(route, via))
             .filter(|candidate| !candidate.leads_into(tunnels))
             .filter(|candidate| via.admits(candidate.parts.link));
         // Longest prefix, then lowest metric; a route that refuses has no link.
@@ -49,7 +46,10 @@ impl Netlink {
             )
         });
         let parts = best.ok_or_else(no_route)?.parts;
-        let link = self.link_by_index(parts.link.ok_or_else(no_route)?).await?;
+        let link = self
+            .netlink
+            .link_by_index(parts.link.ok_or_else(no_route)?)
+            .await?;
         let next = parts.gateway.unwrap_or(destination);
         let source = match source.or(parts.source) {
             Some(source) => self.own(source).await?,
@@ -65,6 +65,27 @@ impl Netlink {
         })
     }
 
+    /// `address`, if this host has it.
+    async fn own(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
+        let addresses = self.addresses().await?;
+        let mut own = addresses.iter().map(|(_, own)| own.addr());
+        Ok(own.find(|own| *own == address))
+    }
+
+    /// As the kernel chooses: an address of the subnet that the next hop is in, else the first.
+    async fn source_on(&self, link: u32, next: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
+        let addresses = self.addresses().await?;
+        let of_link = addresses
+            .iter()
+            .filter(|(index, own)| *index == link && is_global(own.addr()))
+            .filter(|(_, own)| own.addr().is_ipv4() == next.is_ipv4())
+            .map(|(_, own)| own);
+        let near = of_link.clone().find(|own| own.contains(next));
+        Ok(near.or_else(|| of_link.clone().next()).map(Prefix::addr))
+    }
+}
+
+impl Netlink {
     /// Whether the route that the kernel takes is neither ours nor one into the devices.
     async fn kernel_chooses_another(
         &self,
@@ -90,65 +111,23 @@ impl Netlink {
         let mut answer = self.handle.route().get(query).execute().boxed();
         answer.try_next().await.ok().flatten()
     }
-
-    pub(super) async fn main_table(
-        &self,
-        destination: IpAddr,
-    ) -> Result<Vec<RouteMessage>, NetlinkError> {
-        let mut filter = RouteMessage::default();
-        filter.header.address_family = family(destination);
-        filter.header.table = RouteHeader::RT_TABLE_MAIN;
-        let answers = self.handle.route().get(filter).execute();
-        let routes: Vec<_> = answers
-            .try_collect()
-            .await
-            .map_err(|error| refused("list the routes".to_owned(), error))?;
-        let in_main = |route: &RouteMessage| {
-            let table = Parts::of(route).table;
-            table.unwrap_or_else(|| route.header.table.into()) == MAIN_TABLE
-                && route.header.address_family == family(destination)
-        };
-        Ok(routes.into_iter().filter(in_main).collect())
-    }
-
-    /// `address`, if this host has it.
-    async fn own(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
-        let addresses = self.list_addresses().await?;
-        let mut own = addresses.iter().map(|(_, own)| own.addr());
-        Ok(own.find(|own| *own == address))
-    }
-
-    /// As the kernel chooses: an address of the subnet that the next hop is in, else the first.
-    async fn source_on(&self, link: u32, next: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
-        let addresses = self.list_addresses().await?;
-        let of_link = addresses
-            .iter()
-            .filter(|(index, own)| *index == link && is_global(own.addr()))
-            .filter(|(_, own)| own.addr().is_ipv4() == next.is_ipv4())
-            .map(|(_, own)| own);
-        let near = of_link.clone().find(|own| own.contains(next));
-        Ok(near.or_else(|| of_link.clone().next()).map(Prefix::addr))
-    }
 }
 
-/// A route that covers the destination.
+/// A route to the destination.
 struct Candidate {
     prefix_len: u8,
     parts: Parts,
 }
 
 impl Candidate {
-    fn of(route: &RouteMessage, destination: IpAddr, via: Via) -> Option<Self> {
+    /// `None`: nothing can leave by it.
+    fn of(route: &RouteMessage, via: Via) -> Option<Self> {
         let header = &route.header;
         let dead = RouteFlags::Dead | RouteFlags::Linkdown;
         if header.flags.intersects(dead) {
             return None;
         }
         let mut parts = Parts::of(route);
-        let prefix_len = header.destination_prefix_length;
-        if let Some(network) = parts.destination {
-            Prefix::new(network, prefix_len).filter(|network| network.contains(destination))?;
-        }
         match header.kind {
             RouteType::Unicast => {
                 let hops = route
@@ -170,7 +149,10 @@ impl Candidate {
             }
             _ => parts.link = None,
         }
-        Some(Self { prefix_len, parts })
+        Some(Self {
+            prefix_len: header.destination_prefix_length,
+            parts,
+        })
     }
 
     fn leads_into(&self, links: &[u32]) -> bool {
