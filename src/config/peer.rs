@@ -74,7 +74,7 @@ pub struct Peer {
     pub tunnels: Vec<Tunnel>,
     /// What is run when a tunnel begins and ends to carry packets.
     pub hooks: Hooks,
-    /// Whether one thread carries the packets of all its tunnels, both ways.
+    /// Whether one thread carries the packets of all its tunnels, both ways, also under load.
     pub one_thread: bool,
 }
 

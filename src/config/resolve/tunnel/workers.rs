@@ -41,14 +41,14 @@ pub(super) fn wanted(
     }
 }
 
-/// Whether one thread per peer carries packets both ways, where nobody has asked for a number.
+/// Whether one thread per peer carries packets both ways under load, too, where nobody has asked for a
+/// number.
 pub(super) fn one_thread(typed: Option<&Spanned<WordOrNumber>>) -> bool {
     let asked = typed.is_some_and(|typed| matches!(typed.get_ref(), WordOrNumber::Number(_)));
     !asked && is_enough(available_parallelism().unwrap_or(NonZeroUsize::MIN))
 }
 
-/// With so many cores: two threads would only take turns. On two cores one thread answers sooner and
-/// carries less.
+/// With so many cores: two threads would only take turns. On more, a second one helps under load.
 const fn is_enough(cores: NonZeroUsize) -> bool {
     cores.get() == 1
 }
