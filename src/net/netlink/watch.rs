@@ -17,8 +17,8 @@ use crate::net::prefix::Prefix;
 /// A change rarely comes alone: an address brings its routes, a link both. Nobody waits for long.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// How much longer than what followed from the last changes: where a look at the routes takes a second,
-/// it is not all that is done.
+/// After what followed from a change, the next ones wait for so many times as long as that took: where
+/// a look at the routes takes a second, it is not all that is done.
 const REST: u32 = 4;
 
 /// What has changed.
@@ -34,7 +34,8 @@ pub struct Watch {
     /// One item for each change that is not ours.
     changes: BoxStream<'static, Change>,
     settled_at: Option<Instant>,
-    settle: Duration,
+    /// Nothing is settled before.
+    rest_until: Instant,
 }
 
 impl Netlink {
@@ -56,15 +57,15 @@ impl Netlink {
         Ok(Watch {
             changes: changes.boxed(),
             settled_at: None,
-            settle: SETTLE,
+            rest_until: Instant::now(),
         })
     }
 }
 
 impl Watch {
-    /// What followed from the changes took this long.
+    /// What followed from the last changes took this long.
     pub fn followed(&mut self, took: Duration) {
-        self.settle = SETTLE.max(took * REST);
+        self.rest_until = Instant::now() + took * REST;
     }
 
     /// Waits for a change, and then a little for those that come with it; of routes, for one to a
@@ -75,7 +76,7 @@ impl Watch {
             let Some(at) = self.settled_at else {
                 match self.changes.next().await {
                     Some(Change::Route(prefix)) if !concerns(prefix) => {}
-                    Some(_) => self.settled_at = Some(Instant::now() + self.settle),
+                    Some(_) => self.settled_at = Some(self.rest_until.max(Instant::now() + SETTLE)),
                     // The socket is gone; whoever asks regularly still finds out.
                     None => std::future::pending::<()>().await,
                 }
