@@ -146,8 +146,12 @@ impl Host {
             self.journal.add(Entry::of(None, &route))?;
             // In place of the one before, so that there is no moment without: the kernel may also
             // have taken that one along with its link or its source address.
-            let mut own = look.own_routes().await?.iter();
-            let pinned = match own.find(|own| own.is_in_place_of(&route)) {
+            let in_place = |one: &&Route| one.is_in_place_of(&route);
+            let standing = match self.pinned.iter().any(|one| in_place(&one)) {
+                true => look.own_routes().await?.iter().find(in_place),
+                false => None,
+            };
+            let pinned = match standing {
                 Some(standing) if *standing == route => Ok(()),
                 Some(_) => self.netlink.replace_route(&route).await,
                 None => self.netlink.add_route(&route).await.map(drop),

@@ -85,28 +85,37 @@ impl Crew {
             duties.push(Box::new(sender));
             crew.sending.push(handle);
         }
-        let mut first = shift()?;
+        let mut first = shift(relief::PROMPT)?;
         for duty in duties {
             first.take(duty).map_err(StartError::Poll)?;
         }
         let relief = match threads {
             Threads::One => None,
-            Threads::AsNeeded => {
-                let (relief, reserve) = relief::new(first.load().shown(), &crew.receiving.waker);
-                for number in 0..crew.sending.len() {
-                    let (shift, reserve) = (shift()?, reserve.clone());
-                    let name = format!("sgre-outbound{number}");
-                    let body = move || reserve.serve(shift);
-                    let thread = start(&name, Direction::Outbound, notify.clone(), body)?;
-                    crew.threads.push(thread);
-                }
-                Some(relief)
-            }
+            Threads::AsNeeded => Some(crew.reserve(&mut first, notify)?),
         };
         let body = move || serve(first, relief.as_ref());
         let thread = start("sgre-packets", Direction::Both, notify.clone(), body)?;
         crew.threads.push(thread);
         Ok(crew)
+    }
+
+    /// Starts as many threads as there are workers who send, for the relief of the first.
+    fn reserve<N>(&mut self, first: &mut Shift, notify: &N) -> Result<Relief, StartError>
+    where
+        N: Fn(Note) + Clone + Send + 'static,
+    {
+        let shifts = self.sending.iter().map(|_| shift(relief::PATIENT));
+        let mut shifts = shifts.collect::<Result<Vec<_>, _>>()?;
+        let all = [first].into_iter().chain(&mut shifts);
+        let loads = all.map(|shift| shift.load().shown()).collect();
+        let (relief, reserve) = relief::new(loads, &self.receiving.waker);
+        for (number, shift) in shifts.into_iter().enumerate() {
+            let (name, reserve) = (format!("sgre-outbound{number}"), reserve.clone());
+            let body = move || reserve.serve(shift);
+            let thread = start(&name, Direction::Outbound, notify.clone(), body)?;
+            self.threads.push(thread);
+        }
+        Ok(relief)
     }
 
     /// Ends all workers and waits for their end.
@@ -126,8 +135,8 @@ impl Drop for Crew {
     }
 }
 
-fn shift() -> Result<Shift, StartError> {
-    Shift::new().map_err(StartError::Poll)
+fn shift(interval: Duration) -> Result<Shift, StartError> {
+    Shift::new(interval).map_err(StartError::Poll)
 }
 
 /// Serves all duties, but for those that are lent, until they are to end.

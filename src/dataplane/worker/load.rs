@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// See the module.
 pub(super) struct Load {
+    /// Long enough that one batch is little of it.
+    interval: Duration,
     /// When the present interval began.
     since: Instant,
     /// How much of it was slept away.
@@ -17,8 +19,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(interval: Duration, now: Instant) -> Self {
         Self {
+            interval,
             since: now,
             slept: Duration::ZERO,
             last: Arc::default(),
@@ -28,11 +31,6 @@ impl Load {
     /// Where others can read how much it was in the last interval, in percent.
     pub(super) fn shown(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.last)
-    }
-
-    /// How much it was in the last interval, in percent.
-    pub(super) fn last(&self) -> u32 {
-        self.last.load(Ordering::Relaxed)
     }
 
     /// An interval begins with `percent` as if in the last.
@@ -50,16 +48,13 @@ impl Load {
     /// It is awake.
     pub(super) fn awake(&mut self, now: Instant) {
         let passed = now - self.since;
-        if passed >= INTERVAL {
+        if passed >= self.interval {
             let slept = self.slept.as_micros() * 100 / passed.as_micros();
             let slept = u32::try_from(slept).unwrap_or(100).min(100);
             self.restart(now, 100 - slept);
         }
     }
 }
-
-/// Long enough that one batch is little of it.
-const INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
@@ -69,15 +64,16 @@ mod tests {
     fn what_was_not_slept_away_is_load() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut load = Load::new(start);
+        let mut load = Load::new(Duration::from_millis(5), start);
+        let shown = load.shown();
+        let last = || shown.load(Ordering::Relaxed);
         load.slept(at(0), at(4));
-        assert_eq!(load.last(), 0, "the interval is not over");
+        assert_eq!(last(), 0, "the interval is not over");
         load.awake(at(6));
-        assert_eq!(load.last(), 100 - 66);
+        assert_eq!(last(), 100 - 66);
         load.slept(at(6), at(1006));
-        assert_eq!(load.last(), 0);
+        assert_eq!(last(), 0);
         load.awake(at(1011));
-        assert_eq!(load.last(), 100);
-        assert_eq!(load.shown().load(Ordering::Relaxed), 100);
+        assert_eq!(last(), 100);
     }
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::port::{Filled, Port, place_and_lane};
+use super::port::{Filled, Port, place_and_queue};
 use super::{Duty, Mailbox, Order, Pace};
 use crate::dataplane::batch::Batch;
 use crate::dataplane::counters::SharedCounters;
@@ -75,11 +75,11 @@ impl<N: Fn(Note)> Duty for OutboundWorker<N> {
 
     fn tell(&mut self, number: u64) {
         self.orders.tell(number);
-        let Some((place, lane)) = place_and_lane(number) else {
+        let Some((place, queue)) = place_and_queue(number) else {
             return;
         };
         if let Some(port) = self.ports.get_mut(place) {
-            port.tell(lane);
+            port.tell(queue);
         }
     }
 
@@ -98,7 +98,9 @@ impl<N: Fn(Note)> Duty for OutboundWorker<N> {
         // holds for them.
         loop {
             match self.orders.next() {
-                ControlFlow::Continue(Some(order)) => self.obey(order, poller),
+                ControlFlow::Continue(Some(order)) => {
+                    self.obey(order, poller).map_err(WorkerError::Wait)?;
+                }
                 ControlFlow::Continue(None) => break,
                 ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
             }
@@ -113,19 +115,16 @@ impl<N: Fn(Note)> Duty for OutboundWorker<N> {
 }
 
 impl<N: Fn(Note)> OutboundWorker<N> {
-    fn obey(&mut self, order: Order<Command>, poller: &Poller) {
+    fn obey(&mut self, order: Order<Command>, poller: &Poller) -> io::Result<()> {
         match order {
             Order::Command(command) => self.path.obey(command),
             Order::Rewire(wire) => {
                 self.path.travel(wire.path());
                 self.wire = wire;
             }
-            Order::Attach(tunnel, queues) => {
-                if let Err(error) = self.attach(tunnel, queues, poller) {
-                    self.tell_device_gone(tunnel, error);
-                }
-            }
+            Order::Attach(tunnel, queues) => return self.attach(tunnel, queues, poller),
         }
+        Ok(())
     }
 
     fn tell_device_gone(&mut self, tunnel: TunnelId, error: io::Error) {

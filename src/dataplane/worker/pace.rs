@@ -5,7 +5,7 @@
 //! better served by haste: it is sent before anything else is looked for, and then the thread sleeps at
 //! once, since whoever has the next part of that packet's way may wait for this core.
 //!
-//! Not here: clocks and waiting (`super::run`).
+//! Not here: clocks and waiting (`super::shift`).
 
 use std::ops::ControlFlow;
 use std::time::Duration;

@@ -98,28 +98,31 @@ impl Port {
 
     /// Has `poller` tell of the queues by numbers of tunnel `place`.
     pub(super) fn enroll(&self, place: usize, poller: &Poller) -> io::Result<()> {
-        let mut lanes = self.open_lanes().enumerate();
-        lanes.try_for_each(|(lane, queue)| poller.add(queue.as_fd(), number(place, lane)))
+        let mut lanes = self.open_lanes();
+        lanes.try_for_each(|(lane, queue)| poller.add(queue.as_fd(), number(place, lane.queue)))
     }
 
     /// Has `poller` tell of them no more.
     pub(super) fn withdraw(&self, poller: &Poller) {
-        for queue in self.open_lanes() {
+        for (_, queue) in self.open_lanes() {
             // The descriptor is open and was added.
             let _ = poller.remove(queue.as_fd());
         }
     }
 
-    fn open_lanes(&self) -> impl Iterator<Item = &Queue> {
+    fn open_lanes(&self) -> impl Iterator<Item = (&Lane, &Queue)> {
         self.device.iter().flat_map(|Device { queues, lanes, .. }| {
-            lanes.iter().filter_map(|lane| queues.get(lane.queue))
+            let open = |lane: &Lane| queues.get(lane.queue);
+            lanes
+                .iter()
+                .filter_map(move |lane| Some((lane, open(lane)?)))
         })
     }
 
-    /// The lane may have something.
-    pub(super) fn tell(&mut self, lane: usize) {
-        let lanes = self.device.as_mut().map(|device| &mut device.lanes);
-        if let Some(lane) = lanes.and_then(|lanes| lanes.get_mut(lane)) {
+    /// The queue may have something; it may also be another worker's.
+    pub(super) fn tell(&mut self, queue: usize) {
+        let lanes = self.device.iter_mut().flat_map(|device| &mut device.lanes);
+        for lane in lanes.filter(|lane| lane.queue == queue) {
             lane.ready = true;
         }
     }
@@ -210,16 +213,16 @@ impl Lane {
     }
 }
 
-/// What the poller calls a lane of the tunnel at `place`.
-const fn number(place: usize, lane: usize) -> u64 {
-    (lane as u64) << 32 | place as u64
+/// What the poller calls a queue of the tunnel at `place`.
+const fn number(place: usize, queue: usize) -> u64 {
+    (queue as u64) << 32 | place as u64
 }
 
-/// The place of a tunnel and the number of its lane, which the poller calls like this.
-pub(super) fn place_and_lane(number: u64) -> Option<(usize, usize)> {
+/// The place of a tunnel and its queue, which the poller calls like this.
+pub(super) fn place_and_queue(number: u64) -> Option<(usize, usize)> {
     let place = usize::try_from(number & u64::from(u32::MAX)).ok()?;
-    let lane = usize::try_from(number >> 32).ok()?;
-    Some((place, lane))
+    let queue = usize::try_from(number >> 32).ok()?;
+    Some((place, queue))
 }
 
 #[cfg(test)]
@@ -250,9 +253,9 @@ mod tests {
     }
 
     #[test]
-    fn lanes_are_known_by_their_numbers() {
+    fn queues_are_known_by_their_numbers() {
         for known in [(0, 0), (0, 7), (63, 3)] {
-            assert_eq!(place_and_lane(number(known.0, known.1)), Some(known));
+            assert_eq!(place_and_queue(number(known.0, known.1)), Some(known));
         }
     }
 }

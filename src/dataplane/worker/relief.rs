@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -18,8 +18,7 @@ use crate::net::poll::Waker;
 pub(super) struct Relief {
     lent: Sender<AnyDuty>,
     returned: Receiver<AnyDuty>,
-    /// Of the first thread.
-    load: Arc<AtomicU32>,
+    loads: Loads,
 }
 
 /// What a thread of the reserve has of the first.
@@ -29,24 +28,26 @@ pub(super) struct Reserve {
     returned: Sender<AnyDuty>,
     /// Wakes the first thread.
     waker: Arc<Waker>,
-    /// Of the first thread.
-    load: Arc<AtomicU32>,
+    loads: Loads,
 }
 
-/// For a first thread with this load, which `waker` wakes, and its reserve.
-pub(super) fn new(load: Arc<AtomicU32>, waker: &Arc<Waker>) -> (Relief, Reserve) {
+/// In percent of a thread's time; that of the first thread, and those of the reserve.
+pub(super) type Loads = Arc<[Arc<AtomicU32>]>;
+
+/// For a first thread, which `waker` wakes, and its reserve, with these loads.
+pub(super) fn new(loads: Loads, waker: &Arc<Waker>) -> (Relief, Reserve) {
     let (lend, lent) = unbounded();
     let (give_back, returned) = unbounded();
     let reserve = Reserve {
         lent,
         returned: give_back,
         waker: Arc::clone(waker),
-        load: Arc::clone(&load),
+        loads: Arc::clone(&loads),
     };
     let relief = Relief {
         lent: lend,
         returned,
-        load,
+        loads,
     };
     (relief, reserve)
 }
@@ -57,7 +58,11 @@ impl Relief {
         for duty in self.returned.try_iter() {
             shift.take(duty).map_err(WorkerError::Wait)?;
         }
-        if shift.len() > FIRST && self.load.load(Ordering::Relaxed) > MUCH {
+        let load = self
+            .loads
+            .first()
+            .map_or(0, |first| first.load(Ordering::Relaxed));
+        if shift.len() > FIRST && load > MUCH {
             for duty in shift.leave(FIRST) {
                 // The reserve lasts as long as this end does, but for a thread that has failed, which
                 // was told.
@@ -74,7 +79,7 @@ impl Reserve {
         for duty in &self.lent {
             shift.take(duty).map_err(WorkerError::Wait)?;
             shift.load().restart(Instant::now(), 100);
-            while !self.is_enough_without(&mut shift) {
+            while self.load() >= LITTLE {
                 if shift.turn()?.is_break() {
                     return Ok(());
                 }
@@ -83,13 +88,15 @@ impl Reserve {
                 let _ = self.returned.send(duty);
             }
             self.waker.wake();
+            shift.load().restart(Instant::now(), 0);
         }
         Ok(())
     }
 
-    /// Whether the first thread could as well do what this one does.
-    fn is_enough_without(&self, shift: &mut Shift) -> bool {
-        self.load.load(Ordering::Relaxed) + shift.load().last() < LITTLE
+    /// What the first thread would have, did it serve all duties.
+    fn load(&self) -> u32 {
+        let loads = self.loads.iter();
+        loads.map(|load| load.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -99,8 +106,15 @@ const FIRST: usize = 1;
 /// In percent of a thread's time. Below it a second thread would not be there often enough to help.
 const MUCH: u32 = 40;
 
-/// In percent of one thread's time, of two together: so far below [`MUCH`] that what goes back stays.
+/// In percent of one thread's time, of all together: so far below [`MUCH`] that what goes back stays.
 const LITTLE: u32 = 20;
+
+/// How soon the first thread gets relief.
+pub(super) const PROMPT: Duration = Duration::from_millis(5);
+
+/// How long a thread of the reserve has to do little before its duty goes back: bursts do not send it to
+/// and fro.
+pub(super) const PATIENT: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -177,18 +191,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_little_for_each_of_several_may_be_much_for_one() {
+        let loads: Vec<_> = [5, 10, 10, 10]
+            .map(|load| Arc::new(AtomicU32::new(load)))
+            .into();
+        let waker = Arc::new(Waker::new().unwrap());
+        let (_, reserve) = new(loads.into(), &waker);
+        assert!(reserve.load() >= LITTLE);
+    }
+
     /// Receiving stays where it is.
     #[test]
     fn what_is_too_much_for_one_is_lent_until_it_is_not() {
         let (receiver, sender) = (Seen::new(), Seen::new());
-        let mut first = Shift::new().unwrap();
+        let mut first = Shift::new(PROMPT).unwrap();
         first.take(Box::new(receiver.clone())).unwrap();
         first.take(Box::new(sender.clone())).unwrap();
         let waker = Arc::new(Waker::new().unwrap());
-        let (relief, reserve) = new(first.load().shown(), &waker);
+        let mut second = Shift::new(PATIENT).unwrap();
+        let loads = [&mut first, &mut second].map(|shift| shift.load().shown());
+        let (relief, reserve) = new(Arc::new(loads), &waker);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let shift = Shift::new().unwrap();
-        let second = named("second").spawn(move || reserve.serve(shift));
+        let second = named("second").spawn(move || reserve.serve(second));
         let first = named("first").spawn(move || serve(first, Some(&relief)));
         sender.until_served_by("first");
         for _ in 0..3 {

@@ -18,13 +18,14 @@ pub(super) struct Shift {
 }
 
 impl Shift {
-    /// Without a duty. Fails only when the process has no descriptor left.
-    pub(super) fn new() -> io::Result<Self> {
+    /// Without a duty, and with such intervals of its load. Fails only when the process has no descriptor
+    /// left.
+    pub(super) fn new(interval: Duration) -> io::Result<Self> {
         Ok(Self {
             poller: Poller::new()?,
             duties: Vec::new(),
             pace: Pace::default(),
-            load: Load::new(Instant::now()),
+            load: Load::new(interval, Instant::now()),
         })
     }
 

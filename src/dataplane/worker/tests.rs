@@ -404,7 +404,7 @@ fn tunnels_under_one_sa_pair_are_told_apart_by_key() {
 fn a_panic_is_told() {
     let (sender, notes) = mpsc::channel();
     let notify = move |note| sender.send(note).unwrap();
-    let mut shift = shift().unwrap();
+    let mut shift = shift(relief::PROMPT).unwrap();
     shift.take(Box::new(Clumsy)).unwrap();
     let body = move || serve(shift, None);
     let thread = start("test", Direction::Inbound, notify, body).unwrap();

@@ -21,6 +21,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// a look at the routes takes a second, it is not all that is done.
 const REST: u32 = 4;
 
+/// However long it took: what has changed may be the way that all packets take.
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
 /// What has changed.
 enum Change {
     /// A route to this prefix.
@@ -65,7 +68,7 @@ impl Netlink {
 impl Watch {
     /// What followed from the last changes took this long.
     pub fn followed(&mut self, took: Duration) {
-        self.rest_until = Instant::now() + took * REST;
+        self.rest_until = Instant::now() + (took * REST).min(LONGEST_REST);
     }
 
     /// Waits for a change, and then a little for those that come with it; of routes, for one to a
