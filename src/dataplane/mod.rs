@@ -19,14 +19,14 @@
 //! | `worker` | the threads: reading, writing, waiting, commands |
 //!
 //! A [`Link`] is the daemon's handle. All tunnels of the peer share it and its SAs; the key in the GRE
-//! header tells them apart. One worker receives and owns the inbound SAs. One or several others send, each
-//! of them what the kernel puts into its queues of the devices, so that a flow has one. One thread serves
-//! all of them while it is enough, others help under load ([`Threads`]). Those who send share the outbound SAs, of which each takes sequence numbers for a batch in one
-//! atomic step, and the wire, whose lock each shares while it sends a batch. Nothing else on the path of a
-//! packet is shared, and nothing allocated. SAs reach their workers over
-//! channels, which a worker empties once per batch. The inbound one does so
-//! between receiving a batch and opening it: whatever the daemon installed before it let the peer
-//! send is there when the packet is looked up.
+//! header tells them apart. One worker receives and owns the inbound SAs. One or several others send,
+//! each of them what the kernel puts into its queues of the devices, so that a flow has one. One thread
+//! serves all of them while it is enough, others help under load ([`Threads`]). Those who send share the
+//! outbound SAs, of which each takes sequence numbers for a batch in one atomic step, and the wire, whose
+//! lock each shares while it sends a batch. Nothing else on the path of a packet is shared, and nothing
+//! allocated. SAs reach their workers over channels, which a worker empties once per batch. The inbound
+//! one does so between receiving a batch and opening it: whatever the daemon installed before it let the
+//! peer send is there when the packet is looked up.
 //!
 //! Packets leave protected or not at all: without an SA the device is read on, and what comes out
 //! is dropped and counted.

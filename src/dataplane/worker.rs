@@ -106,9 +106,8 @@ impl Crew {
     {
         let shifts = self.sending.iter().map(|_| shift(relief::PATIENT));
         let mut shifts = shifts.collect::<Result<Vec<_>, _>>()?;
-        let all = [first].into_iter().chain(&mut shifts);
-        let loads = all.map(|shift| shift.load().shown()).collect();
-        let (relief, reserve) = relief::new(loads, &self.receiving.waker);
+        let loads = shifts.iter_mut().map(|shift| shift.load().shown());
+        let (relief, reserve) = relief::new(first.load().shown(), loads, &self.receiving.waker);
         for (number, shift) in shifts.into_iter().enumerate() {
             let (name, reserve) = (format!("sgre-outbound{number}"), reserve.clone());
             let body = move || reserve.serve(shift);

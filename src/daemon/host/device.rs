@@ -185,9 +185,9 @@ impl Device {
         self.home.is_there()
     }
 
-    /// Puts back what, by this `look` at the daemon's namespace, others have taken, such as the addresses of a device that was set down and up
-    /// again; with the usable routes if the tunnel `carries` packets, else without. What that was, in
-    /// words, is added to `repaired`, whatever else fails.
+    /// Puts back what, by this `look` at the daemon's namespace, others have taken, such as the addresses
+    /// of a device that was set down and up again; with the usable routes if the tunnel `carries`
+    /// packets, else without. What that was, in words, is added to `repaired`, whatever else fails.
     pub(in crate::daemon) async fn repair(
         &mut self,
         look: &Look,

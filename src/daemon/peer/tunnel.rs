@@ -316,8 +316,8 @@ impl Tunnel {
         ask_at.into_iter().chain(self.remake_at).min()
     }
 
-    /// Puts back what, by this `look`, others have taken from where the device is; with the usable routes if pairs stand
-    /// and the peer answers. What that was, in words, is added to `repaired`.
+    /// Puts back what, by this `look`, others have taken from where the device is; with the usable routes
+    /// if pairs stand and the peer answers. What that was, in words, is added to `repaired`.
     pub(super) async fn repair(
         &mut self,
         look: &Look,

@@ -18,7 +18,8 @@ use crate::net::poll::Waker;
 pub(super) struct Relief {
     lent: Sender<AnyDuty>,
     returned: Receiver<AnyDuty>,
-    loads: Loads,
+    /// Of the first thread.
+    load: Arc<AtomicU32>,
 }
 
 /// What a thread of the reserve has of the first.
@@ -28,26 +29,28 @@ pub(super) struct Reserve {
     returned: Sender<AnyDuty>,
     /// Wakes the first thread.
     waker: Arc<Waker>,
-    loads: Loads,
+    /// Of the first thread, and of all of the reserve.
+    loads: Arc<[Arc<AtomicU32>]>,
 }
 
-/// In percent of a thread's time; that of the first thread, and those of the reserve.
-pub(super) type Loads = Arc<[Arc<AtomicU32>]>;
-
-/// For a first thread, which `waker` wakes, and its reserve, with these loads.
-pub(super) fn new(loads: Loads, waker: &Arc<Waker>) -> (Relief, Reserve) {
+/// For a first thread with this load, which `waker` wakes, and a reserve with those.
+pub(super) fn new(
+    load: Arc<AtomicU32>,
+    reserve: impl IntoIterator<Item = Arc<AtomicU32>>,
+    waker: &Arc<Waker>,
+) -> (Relief, Reserve) {
     let (lend, lent) = unbounded();
     let (give_back, returned) = unbounded();
     let reserve = Reserve {
         lent,
         returned: give_back,
         waker: Arc::clone(waker),
-        loads: Arc::clone(&loads),
+        loads: [Arc::clone(&load)].into_iter().chain(reserve).collect(),
     };
     let relief = Relief {
         lent: lend,
         returned,
-        loads,
+        load,
     };
     (relief, reserve)
 }
@@ -58,11 +61,7 @@ impl Relief {
         for duty in self.returned.try_iter() {
             shift.take(duty).map_err(WorkerError::Wait)?;
         }
-        let load = self
-            .loads
-            .first()
-            .map_or(0, |first| first.load(Ordering::Relaxed));
-        if shift.len() > FIRST && load > MUCH {
+        if shift.len() > FIRST && self.load.load(Ordering::Relaxed) > MUCH {
             for duty in shift.leave(FIRST) {
                 // The reserve lasts as long as this end does, but for a thread that has failed, which
                 // was told.
@@ -193,11 +192,9 @@ mod tests {
 
     #[test]
     fn what_is_little_for_each_of_several_may_be_much_for_one() {
-        let loads: Vec<_> = [5, 10, 10, 10]
-            .map(|load| Arc::new(AtomicU32::new(load)))
-            .into();
+        let [first, others @ ..] = [5, 10, 10, 10].map(|load| Arc::new(AtomicU32::new(load)));
         let waker = Arc::new(Waker::new().unwrap());
-        let (_, reserve) = new(loads.into(), &waker);
+        let (_, reserve) = new(first, others, &waker);
         assert!(reserve.load() >= LITTLE);
     }
 
@@ -210,8 +207,7 @@ mod tests {
         first.take(Box::new(sender.clone())).unwrap();
         let waker = Arc::new(Waker::new().unwrap());
         let mut second = Shift::new(PATIENT).unwrap();
-        let loads = [&mut first, &mut second].map(|shift| shift.load().shown());
-        let (relief, reserve) = new(Arc::new(loads), &waker);
+        let (relief, reserve) = new(first.load().shown(), [second.load().shown()], &waker);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let second = named("second").spawn(move || reserve.serve(second));
         let first = named("first").spawn(move || serve(first, Some(&relief)));
