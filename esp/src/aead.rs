@@ -2,13 +2,9 @@
 //!
 //! Owns: the key, the salt, and what the ICV covers. Not here: where IVs come from (`sequence`).
 //!
-//! `ring` does not wipe its key schedule when it is dropped; the salt and AES-192's are wiped.
+//! Key schedule and salt are wiped when they are dropped.
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::aead::consts::U12;
-use aes_gcm::aes::Aes192;
-use aes_gcm::{AesGcm, KeyInit};
-use ring::aead::{Aad, Algorithm, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::{Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 use crate::cipher::PacketId;
@@ -20,35 +16,17 @@ pub(crate) const IV_LEN: usize = 8;
 /// Octets of the ICV (RFC 4106 §6).
 pub(crate) const ICV_LEN: usize = 16;
 
-/// Who does the work.
-#[derive(Clone, Copy)]
-pub(crate) enum Provider {
-    Ring(&'static Algorithm),
-    /// `ring` has no AES with 192 bits.
-    Gcm192,
-}
-
 /// Key and salt of one SA.
 pub(crate) struct SaltedKey {
-    key: Key,
+    key: LessSafeKey,
     salt: Zeroizing<[u8; SALT_LEN]>,
-}
-
-enum Key {
-    Ring(LessSafeKey),
-    Gcm192(AesGcm<Aes192, U12>),
 }
 
 impl SaltedKey {
     /// `None` if `material`, the key and then the salt, has the wrong length.
-    pub(crate) fn new(provider: Provider, material: &[u8]) -> Option<Self> {
+    pub(crate) fn new(algorithm: &'static Algorithm, material: &[u8]) -> Option<Self> {
         let (key, salt) = material.split_last_chunk()?;
-        let key = match provider {
-            Provider::Ring(algorithm) => {
-                Key::Ring(LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?))
-            }
-            Provider::Gcm192 => Key::Gcm192(AesGcm::new_from_slice(key).ok()?),
-        };
+        let key = LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?);
         Some(Self {
             key,
             salt: Zeroizing::new(*salt),
@@ -75,19 +53,11 @@ impl SaltedKey {
         associated: &Associated,
         text: &mut [u8],
     ) -> Option<[u8; ICV_LEN]> {
-        let nonce = self.nonce(iv);
-        let associated = associated.as_ref();
-        match &self.key {
-            Key::Ring(key) => {
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(associated), text);
-                tag.ok()?.as_ref().try_into().ok()
-            }
-            Key::Gcm192(key) => key
-                .encrypt_inout_detached(&nonce.into(), associated, text.into())
-                .ok()
-                .map(Into::into),
-        }
+        let associated = Aad::from(associated);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(self.nonce(iv), associated, text);
+        tag.ok()?.as_ref().try_into().ok()
     }
 
     fn decrypt<'b>(
@@ -96,28 +66,17 @@ impl SaltedKey {
         associated: &Associated,
         sealed: &'b mut [u8],
     ) -> Option<&'b mut [u8]> {
-        let nonce = self.nonce(iv);
-        let associated = associated.as_ref();
-        match &self.key {
-            Key::Ring(key) => {
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                key.open_in_place(nonce, Aad::from(associated), sealed).ok()
-            }
-            Key::Gcm192(key) => {
-                let (text, icv) = sealed.split_last_chunk_mut::<ICV_LEN>()?;
-                let buffer = (&mut *text).into();
-                key.decrypt_inout_detached(&nonce.into(), associated, buffer, &(*icv).into())
-                    .ok()?;
-                Some(text)
-            }
-        }
+        let associated = Aad::from(associated);
+        self.key
+            .open_in_place(self.nonce(iv), associated, sealed)
+            .ok()
     }
 
     /// RFC 4106 §4: the salt, then the IV.
-    fn nonce(&self, iv: [u8; IV_LEN]) -> [u8; NONCE_LEN] {
+    fn nonce(&self, iv: [u8; IV_LEN]) -> Nonce {
         let [a, b, c, d] = *self.salt;
         let [e, f, g, h, i, j, k, l] = iv;
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        Nonce::assume_unique_for_key([a, b, c, d, e, f, g, h, i, j, k, l])
     }
 }
 

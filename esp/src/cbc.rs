@@ -2,7 +2,7 @@
 //!
 //! Owns: the keys, the IVs, and what the ICV covers. Not here: padding to whole blocks (`trailer`).
 //!
-//! AES key schedules are wiped when they are dropped; `ring` does not wipe its HMAC key.
+//! AES key schedules and the HMAC key are wiped when they are dropped.
 
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
@@ -11,7 +11,7 @@ use aes::cipher::{
     InnerIvInit, KeyInit,
 };
 use aes::{Aes128, Aes192, Aes256};
-use ring::hmac;
+use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq;
 
 use crate::cipher::PacketId;

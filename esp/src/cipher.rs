@@ -13,7 +13,8 @@ use crate::suite::Suite;
 /// The keys of one SA.
 pub(crate) enum Cipher {
     Aead(SaltedKey),
-    CbcHmac(CbcHmac),
+    /// Boxed for its size.
+    CbcHmac(Box<CbcHmac>),
 }
 
 /// What the ICV covers beside the packet's body.
@@ -48,7 +49,9 @@ impl Cipher {
     /// `None` if `material` has not the length that the suite takes.
     pub(crate) fn new(suite: Suite, material: &[u8]) -> Option<Self> {
         match suite {
-            Suite::AesCbc(key, hmac) => CbcHmac::new(key, hmac, material).map(Self::CbcHmac),
+            Suite::AesCbc(key, hmac) => CbcHmac::new(key, hmac, material)
+                .map(Box::new)
+                .map(Self::CbcHmac),
             aead => SaltedKey::new(aead.aead()?, material).map(Self::Aead),
         }
     }

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use ring::{aead as ring_aead, hmac};
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Algorithm, CHACHA20_POLY1305};
+use aws_lc_rs::hmac;
 
-use crate::aead::{self, Provider};
-use crate::cbc;
+use crate::{aead, cbc};
 
 /// Octets of SPI and sequence number before the IV (RFC 4303 §2).
 pub(crate) const HEADER_LEN: usize = 8;
@@ -163,12 +163,12 @@ impl Suite {
     }
 
     /// The AEAD; `None` if the suite has an HMAC instead.
-    pub(crate) const fn aead(self) -> Option<Provider> {
+    pub(crate) const fn aead(self) -> Option<&'static Algorithm> {
         match self {
-            Self::Aes128Gcm16 => Some(Provider::Ring(&ring_aead::AES_128_GCM)),
-            Self::Aes192Gcm16 => Some(Provider::Gcm192),
-            Self::Aes256Gcm16 => Some(Provider::Ring(&ring_aead::AES_256_GCM)),
-            Self::ChaCha20Poly1305 => Some(Provider::Ring(&ring_aead::CHACHA20_POLY1305)),
+            Self::Aes128Gcm16 => Some(&AES_128_GCM),
+            Self::Aes192Gcm16 => Some(&AES_192_GCM),
+            Self::Aes256Gcm16 => Some(&AES_256_GCM),
+            Self::ChaCha20Poly1305 => Some(&CHACHA20_POLY1305),
             Self::AesCbc(..) => None,
         }
     }
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn the_table_agrees_with_the_ciphers() {
         for suite in Suite::all() {
-            if let Some(Provider::Ring(algorithm)) = suite.aead() {
+            if let Some(algorithm) = suite.aead() {
                 let material_len = algorithm.key_len() + aead::SALT_LEN;
                 assert_eq!(suite.key_material_len(), material_len, "{suite}");
                 assert_eq!(

@@ -10,7 +10,7 @@ mod cipher;
 
 use std::fmt;
 
-use ring::{aead, hmac};
+use aws_lc_rs::{aead, hmac};
 
 pub use self::absent::{Absent, absent};
 pub use self::cipher::{Cipher, Encryption};
@@ -80,13 +80,13 @@ table! {
     /// INTEG goes with them.
     Aead: AeadRow
     /// AES-GCM with a 256-bit key and a 16-octet ICV.
-    Aes256Gcm16 { id: 20, key_bits: Some(256), key_octets: 32, keyword: "aes256gcm16", aliases: &["aes256gcm128"], name: "AES_GCM_16-256", provider: AeadProvider::Ring(&aead::AES_256_GCM) }
+    Aes256Gcm16 { id: 20, key_bits: Some(256), keyword: "aes256gcm16", aliases: &["aes256gcm128"], name: "AES_GCM_16-256", algorithm: &aead::AES_256_GCM }
     /// AES-GCM with a 128-bit key and a 16-octet ICV.
-    Aes128Gcm16 { id: 20, key_bits: Some(128), key_octets: 16, keyword: "aes128gcm16", aliases: &["aes128gcm128"], name: "AES_GCM_16-128", provider: AeadProvider::Ring(&aead::AES_128_GCM) }
+    Aes128Gcm16 { id: 20, key_bits: Some(128), keyword: "aes128gcm16", aliases: &["aes128gcm128"], name: "AES_GCM_16-128", algorithm: &aead::AES_128_GCM }
     /// ChaCha20-Poly1305, whose key has but one size.
-    ChaCha20Poly1305 { id: 28, key_bits: None, key_octets: 32, keyword: "chacha20poly1305", aliases: &[], name: "CHACHA20_POLY1305", provider: AeadProvider::Ring(&aead::CHACHA20_POLY1305) }
+    ChaCha20Poly1305 { id: 28, key_bits: None, keyword: "chacha20poly1305", aliases: &[], name: "CHACHA20_POLY1305", algorithm: &aead::CHACHA20_POLY1305 }
     /// AES-GCM with a 192-bit key and a 16-octet ICV.
-    Aes192Gcm16 { id: 20, key_bits: Some(192), key_octets: 24, keyword: "aes192gcm16", aliases: &["aes192gcm128"], name: "AES_GCM_16-192", provider: AeadProvider::Gcm192 }
+    Aes192Gcm16 { id: 20, key_bits: Some(192), keyword: "aes192gcm16", aliases: &["aes192gcm128"], name: "AES_GCM_16-192", algorithm: &aead::AES_192_GCM }
 }
 
 table! {
@@ -160,19 +160,10 @@ table! {
 struct AeadRow {
     id: u16,
     key_bits: Option<u16>,
-    key_octets: usize,
     keyword: &'static str,
     aliases: &'static [&'static str],
     name: &'static str,
-    provider: AeadProvider,
-}
-
-/// Who does the work of an AEAD.
-#[derive(Clone, Copy)]
-pub(crate) enum AeadProvider {
-    Ring(&'static aead::Algorithm),
-    /// `ring` has no AES with 192 bits.
-    Gcm192,
+    algorithm: &'static aead::Algorithm,
 }
 
 struct CbcRow {
@@ -265,11 +256,12 @@ impl Aead {
 
     /// Octets of key, without the salt.
     pub fn key_octets(self) -> usize {
-        self.row().key_octets
+        self.algorithm().key_len()
     }
 
-    pub(crate) fn provider(self) -> AeadProvider {
-        self.row().provider
+    /// The implementation.
+    pub(crate) fn algorithm(self) -> &'static aead::Algorithm {
+        self.row().algorithm
     }
 }
 

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
 use rand_core::CryptoRng;
-use ring::hmac;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -94,7 +94,7 @@ impl Generation {
 }
 
 /// As many as HMAC-SHA2-256 gives out (RFC 2104 §3).
-const SECRET_OCTETS: usize = ring::digest::SHA256_OUTPUT_LEN;
+const SECRET_OCTETS: usize = aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use ring::digest;
+use aws_lc_rs::digest;
 
 use crate::config::UdpEncapsulation;
 use crate::event::{Encapsulation, Path, UdpCause};

@@ -110,7 +110,7 @@ fn packets_of_others_with_aes_cbc() {
 /// RFC 4303 §3.4.4.1: what a peer has authenticated and not made of whole blocks is no packet.
 #[test]
 fn a_part_of_a_block_is_not_opened() {
-    use ring::hmac;
+    use aws_lc_rs::hmac;
     let suite = Suite::AesCbc(AesKey::Bits128, Hmac::Sha256_128);
     let spi = 0xc000_0001_u32.to_be_bytes();
     let keys = [vec![1; 16], vec![2; 32]];

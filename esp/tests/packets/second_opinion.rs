@@ -1,7 +1,9 @@
 //! Packets agree with those of another AES-GCM and another hand.
 
+use aes_gcm::aead::consts::U12;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use aes_gcm::aes::Aes192;
+use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm};
 use proptest::prelude::*;
 use secure_gre_esp::{Drop, Suite};
 
@@ -22,6 +24,9 @@ fn encrypt(suite: Suite, seq: u64, aad: &[u8], msg: &[u8]) -> Vec<u8> {
         Suite::Aes128Gcm16 => Aes128Gcm::new_from_slice(key)
             .unwrap()
             .encrypt(&nonce, input),
+        Suite::Aes192Gcm16 => AesGcm::<Aes192, U12>::new_from_slice(key)
+            .unwrap()
+            .encrypt(&nonce, input),
         Suite::Aes256Gcm16 => Aes256Gcm::new_from_slice(key)
             .unwrap()
             .encrypt(&nonce, input),
@@ -30,10 +35,15 @@ fn encrypt(suite: Suite, seq: u64, aad: &[u8], msg: &[u8]) -> Vec<u8> {
     .unwrap()
 }
 
-/// What `ring` does in the crate and `aes-gcm` here.
+/// What aws-lc-rs does in the crate and `aes-gcm` here.
 fn judged() -> Vec<(Suite, bool)> {
     let mut kinds = kinds();
-    kinds.retain(|(suite, _)| matches!(suite, Suite::Aes128Gcm16 | Suite::Aes256Gcm16));
+    kinds.retain(|(suite, _)| {
+        matches!(
+            suite,
+            Suite::Aes128Gcm16 | Suite::Aes192Gcm16 | Suite::Aes256Gcm16
+        )
+    });
     kinds
 }
 

@@ -6,10 +6,7 @@ use crate::secret::Secret;
 #[test]
 fn tables_agree_with_the_implementations() {
     for &aead in Aead::ALL {
-        if let AeadProvider::Ring(algorithm) = aead.provider() {
-            assert_eq!(aead.key_octets(), algorithm.key_len(), "{aead}");
-            assert_eq!(Aead::ICV_OCTETS, algorithm.tag_len(), "{aead}");
-        }
+        assert_eq!(Aead::ICV_OCTETS, aead.algorithm().tag_len(), "{aead}");
         if let Some(bits) = aead.key_bits() {
             assert_eq!(aead.key_octets() * 8, usize::from(bits), "{aead}");
         }

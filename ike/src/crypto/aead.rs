@@ -1,41 +1,27 @@
 //! An AEAD with its salt (RFC 5282 §4, RFC 7634 §2). Where IVs come from and what is authenticated
 //! beside the text is the caller's business.
 //!
-//! `ring` does not wipe its key schedule when it is dropped; the salt and AES-192's are wiped.
+//! Key schedule and salt are wiped when they are dropped.
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::aead::consts::U12;
-use aes_gcm::aes::Aes192;
-use aes_gcm::{AesGcm, KeyInit};
-use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use crate::algorithm::{Aead, AeadProvider};
+use crate::algorithm::Aead;
 
 /// Octets of the explicit IV (RFC 5282 §3.1).
 pub(super) const IV_OCTETS: usize = 8;
 
 /// Key and salt of one direction.
 pub(super) struct SaltedKey {
-    key: Key,
+    key: LessSafeKey,
     salt: Zeroizing<[u8; Aead::SALT_OCTETS]>,
-}
-
-enum Key {
-    Ring(LessSafeKey),
-    Gcm192(AesGcm<Aes192, U12>),
 }
 
 impl SaltedKey {
     /// `None` where the material, the key and then the salt, is not as long as this takes.
     pub(super) fn new(aead: Aead, material: &[u8]) -> Option<Self> {
         let (key, salt) = material.split_last_chunk()?;
-        let key = match aead.provider() {
-            AeadProvider::Ring(algorithm) => {
-                Key::Ring(LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?))
-            }
-            AeadProvider::Gcm192 => Key::Gcm192(AesGcm::new_from_slice(key).ok()?),
-        };
+        let key = LessSafeKey::new(UnboundKey::new(aead.algorithm(), key).ok()?);
         Some(Self {
             key,
             salt: Zeroizing::new(*salt),
@@ -50,18 +36,11 @@ impl SaltedKey {
         associated: &[u8],
         text: &mut [u8],
     ) -> Option<[u8; Aead::ICV_OCTETS]> {
-        let nonce = self.nonce(iv);
-        match &self.key {
-            Key::Ring(key) => {
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(associated), text);
-                tag.ok()?.as_ref().try_into().ok()
-            }
-            Key::Gcm192(key) => key
-                .encrypt_inout_detached(&nonce.into(), associated, text.into())
-                .ok()
-                .map(Into::into),
-        }
+        let associated = Aad::from(associated);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(self.nonce(iv), associated, text);
+        tag.ok()?.as_ref().try_into().ok()
     }
 
     /// The text of ciphertext and ICV, decrypted in place; `None` where the ICV is wrong, and then
@@ -72,26 +51,16 @@ impl SaltedKey {
         associated: &[u8],
         sealed: &'b mut [u8],
     ) -> Option<&'b mut [u8]> {
-        let nonce = self.nonce(iv);
-        match &self.key {
-            Key::Ring(key) => {
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                key.open_in_place(nonce, Aad::from(associated), sealed).ok()
-            }
-            Key::Gcm192(key) => {
-                let (text, icv) = sealed.split_last_chunk_mut::<{ Aead::ICV_OCTETS }>()?;
-                let buffer = (&mut *text).into();
-                key.decrypt_inout_detached(&nonce.into(), associated, buffer, &(*icv).into())
-                    .ok()?;
-                Some(text)
-            }
-        }
+        let associated = Aad::from(associated);
+        self.key
+            .open_in_place(self.nonce(iv), associated, sealed)
+            .ok()
     }
 
     /// Salt, then IV (RFC 5282 §4).
-    fn nonce(&self, iv: [u8; IV_OCTETS]) -> [u8; NONCE_LEN] {
+    fn nonce(&self, iv: [u8; IV_OCTETS]) -> Nonce {
         let [a, b, c, d] = *self.salt;
         let [e, f, g, h, i, j, k, l] = iv;
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        Nonce::assume_unique_for_key([a, b, c, d, e, f, g, h, i, j, k, l])
     }
 }

@@ -1,7 +1,7 @@
 //! AES-CBC with an HMAC over what was encrypted (RFC 3602, RFC 4868; RFC 7296 §3.14), and the IVs of
 //! it. Padding is the caller's business: texts are whole blocks.
 //!
-//! AES key schedules are wiped when they are dropped; `ring` does not wipe its HMAC key.
+//! AES key schedules and the HMAC key are wiped when they are dropped.
 
 use aes::Aes128;
 use aes::cipher::array::Array;
@@ -10,7 +10,7 @@ use aes::cipher::{
     BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, BlockSizeUser,
     InnerIvInit, KeyInit,
 };
-use ring::hmac;
+use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq;
 
 use crate::algorithm::{Cbc, Integrity};

@@ -36,7 +36,8 @@ struct Keys {
 
 enum Inner {
     Aead(SaltedKey),
-    CbcHmac(CbcHmac),
+    /// Boxed for its size.
+    CbcHmac(Box<CbcHmac>),
 }
 
 impl SealingCipher {
@@ -139,9 +140,9 @@ impl Keys {
         let material = key_material.expose();
         let inner = match cipher {
             Cipher::Aead(aead) => SaltedKey::new(aead, material).map(Inner::Aead),
-            Cipher::CbcHmac(cbc, integrity) => {
-                CbcHmac::new(cbc, integrity, material).map(Inner::CbcHmac)
-            }
+            Cipher::CbcHmac(cbc, integrity) => CbcHmac::new(cbc, integrity, material)
+                .map(Box::new)
+                .map(Inner::CbcHmac),
         };
         Self {
             cipher,

@@ -7,9 +7,9 @@
 mod ecp521;
 mod modp;
 
+use aws_lc_rs::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey};
+use aws_lc_rs::rand::SystemRandom;
 use rand_core::CryptoRng;
-use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey};
-use ring::rand::SystemRandom;
 use x25519_dalek::{EphemeralSecret, PublicKey};
 
 pub(crate) use self::ecp521::ecp521;
@@ -56,11 +56,11 @@ pub enum KexError {
 pub(crate) type Generate = fn(&mut dyn CryptoRng) -> Box<dyn KeyExchange>;
 
 impl Group {
-    /// A new private key, drawn from `rng`; but for P-256 and P-384 `ring` takes only its own
-    /// randomness, so what follows from such a key cannot be replayed from a seed.
+    /// A new private key, drawn from `rng`; but for P-256 and P-384 aws-lc-rs takes only its
+    /// own randomness, so what follows from such a key cannot be replayed from a seed.
     ///
     /// # Panics
-    /// Where the operating system has no randomness for `ring`; on Linux getrandom(2) waits until
+    /// Where the operating system has no randomness for aws-lc-rs; on Linux getrandom(2) waits until
     /// it has some, and never fails afterwards.
     pub fn generate(self, rng: &mut dyn CryptoRng) -> Box<dyn KeyExchange> {
         self.generator()(rng)
@@ -167,9 +167,11 @@ impl KeyExchange for Ecp {
         self.group.check_public(peer_public)?;
         let point = [&[UNCOMPRESSED], peer_public].concat();
         let peer = UnparsedPublicKey::new(self.private.algorithm(), point);
-        // RFC 5903 §7: the shared secret is the x coordinate alone, which is what `ring` returns.
-        agreement::agree_ephemeral(self.private, &peer, |x| Secret::new(x.to_vec()))
-            .map_err(|_| KexError::NotOnCurve(self.group))
+        // RFC 5903 §7: the shared secret is the x coordinate alone, which is what aws-lc-rs returns.
+        let not_on_curve = KexError::NotOnCurve(self.group);
+        agreement::agree_ephemeral(self.private, peer, not_on_curve, |x| {
+            Ok(Secret::new(x.to_vec()))
+        })
     }
 }
 

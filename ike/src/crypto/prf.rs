@@ -1,7 +1,7 @@
 //! prf and prf+ (RFC 7296 §2.13) over HMAC (RFC 2104, RFC 4868). What is fed into them is in
 //! [`keys`](crate::keys).
 
-use ring::hmac;
+use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use crate::algorithm::Prf;

@@ -77,7 +77,7 @@ impl Outside {
 
 impl Endpoint {
     /// An endpoint without SAs. The same configuration, seed of `rng` and inputs give the same
-    /// outputs (but for P-256 and P-384, whose private keys `ring` draws by itself).
+    /// outputs (but for P-256 and P-384, whose private keys aws-lc-rs draws by itself).
     pub fn new(config: Config, mut rng: Box<dyn CryptoRng + Send>, now: Instant) -> Self {
         let cookies = CookieJar::new(rng.as_mut(), now);
         let mut endpoint = Self {

@@ -214,7 +214,7 @@ fn keys_of_a_child_with_an_integrity_algorithm() {
     assert_eq!(keymat.0.expose().len(), 48);
 }
 
-/// The suite of the tests below, whose PRF is computed with `ring` alone.
+/// The suite of the tests below, whose PRF is computed with aws-lc-rs alone.
 const HYBRID: IkeSuite = IkeSuite {
     cipher: AES_256_GCM,
     prf: Prf::HmacSha384,
@@ -224,8 +224,8 @@ const HYBRID: IkeSuite = IkeSuite {
 
 /// prf of RFC 7296 §2.13, once more.
 fn hmac_sha384(key: &[u8], data: &[u8]) -> Vec<u8> {
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA384, key);
-    ring::hmac::sign(&key, data).as_ref().to_vec()
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA384, key);
+    aws_lc_rs::hmac::sign(&key, data).as_ref().to_vec()
 }
 
 /// prf+ of RFC 7296 §2.13, once more.

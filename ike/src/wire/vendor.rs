@@ -16,7 +16,7 @@ pub(super) fn parse(body: &mut Reader<'_>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use ring::digest;
+    use aws_lc_rs::digest;
 
     #[test]
     fn the_octets_are_what_they_are_said_to_be() {

@@ -1,4 +1,4 @@
-//! Diffie-Hellman over NIST P-521 (RFC 5903 §3.3), which `ring` does not have.
+//! Diffie-Hellman over NIST P-521 (RFC 5903 §3.3), from the randomness that is passed in.
 
 use p521::PublicKey;
 use p521::ecdh::EphemeralSecret;
