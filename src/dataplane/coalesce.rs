@@ -5,7 +5,8 @@
 //! same headers but for what counts on, with right checksums, and of one size but for a shorter last
 //! one. Everything else passes as it is, behind what came before it of its flow: packets of one flow
 //! are never reordered, those of different flows may be. Nothing is kept beyond
-//! [`flush`](Coalescer::flush), which ends each batch.
+//! [`flush`](Coalescer::flush), which ends each batch; until then what is full is kept too, since writes
+//! that follow each other closely wake a receiver once.
 //!
 //! Not here: writing to the device.
 
@@ -50,7 +51,7 @@ impl Coalescer {
     pub fn new(offloads: Offloads, kind: Passengers) -> Self {
         let groups = match offloads {
             Offloads::None => 0,
-            Offloads::Tcp | Offloads::TcpAndUdp => MAX_FLOWS,
+            Offloads::Tcp | Offloads::TcpAndUdp => MAX_GROUPS,
         };
         Self {
             offloads,
@@ -74,19 +75,13 @@ impl Coalescer {
             Class::Flow(flow, segment) => (flow, segment),
         };
         let segment = segment.filter(|_| flow.is_tcp() || self.offloads == Offloads::TcpAndUdp);
-        let mut groups = self.groups.iter().take(self.used);
-        match (groups.position(|group| group.flow == flow), segment) {
-            (None, None) => write(alone(passenger)),
-            (None, Some(segment)) => self.start(flow, &segment, passenger, write),
-            (Some(group), None) => {
-                self.finish(group, write);
-                write(alone(passenger));
-            }
-            (Some(group), Some(segment)) => self.join(group, flow, &segment, passenger, write),
+        if !segment.is_some_and(|segment| self.join(flow, &segment, passenger, write)) {
+            self.flush_before(flow, write);
+            write(alone(passenger));
         }
     }
 
-    /// Hands out everything that is kept.
+    /// Hands out everything that is kept, in the order of coming.
     pub fn flush(&mut self, write: &mut impl FnMut(Coalesced<'_>)) {
         for group in self.groups.iter_mut().take(self.used) {
             write(group.finish());
@@ -94,54 +89,37 @@ impl Coalescer {
         self.used = 0;
     }
 
+    /// Adds a passenger to the last group of its flow, or begins one with it. `false`: it stays alone.
     fn join(
         &mut self,
-        index: usize,
         flow: Flow,
         segment: &Segment,
         passenger: &[u8],
         write: &mut impl FnMut(Coalesced<'_>),
-    ) {
-        let joined = self
-            .groups
-            .get_mut(index)
-            .and_then(|group| group.join(segment, passenger));
-        match joined {
-            Some(Joined::More) => {}
-            Some(Joined::Last) => self.finish(index, write),
-            None => {
-                self.finish(index, write);
-                self.start(flow, segment, passenger, write);
-            }
+    ) -> bool {
+        let groups = self.groups.get_mut(..self.used).unwrap_or_default();
+        let last = groups.iter_mut().rfind(|group| group.flow == flow);
+        if last.is_some_and(|group| group.join(segment, passenger).is_some()) {
+            return true;
         }
-    }
-
-    /// Begins a group with a passenger whose flow has none.
-    fn start(
-        &mut self,
-        flow: Flow,
-        segment: &Segment,
-        passenger: &[u8],
-        write: &mut impl FnMut(Coalesced<'_>),
-    ) {
         if segment.is_last || !segment.is_intact(passenger) {
-            return write(alone(passenger));
+            return false;
         }
         if self.used == self.groups.len() {
-            self.finish(0, write);
+            self.flush(write);
         }
         if let Some(group) = self.groups.get_mut(self.used) {
             group.start(flow, segment, passenger);
             self.used += 1;
         }
+        true
     }
 
-    /// Hands out one group.
-    fn finish(&mut self, index: usize, write: &mut impl FnMut(Coalesced<'_>)) {
-        if let Some(group) = self.groups.get_mut(index) {
-            write(group.finish());
-            self.used -= 1;
-            self.groups.swap(index, self.used);
+    /// Hands out everything that is kept, if something of this flow is.
+    fn flush_before(&mut self, flow: Flow, write: &mut impl FnMut(Coalesced<'_>)) {
+        let groups = self.groups.get(..self.used).unwrap_or_default();
+        if groups.iter().any(|group| group.flow == flow) {
+            self.flush(write);
         }
     }
 }
@@ -335,12 +313,6 @@ impl Segment {
     }
 }
 
-/// Whether a group that was joined takes more.
-enum Joined {
-    More,
-    Last,
-}
-
 /// Passengers of one flow that are one packet already.
 #[derive(Debug)]
 struct Group {
@@ -357,6 +329,8 @@ struct Group {
     passengers: usize,
     /// Octets of the passengers.
     octets: usize,
+    /// It takes no more.
+    is_full: bool,
 }
 
 impl Default for Group {
@@ -371,6 +345,7 @@ impl Default for Group {
             next_identification: None,
             passengers: 0,
             octets: 0,
+            is_full: false,
         }
     }
 }
@@ -386,13 +361,15 @@ impl Group {
         self.size = passenger.len() - segment.payload;
         self.passengers = 0;
         self.octets = 0;
+        self.is_full = false;
         self.count(segment, passenger);
     }
 
     /// Takes one more passenger, if it follows those that are here.
-    fn join(&mut self, segment: &Segment, passenger: &[u8]) -> Option<Joined> {
+    fn join(&mut self, segment: &Segment, passenger: &[u8]) -> Option<()> {
         let payload = passenger.get(segment.payload..)?;
-        let follows = payload.len() <= self.size
+        let follows = !self.is_full
+            && payload.len() <= self.size
             && segment.payload == self.first.payload
             && (!segment.is_tcp || segment.sequence == self.next_sequence)
             && segment.identification == self.next_identification
@@ -408,9 +385,10 @@ impl Group {
             *self.packet.get_mut(segment.transport + TCP_FLAGS)? |= PSH;
         }
         self.count(segment, passenger);
-        let is_full = !segment.is_tcp && self.passengers >= MAX_DATAGRAMS;
-        let is_last = segment.is_last || is_full || payload.len() < self.size;
-        Some(if is_last { Joined::Last } else { Joined::More })
+        self.is_full = segment.is_last
+            || payload.len() < self.size
+            || !segment.is_tcp && self.passengers >= MAX_DATAGRAMS;
+        Some(())
     }
 
     fn count(&mut self, segment: &Segment, passenger: &[u8]) {
@@ -473,9 +451,8 @@ impl Group {
     }
 }
 
-/// Flows that are joined at a time; the oldest makes room for one more. A batch rarely has more that
-/// are worth it.
-const MAX_FLOWS: usize = 8;
+/// What is kept at most, before all of it is handed out: some flows, or some super-packets of one.
+const MAX_GROUPS: usize = 8;
 
 /// Datagrams of one packet: the kernel cuts no more than 64 (`UDP_MAX_SEGMENTS`, 128 since Linux 6.9) and
 /// refuses the whole packet, in whose payload it counts a header of Ethernet too.

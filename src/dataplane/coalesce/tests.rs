@@ -151,6 +151,25 @@ fn flows_that_alternate_are_joined_each() {
     );
 }
 
+/// Writes that follow each other closely wake a receiver once.
+#[test]
+fn what_is_full_waits_for_the_end_of_the_batch() {
+    let model = Model::default();
+    let supers = (0..3).map(|number| {
+        let mut model = model.clone();
+        model.advance(2 * number, 1500 * number);
+        model.super_packet(&payload(1500), 1000)
+    });
+    let supers = supers.collect::<Vec<_>>();
+    let mut coalescer = Coalescer::new(Offloads::TcpAndUdp, Passengers::Ip);
+    for packet in cut(&supers) {
+        coalescer.take(&packet, &mut |early| panic!("{early:?}"));
+    }
+    let mut written = Vec::new();
+    coalescer.flush(&mut |joined| written.push((joined.packet.to_vec(), joined.offload)));
+    assert_eq!(written, supers);
+}
+
 #[test]
 fn more_flows_than_there_is_room_for() {
     let one = |port| {
