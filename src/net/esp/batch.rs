@@ -36,8 +36,8 @@ pub struct ReceiveBatch {
     buffer: Box<[u8]>,
     slot_size: NonZeroUsize,
     kind: Option<Kind>,
-    /// How many slots are offered: what is offered is touched, and takes its time where the last packet
-    /// is long ago.
+    /// How many slots are offered: what is offered takes its time where the last packet is long ago, and
+    /// what was filled once stays resident.
     wanted: usize,
     /// For each slot that the last reception filled.
     filled: Vec<sys::Arrival>,
@@ -98,8 +98,7 @@ impl ReceiveBatch {
     /// Sorts what the slots were filled with.
     pub(super) fn sort(&mut self, kind: Kind, outcome: &mut ReceiveOutcome) {
         self.kind = Some(kind);
-        let slots = self.buffer.len() / self.slot_size;
-        self.wanted = (self.filled.len() * 2).max(FEWEST).min(slots);
+        self.wanted = self.wanted_next();
         for arrival in &mut self.filled {
             if arrival.truncated || arrival.length > self.slot_size.get() {
                 arrival.length = 0;
@@ -119,6 +118,15 @@ impl ReceiveBatch {
         }
     }
 
+    /// Twice as many slots as were filled; of long arrivals no more than [`MUCH`].
+    fn wanted_next(&self) -> usize {
+        let slots = self.buffer.len() / self.slot_size;
+        let filled = self.filled.len();
+        let octets: usize = self.filled.iter().map(|arrival| arrival.length).sum();
+        let most = MUCH * filled / octets.max(1);
+        (filled * 2).min(most).max(FEWEST).min(slots)
+    }
+
     fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
         let slots = self.buffer.chunks_exact(self.slot_size.get());
         slots.zip(&self.filled).flat_map(|(slot, arrival)| {
@@ -130,6 +138,9 @@ impl ReceiveBatch {
 
 /// Slots that are offered when none was filled.
 const FEWEST: usize = 4;
+
+/// Octets of a reception: what a core's own cache holds. More waits in the socket as well.
+const MUCH: usize = 1 << 20;
 
 /// Octets of each datagram in a slot but the last, which may be shorter.
 fn datagram_size(arrival: &sys::Arrival) -> usize {
@@ -155,4 +166,27 @@ pub(super) enum Content {
     Ike(Range<usize>),
     Keepalive,
     Malformed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_slots_are_offered_as_may_be_filled_and_few_of_long_arrivals() {
+        let [slots, slot_size] = [64, 1 << 16].map(|size| NonZeroUsize::new(size).unwrap());
+        let mut batch = ReceiveBatch::new(slots, slot_size);
+        let mut after = |filled: usize, length| {
+            let arrival = sys::Arrival {
+                length,
+                ..sys::Arrival::default()
+            };
+            batch.filled = vec![arrival; filled];
+            batch.wanted_next()
+        };
+        assert_eq!(after(0, 0), FEWEST);
+        assert_eq!(after(10, 1400), 20);
+        assert_eq!(after(60, 1400), 64);
+        assert_eq!(after(10, 65_000), 16, "a MiB");
+    }
 }
