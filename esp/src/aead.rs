@@ -2,7 +2,8 @@
 //!
 //! Owns: the key, the salt, and what the ICV covers. Not here: where IVs come from (`sequence`).
 //!
-//! Key schedule and salt are wiped when they are dropped.
+//! Key schedule and salt are wiped when they are dropped; what the library copies to the stack is not
+//! (docs/decisions/010-aead-provider.md).
 
 use aws_lc_rs::aead::{Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;

@@ -2,7 +2,8 @@
 //!
 //! Owns: the keys, the IVs, and what the ICV covers. Not here: padding to whole blocks (`trailer`).
 //!
-//! AES key schedules and the HMAC key are wiped when they are dropped.
+//! AES key schedules and the HMAC key are wiped when they are dropped; what the library copies to the
+//! stack is not (docs/decisions/010-aead-provider.md).
 
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;

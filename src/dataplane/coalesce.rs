@@ -5,8 +5,8 @@
 //! same headers but for what counts on, with right checksums, and of one size but for a shorter last
 //! one. Everything else passes as it is, behind what came before it of its flow: packets of one flow
 //! are never reordered, those of different flows may be. Nothing is kept beyond
-//! [`flush`](Coalescer::flush), which ends each batch; until then what is full is kept too, since writes
-//! that follow each other closely wake a receiver once.
+//! [`flush`](Coalescer::flush), which ends each batch; until then what is full is kept too, while there is
+//! room, since writes that follow each other closely wake a receiver once.
 //!
 //! Not here: writing to the device.
 
@@ -76,7 +76,7 @@ impl Coalescer {
         };
         let segment = segment.filter(|_| flow.is_tcp() || self.offloads == Offloads::TcpAndUdp);
         if !segment.is_some_and(|segment| self.join(flow, &segment, passenger, write)) {
-            self.flush_before(flow, write);
+            self.finish(flow, write);
             write(alone(passenger));
         }
     }
@@ -106,7 +106,7 @@ impl Coalescer {
             return false;
         }
         if self.used == self.groups.len() {
-            self.flush(write);
+            self.make_room(write);
         }
         if let Some(group) = self.groups.get_mut(self.used) {
             group.start(flow, segment, passenger);
@@ -115,12 +115,26 @@ impl Coalescer {
         true
     }
 
-    /// Hands out everything that is kept, if something of this flow is.
-    fn flush_before(&mut self, flow: Flow, write: &mut impl FnMut(Coalesced<'_>)) {
-        let groups = self.groups.get(..self.used).unwrap_or_default();
-        if groups.iter().any(|group| group.flow == flow) {
-            self.flush(write);
+    /// Hands out the flow that came last: where flows take turns, the others go on to be joined.
+    fn make_room(&mut self, write: &mut impl FnMut(Coalesced<'_>)) {
+        if let Some(last) = self.groups.last().map(|group| group.flow) {
+            self.finish(last, write);
         }
+    }
+
+    /// Hands out the groups of a flow; the others keep their order.
+    fn finish(&mut self, flow: Flow, write: &mut impl FnMut(Coalesced<'_>)) {
+        let mut kept = 0;
+        for index in 0..self.used {
+            match self.groups.get_mut(index) {
+                Some(group) if group.flow == flow => write(group.finish()),
+                _ => {
+                    self.groups.swap(kept, index);
+                    kept += 1;
+                }
+            }
+        }
+        self.used = kept;
     }
 }
 
@@ -451,7 +465,8 @@ impl Group {
     }
 }
 
-/// What is kept at most, before all of it is handed out: some flows, or some super-packets of one.
+/// What is kept at most: that many flows, or super-packets of one. A reception has the octets of 16
+/// ([`ReceiveBatch`](crate::net::esp::ReceiveBatch)), most of the time of 3; each takes 64 KiB of a core's cache.
 const MAX_GROUPS: usize = 8;
 
 /// Datagrams of one packet: the kernel cuts no more than 64 (`UDP_MAX_SEGMENTS`, 128 since Linux 6.9) and

@@ -1,7 +1,8 @@
 //! An AEAD with its salt (RFC 5282 §4, RFC 7634 §2). Where IVs come from and what is authenticated
 //! beside the text is the caller's business.
 //!
-//! Key schedule and salt are wiped when they are dropped.
+//! Key schedule and salt are wiped when they are dropped; what the library copies to the stack is not
+//! (docs/decisions/010-aead-provider.md).
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;

@@ -1,7 +1,8 @@
 //! AES-CBC with an HMAC over what was encrypted (RFC 3602, RFC 4868; RFC 7296 §3.14), and the IVs of
 //! it. Padding is the caller's business: texts are whole blocks.
 //!
-//! AES key schedules and the HMAC key are wiped when they are dropped.
+//! AES key schedules and the HMAC key are wiped when they are dropped; what the library copies to the
+//! stack is not (docs/decisions/010-aead-provider.md).
 
 use aes::Aes128;
 use aes::cipher::array::Array;

@@ -59,9 +59,8 @@ impl Group {
     /// A new private key, drawn from `rng`; but for P-256 and P-384 aws-lc-rs takes only its
     /// own randomness, so what follows from such a key cannot be replayed from a seed.
     ///
-    /// # Panics
-    /// Where the operating system has no randomness for aws-lc-rs; on Linux getrandom(2) waits until
-    /// it has some, and never fails afterwards.
+    /// Without randomness of the operating system aws-lc ends the process; on Linux getrandom(2) waits until
+    /// there is some, and never fails afterwards.
     pub fn generate(self, rng: &mut dyn CryptoRng) -> Box<dyn KeyExchange> {
         self.generator()(rng)
     }

@@ -120,9 +120,9 @@ fn a_packet_has_65535_octets_at_most() {
 #[test]
 fn a_packet_has_64_datagrams_at_most() {
     for model in [Model::udp(), Model::udp().v6()] {
-        let pieces = model.pieces(&payload(200 * 64), 64);
+        let pieces = model.pieces(&payload(600 * 64), 64);
         let written = all(&pieces);
-        assert_eq!(written.len(), 200_usize.div_ceil(MAX_DATAGRAMS));
+        assert_eq!(written.len(), 600_usize.div_ceil(MAX_DATAGRAMS));
         for (packet, _) in &written {
             assert!(packet.len() <= 64 * 64);
         }
@@ -130,25 +130,45 @@ fn a_packet_has_64_datagrams_at_most() {
     }
 }
 
+/// The first `count` flows, in segments of which each has its turn.
+fn in_turns(count: u16) -> Vec<Vec<u8>> {
+    let pieces = |port| {
+        let model = Model {
+            source_port: port,
+            ..Model::default()
+        };
+        model.pieces(&payload(5000), 1000)
+    };
+    let flows = (0..count).map(pieces).collect::<Vec<_>>();
+    let turns = (0..5).flat_map(|number| flows.iter().map(move |flow| flow[number].clone()));
+    turns.collect()
+}
+
 #[test]
 fn flows_that_alternate_are_joined_each() {
-    let models = (0..4).map(|port| Model {
+    let models = (0..8).map(|port| Model {
         source_port: port,
         ..Model::default()
     });
-    let models = models.collect::<Vec<_>>();
-    let pieces = models
-        .iter()
-        .map(|model| model.pieces(&payload(5000), 1000))
-        .collect::<Vec<_>>();
-    let mixed = (0..5).flat_map(|number| pieces.iter().map(move |flow| flow[number].clone()));
-    let expected = models
-        .iter()
-        .map(|model| model.super_packet(&payload(5000), 1000));
-    assert_eq!(
-        all(&mixed.collect::<Vec<_>>()),
-        expected.collect::<Vec<_>>()
-    );
+    let expected = models.map(|model| model.super_packet(&payload(5000), 1000));
+    assert_eq!(all(&in_turns(8)), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn more_flows_than_there_is_room_for_leave_most_joined() {
+    let written = all(&in_turns(20));
+    let whole = written.iter().filter(|(packet, _)| packet.len() > 5000);
+    assert_eq!(whole.count(), MAX_GROUPS - 1);
+}
+
+#[test]
+fn what_one_flow_does_not_join_parts_no_other() {
+    let flows = in_turns(2);
+    let acknowledgement = Model::default().packet(&[]);
+    let mixed = [&flows[..4], &[acknowledgement], &flows[4..]].concat();
+    let written = all(&mixed);
+    let other = written.iter().find(|(packet, _)| packet[20..22] == [0, 1]);
+    assert_eq!(other.map(|(packet, _)| packet.len()), Some(5040));
 }
 
 /// Writes that follow each other closely wake a receiver once.
