@@ -465,8 +465,8 @@ impl Group {
     }
 }
 
-/// What is kept at most: that many flows, or super-packets of one. A reception has the octets of 16
-/// ([`ReceiveBatch`](crate::net::esp::ReceiveBatch)), most of the time of 3; each takes 64 KiB of a core's cache.
+/// What is kept at most: that many flows, or super-packets of one. A reception of a stream
+/// mostly has the octets of 3, and aims at 16 as the most; each takes 64 KiB of a core's cache.
 const MAX_GROUPS: usize = 8;
 
 /// Datagrams of one packet: the kernel cuts no more than 64 (`UDP_MAX_SEGMENTS`, 128 since Linux 6.9) and

@@ -118,7 +118,7 @@ impl ReceiveBatch {
         }
     }
 
-    /// Twice as many slots as were filled; of long arrivals no more than [`MUCH`].
+    /// Twice as many slots as were filled, and no more than are [`MUCH`] if arrivals stay as long as these.
     fn wanted_next(&self) -> usize {
         let slots = self.buffer.len() / self.slot_size;
         let filled = self.filled.len();
@@ -139,7 +139,7 @@ impl ReceiveBatch {
 /// Slots that are offered when none was filled.
 const FEWEST: usize = 4;
 
-/// Octets of a reception: what a core's own cache holds. More waits in the socket as well.
+/// Octets that a reception aims at: what a core's own cache holds. More waits in the socket as well.
 const MUCH: usize = 1 << 20;
 
 /// Octets of each datagram in a slot but the last, which may be shorter.
