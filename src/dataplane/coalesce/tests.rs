@@ -164,11 +164,19 @@ fn more_flows_than_there_is_room_for_leave_most_joined() {
 #[test]
 fn what_one_flow_does_not_join_parts_no_other() {
     let flows = in_turns(2);
-    let acknowledgement = Model::default().packet(&[]);
-    let mixed = [&flows[..4], &[acknowledgement], &flows[4..]].concat();
-    let written = all(&mixed);
-    let other = written.iter().find(|(packet, _)| packet[20..22] == [0, 1]);
-    assert_eq!(other.map(|(packet, _)| packet.len()), Some(5040));
+    let first = Model {
+        source_port: 0,
+        ..Model::default()
+    };
+    let mixed = [&flows[..4], &[first.packet(&[])], &flows[4..]].concat();
+    let sizes_of = |port: u8| {
+        let mut written = all(&mixed);
+        written.retain(|(packet, _)| packet[20..22] == [0, port]);
+        let sizes = written.iter().map(|(packet, _)| packet.len());
+        sizes.collect::<Vec<_>>()
+    };
+    assert_eq!(sizes_of(0), [2040, 40, 3040], "parted by its own");
+    assert_eq!(sizes_of(1), [5040]);
 }
 
 /// Writes that follow each other closely wake a receiver once.
