@@ -125,10 +125,11 @@ impl Coalescer {
     /// Hands out the groups of a flow; the others keep their order.
     fn finish(&mut self, flow: Flow, write: &mut impl FnMut(Coalesced<'_>)) {
         let mut groups = self.groups.iter().take(self.used);
-        let Some(mut kept) = groups.position(|group| group.flow == flow) else {
+        let Some(first) = groups.position(|group| group.flow == flow) else {
             return;
         };
-        for index in kept..self.used {
+        let mut kept = first;
+        for index in first..self.used {
             match self.groups.get_mut(index) {
                 Some(group) if group.flow == flow => write(group.finish()),
                 _ => {
